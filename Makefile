@@ -1,0 +1,51 @@
+# The first two commands of the README are `make demo` and `make test`. Needs Python 3.11 or newer, pip and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ROOMS := fedsec attacks defenses scenarios
+DATA := $(abspath ../shared/data)
+MODELS := $(abspath ../shared/models)
+# Real corpora and tokenizers are optional: tests that need them skip with a reason where they are absent.
+ifneq ($(wildcard $(DATA)),)
+export FEDSEC_DATA ?= $(DATA)
+endif
+ifneq ($(wildcard $(MODELS)),)
+export FEDSEC_MODELS ?= $(MODELS)
+endif
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint types bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## create .venv and install fedsec with everything the tests need
+
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: setup ## attack a federation on hospital notes, see a defense fail and another hold (under 4 minutes)
+	$(BIN)/fedsec run quick/inversion
+
+test: setup ## the tests (under 5 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-all: setup ## the tests and the slow ones (benchmark scenarios on real data)
+	$(BIN)/python -m pytest -m "not bench" --timeout=3600
+
+lint: setup ## ruff: lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict on the four folders
+	$(BIN)/mypy $(ROOMS)
+
+bench: setup ## speed against the floor; writes bench.json
+	$(BIN)/python -m pytest tests/benchmarks -m bench --timeout=3600 --benchmark-json=bench.json
+
+clean: ## remove what make created
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache bench.json

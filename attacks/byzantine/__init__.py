@@ -1,0 +1,1 @@
+"""Malicious clients that send forged updates."""

@@ -1,0 +1,27 @@
+"""Sign flip: send the negated, scaled honest update."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedsec.api import ClientView
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignFlip:
+    """Sends `-scale` times the client's own honest update.
+
+    Args:
+        scale: factor, at least 0; 1 is the plain sign flip.
+
+    Source: Li et al., "RSA: Byzantine-Robust Stochastic Aggregation Methods", AAAI 2019, sign-flipping attack.
+    Deviations: the client's own update is negated, not the honest mean, which it need not know.
+    """
+
+    scale: float = 1.0
+
+    def on_update(self, update: "torch.Tensor", view: ClientView) -> "torch.Tensor":
+        """The forged update [parameters]."""
+        return update * -self.scale

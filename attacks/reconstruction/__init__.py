@@ -1,0 +1,1 @@
+"""Curious servers that read clients' texts out of their updates."""

@@ -1,0 +1,98 @@
+"""Which token stands at which position, from two embedding tables that share their gradients."""
+
+import torch
+
+
+class Assignment:
+    """Least squares for G = S P over binary S with one token per position.
+
+    Args:
+        words: rows of the word embedding's update [words, width], fp64.
+        places: rows of the position embedding's update [positions, width], fp64.
+        word_variance: variance of the errors of `words`, same shape.
+        place_variance: variance of the errors of `places`, same shape.
+    """
+
+    def __init__(
+        self,
+        words: torch.Tensor,
+        places: torch.Tensor,
+        word_variance: torch.Tensor,
+        place_variance: torch.Tensor,
+    ) -> None:
+        self._words = words
+        self._places = places
+        self._word_variance = word_variance
+        self._place_variance = place_variance
+        # A token's row sums about positions / words of the position rows; the mean variance of those is added to it.
+        share = len(places) / len(words)
+        self._precision = 1.0 / (word_variance + share * place_variance.mean(dim=0)).clamp_min(1e-300)
+
+    def solve(self, *, additive: bool) -> torch.Tensor:
+        """The token's index at each position [positions].
+
+        Args:
+            additive: whether rows are sums of the shared gradients; False (an elementwise preconditioner) leaves only
+                their directions comparable, and no refinement.
+        """
+        if not additive:
+            unit = self._words / self._words.norm(dim=1, keepdim=True).clamp_min(1e-300)
+            return (unit @ self._places.T).argmax(dim=0)
+        rough = self._words @ torch.linalg.pinv(self._places, rcond=1e-10)  # [words, positions]
+        return self._refine(rough.argmax(dim=0))
+
+    def misfit(self, tokens: torch.Tensor) -> float:
+        """Mean squared error of the placement in units of its expected variance; about 1 at the numerical floor."""
+        rest = self._rest(tokens)
+        variance = self._word_variance.index_add(0, tokens, self._place_variance)
+        return float((rest.square() / variance.clamp_min(1e-300)).mean())
+
+    def certain(self, tokens: torch.Tensor, significance: float) -> bool:
+        """Whether the placement fits at the floor, uses every token, and no change of one or two positions comes near.
+
+        Args:
+            tokens: the placement [positions].
+            significance: smallest rise of the misfit sum (chi-square units) that rules a change out.
+        """
+        words, width = self._words.shape
+        if len(self._places) >= width or len(tokens.unique()) < words or self.misfit(tokens) > 2.0:
+            return False
+        return bool(min(self._moves(tokens).min(), self._swaps(tokens).min()) > significance)
+
+    def _rest(self, tokens: torch.Tensor) -> torch.Tensor:
+        """G - S P [words, width]."""
+        return self._words.index_add(0, tokens, self._places, alpha=-1.0)
+
+    def _moves(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Change of the weighted squared error when a position takes another token [positions, words]; inf for its own."""
+        rest, weight, places = self._rest(tokens), self._precision, self._places
+        taken = (weight[tokens] * (2.0 * rest[tokens] * places + places.square())).sum(dim=1)  # [positions]
+        given = places.square() @ weight.T - 2.0 * places @ (weight * rest).T  # [positions, words]
+        change = taken[:, None] + given
+        return change.scatter(1, tokens[:, None], float("inf"))
+
+    def _swaps(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Change of the weighted squared error when two positions swap tokens [positions, positions]; inf for like ones."""
+        rest, places = self._rest(tokens), self._places
+        weight, pull = self._precision[tokens], (self._precision * rest)[tokens]  # [positions, width]
+        change = places.new_full((len(tokens), len(tokens)), float("inf"))
+        for first in range(len(tokens)):
+            gap = places[first] - places  # [positions, width]
+            delta = (gap.square() * (weight[first] + weight) + 2.0 * gap * (pull[first] - pull)).sum(dim=1)
+            change[first] = torch.where(tokens == tokens[first], float("inf"), delta)
+        return change
+
+    def _refine(self, tokens: torch.Tensor, steps: int = 200) -> torch.Tensor:
+        """Take the best single move or swap until none lowers the weighted squared error."""
+        for _ in range(steps):
+            moves, swaps = self._moves(tokens), self._swaps(tokens)
+            if min(float(moves.min()), float(swaps.min())) >= -1e-9:
+                break
+            tokens = tokens.clone()
+            if moves.min() <= swaps.min():
+                place, word = divmod(int(moves.argmin()), moves.shape[1])
+                tokens[place] = word
+            else:
+                first, second = divmod(int(swaps.argmin()), swaps.shape[1])
+                tokens[[first, second]] = tokens[[second, first]]
+        return tokens

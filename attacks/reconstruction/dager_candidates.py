@@ -1,0 +1,158 @@
+"""DAGER's first step: which token can stand at which position, by the first layer's row space."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fedsec.api import ParameterInfo, Role, ServerView
+from fedsec.maths.activations import layer_input
+from fedsec.maths.row_space import RowSpace, rounding_noise, row_space
+
+from .texts import only
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHUNK = 8192
+"""Token places per forward pass: 13 MB of inputs at width 384, which stays near the caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpace:
+    """The inputs of one layer's attention, as far as the update tells."""
+
+    query: str
+    """The query projection's module name."""
+    space: RowSpace
+
+
+def layer_space(view: ServerView, row: "Tensor", layer: int) -> LayerSpace | None:
+    """The span of what entered a layer's query, key and value projections; None if the update says nothing."""
+    layout = view.model.layout
+    infos = [only(layout, role, layer) for role in (Role.QUERY, Role.KEY, Role.VALUE)]
+    parts = [_by_input(layout.tensor(row, info.name), view, info) for info in infos]
+    if not all(bool(part.any()) for part in parts):
+        return None
+    noise = None
+    if view.training.update == "delta":
+        noise = [_rounding(view, row, info) for info in infos]
+    return LayerSpace(query=infos[0].name.removesuffix(".weight"), space=row_space(parts, noise))
+
+
+def _by_input(gradient: "Tensor", view: ServerView, info: ParameterInfo) -> "Tensor":
+    """A projection's update as [outputs, inputs] (Conv1D of GPT-2 stores it the other way round)."""
+    module = view.model.module.get_submodule(info.name.removesuffix(".weight"))
+    return gradient.T if type(module).__name__ == "Conv1D" else gradient
+
+
+def _rounding(view: ServerView, row: "Tensor", info: ParameterInfo) -> float:
+    """Standard deviation of the rounding of a matrix's difference over the local steps."""
+    stored = view.model.module.get_parameter(info.name) + view.model.layout.tensor(row, info.name)
+    return float(rounding_noise(stored).square().mean().sqrt()) * view.training.local_steps**0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Tokens that the first layer's row space admits, by position."""
+
+    tokens: tuple["Tensor", ...]
+    """Ids [count] for each position, surest first."""
+    residuals: tuple["Tensor", ...]
+    """Their residuals [count], fp64."""
+    ends: tuple[int, ...]
+    """Positions where a text can end, ascending."""
+    sharp: bool
+    """Whether the begin token at position 0 and an end token were found within the tolerance."""
+
+
+class Scanner:
+    """Tests every (token, position) pair against the first layer's row space.
+
+    Args:
+        view: the server's view.
+        first: the first layer's space.
+        tolerance: accepted relative residual where nothing but fp32 rounding blurs the span.
+        slack: accepted residual in units of what the noise of the span explains.
+        blur: noise is believed to explain residuals up to this.
+    """
+
+    def __init__(self, view: ServerView, first: LayerSpace, *, tolerance: float, slack: float, blur: float) -> None:
+        self._module, self._tokenizer = view.model.module, view.model.tokenizer
+        self._first, self._tolerance, self._slack, self._blur = first, tolerance, slack, blur
+        self.begin, self.end = boundary_tokens(view.model.tokenizer)
+        self.longest = min(
+            first.space.rank, self._tokenizer.model_max_length, self._module.config.max_position_embeddings
+        )
+
+    def scan(self, per_position: int, longest: int | None = None) -> Candidates:
+        """The candidates up to the last possible end.
+
+        Args:
+            per_position: how many best tokens to keep at a position where no token is within the tolerance.
+            longest: length of the longest text, special tokens included, if known.
+        """
+        bound = min(self.longest, longest or self.longest)
+        edges = torch.tensor([self.end, self.begin])
+        off, within = self._judge(self._inputs(edges, bound))  # [2, positions]
+        sharp = bool(within[1, 0]) and bool(within[0, 1:].any())
+        ends = within[0].nonzero()[:, 0].tolist() if sharp else [int(off[0, 1:].argmin()) + 1]
+        ends = [place for place in ends if place > 0]
+        if longest is not None and not sharp:
+            ends = [bound - 1]
+        tokens, residuals = self._interior(max(ends) + 1, per_position)
+        tokens[0], residuals[0] = torch.tensor([self.begin]), off[1, :1]
+        return Candidates(tuple(tokens), tuple(residuals), tuple(ends), sharp)
+
+    def _interior(self, length: int, per_position: int) -> tuple[list["Tensor"], list["Tensor"]]:
+        """Candidates at every position below `length`, special tokens left out."""
+        special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
+        vocabulary = torch.tensor([i for i in range(self._module.config.vocab_size) if i not in special])
+        rough = torch.cat([self._rough(part, length) for part in vocabulary.split(max(1, _CHUNK // length))])
+        tokens: list[Tensor] = []
+        residuals: list[Tensor] = []
+        short = rough.topk(min(max(per_position, 64), len(vocabulary)), dim=0, largest=False).indices
+        near = rough < (4 * self._tolerance) ** 2 + 1e-4
+        for place in range(length):
+            picked = near[:, place].clone()
+            picked[short[:, place]] = True
+            ids = vocabulary[picked]
+            off, within = self._judge(self._inputs(ids, length)[:, place])  # [count]
+            order = off.argsort()
+            keep = order[within[order]] if bool(within.any()) else order[:per_position]
+            tokens.append(ids[keep])
+            residuals.append(off[keep])
+        return tokens, residuals
+
+    def _inputs(self, ids: "Tensor", length: int) -> "Tensor":
+        """The first layer's input for each token at each position [ids, length, width]."""
+        repeated = ids[:, None].expand(-1, length)
+        return torch.cat(
+            [
+                layer_input(self._module, self._first.query, input_ids=part)
+                for part in repeated.split(max(1, _CHUNK // length))
+            ]
+        )
+
+    def _rough(self, ids: "Tensor", length: int) -> "Tensor":
+        """Squared relative residuals [ids, length], good to about 1e-6."""
+        basis = self._first.space.basis.float()
+        inputs = layer_input(self._module, self._first.query, input_ids=ids[:, None].expand(-1, length))
+        inside = (inputs @ basis).square().sum(dim=-1)
+        return 1.0 - inside / inputs.square().sum(dim=-1)
+
+    def _judge(self, inputs: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """Exact residuals and whether they are within the tolerance, for inputs [..., width]."""
+        space, vectors = self._first.space, inputs.double()
+        off = space.residuals(vectors)
+        allowed = (self._slack * space.expected(vectors)).clamp(self._tolerance, max(self._tolerance, self._blur))
+        return off, off <= allowed
+
+
+def boundary_tokens(tokenizer: Any) -> tuple[int, int]:
+    """Ids of the tokens that open and close every text; ValueError if the tokenizer adds none."""
+    begin = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    end = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    if begin is None or end is None:
+        raise ValueError("the tokenizer marks no begin or end of a text; this attack starts from them")
+    return int(begin), int(end)

@@ -1,0 +1,85 @@
+"""How far a whole text lies from the second layer's row space."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fedsec.maths.activations import layer_input
+
+from .dager_candidates import LayerSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHUNK = 2048
+"""Tokens per forward pass through the first layer."""
+
+
+class Judge:
+    """Residuals of texts in the second layer, each text computed once.
+
+    Args:
+        module: the broadcast model.
+        second: the second layer's space.
+        tolerance: per-token residual of a true text where nothing but fp32 rounding blurs the span.
+        slack: per-token residual of a true text in units of what the span's noise explains.
+        ceiling: a text with a token above this is never verified, however blurred the span.
+    """
+
+    def __init__(self, module: Any, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float) -> None:
+        self._module, self._second = module, second
+        self._tolerance, self._slack, self._ceiling = tolerance, slack, ceiling
+        self._basis = second.space.basis.float()
+        self._known: dict[bytes, float] = {}
+        self._explained: dict[int, bool] = {}
+
+    @property
+    def evaluated(self) -> int:
+        """Distinct texts run through the first layer so far."""
+        return len(self._known)
+
+    def mean_residuals(self, texts: "Tensor") -> "Tensor":
+        """Mean residual over each text's tokens [texts], fp32, for ids [texts, length]."""
+        keys = [line.tobytes() for line in texts.numpy().astype(np.int32)]
+        fresh: dict[bytes, int] = {}
+        for index, key in enumerate(keys):
+            if key not in self._known:
+                fresh.setdefault(key, index)
+        for part in torch.tensor(list(fresh.values()), dtype=torch.long).split(max(1, _CHUNK // texts.shape[1])):
+            if len(part) == 0:
+                continue
+            vectors = layer_input(self._module, self._second.query, input_ids=texts[part])  # [part, length, width]
+            rest = vectors - (vectors @ self._basis) @ self._basis.T
+            means = (rest.norm(dim=-1) / vectors.norm(dim=-1)).mean(dim=1)  # [part]
+            self._known.update((keys[index], value) for index, value in zip(part.tolist(), means.tolist(), strict=True))
+        return torch.tensor([self._known[key] for key in keys])
+
+    def verified(self, ids: Sequence[int], mean: float) -> bool:
+        """Whether every token of a text lies in the span as closely as the span is known."""
+        if mean > self._ceiling:
+            return False
+        vectors = self._inputs([ids])
+        allowed = (self._slack * self._second.space.expected(vectors)).clamp(self._tolerance, self._ceiling)
+        return bool((self._second.space.residuals(vectors) <= allowed).all())
+
+    def explained(self, texts: Sequence[Sequence[int]]) -> bool:
+        """Whether the inputs of these verified texts already span all that the update shows."""
+        count = len(texts)
+        if count not in self._explained:
+            self._explained[count] = count > 0 and self._spans(texts)
+        return self._explained[count]
+
+    def _spans(self, texts: Sequence[Sequence[int]]) -> bool:
+        space = self._second.space
+        vectors = self._inputs(texts)  # [tokens, width]
+        if len(vectors) < space.rank:
+            return False
+        inside = (vectors / vectors.norm(dim=1, keepdim=True)) @ space.basis  # [tokens, rank]
+        return int(torch.linalg.matrix_rank(inside, rtol=1e-5)) >= space.rank
+
+    def _inputs(self, texts: Sequence[Sequence[int]]) -> "Tensor":
+        """The second layer's inputs of all tokens [tokens, width], fp64."""
+        parts = [layer_input(self._module, self._second.query, input_ids=torch.tensor([list(ids)]))[0] for ids in texts]
+        return torch.cat(parts).double()

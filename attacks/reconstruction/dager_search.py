@@ -1,0 +1,152 @@
+"""DAGER's second step: assemble texts by descending on the second layer's residual, all restarts at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .dager_candidates import Candidates
+from .dager_judge import Judge
+from .dager_moves import overlap, rearrange
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A text that the search ended in."""
+
+    ids: tuple[int, ...]
+    """Begin and end token included."""
+    residual: float
+    """Mean residual of its tokens in the second layer."""
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When the search ends, in counts and never in seconds."""
+
+    rounds: int
+    """Waves of restarts per possible length."""
+    restarts: int
+    """Restarts per wave."""
+    sweeps: int
+    """Most passes over the positions per restart."""
+    shortlist: int
+    """Tokens per position that sweeps after the first try."""
+    evaluations: int
+    """Texts run through the first layer, over the whole search."""
+
+
+class Search:
+    """Finds the texts of one batch.
+
+    A text that is found is removed from consideration: later starts prefer tokens and lengths that no found text
+    explains, and what they reach is recorded once.
+
+    Args:
+        candidates: what can stand where.
+        judge: residuals in the second layer.
+        end: id of the end token.
+        limit: most texts to find.
+        budget: when to stop.
+        generator: source of starts and moves.
+    """
+
+    def __init__(
+        self, candidates: Candidates, judge: Judge, *, end: int, limit: int, budget: Budget, generator: "Generator"
+    ) -> None:
+        self._candidates, self._judge, self._end = candidates, judge, end
+        self._limit, self._budget, self._generator = limit, budget, generator
+        self._found: dict[tuple[int, ...], float] = {}
+        self._stuck: dict[tuple[int, ...], float] = {}
+
+    def run(self) -> list[Found]:
+        """Verified texts, then, while the batch is not explained, the best others that do not resemble them."""
+        for _ in range(self._budget.rounds):
+            for end in self._ordered_ends():
+                if self._over():
+                    break
+                self._wave(end)
+        found = [Found(ids, residual, verified=True) for ids, residual in self._found.items()]
+        return found if self._explained() else found + self._best_others(found)
+
+    def _over(self) -> bool:
+        return self._explained() or self._judge.evaluated >= self._budget.evaluations
+
+    def _explained(self) -> bool:
+        return len(self._found) >= self._limit or self._judge.explained(list(self._found))
+
+    def _ordered_ends(self) -> list[int]:
+        """Ends of no found text first, short ones first."""
+        explained = {len(ids) - 1 for ids in self._found}
+        return sorted(self._candidates.ends, key=lambda end: (end in explained, end))
+
+    def _wave(self, end: int) -> None:
+        """One wave of restarts for texts that end at that position."""
+        options = [*self._candidates.tokens[:end], torch.tensor([self._end])]
+        texts, scores = self._descend(self._starts(options), options)
+        for ids, score in zip(texts.tolist(), scores.tolist(), strict=True):
+            key = tuple(ids)
+            if key not in self._found and self._judge.verified(key, score):
+                self._found[key] = score
+            elif key not in self._found:
+                self._stuck[key] = score
+
+    def _starts(self, options: Sequence["Tensor"]) -> "Tensor":
+        """Distinct starts [starts, length]: random choices, and rearranged ends of earlier waves."""
+        count, explained = self._budget.restarts, {token for ids in self._found for token in ids}
+        columns = []
+        for choice in options:
+            fresh = torch.tensor([float(token not in explained) for token in choice.tolist()])
+            picked = torch.multinomial(fresh + 0.1, count, replacement=True, generator=self._generator)
+            columns.append(choice[picked])
+        starts = torch.stack(columns, dim=1)
+        pool = sorted((score, ids) for ids, score in self._stuck.items() if len(ids) == len(options))
+        parents = [ids for _, ids in pool[: count // 2]]
+        for index, parent in enumerate(parents):
+            starts[index] = rearrange(parent, parents, starts[index], options, self._generator)
+        return starts.unique(dim=0)
+
+    def _descend(self, texts: "Tensor", options: Sequence["Tensor"]) -> tuple["Tensor", "Tensor"]:
+        """Change one position at a time to the token that lowers the residual most, until nothing improves.
+
+        The first sweep tries every token at a position, later ones those that did best there for the same restart.
+
+        Returns:
+            The ends [restarts, length] and their mean residuals [restarts].
+        """
+        scores = self._judge.mean_residuals(texts)
+        places = [place for place, choice in enumerate(options) if len(choice) > 1]
+        shortlist = {place: options[place].expand(len(texts), -1) for place in places}  # [restarts, choices]
+        for _ in range(self._budget.sweeps):
+            before = float(scores.sum())
+            for pick in torch.randperm(len(places), generator=self._generator).tolist():
+                place = places[pick]
+                choice = shortlist[place]
+                trial = texts[:, None, :].repeat(1, choice.shape[1], 1)  # [restarts, choices, length]
+                trial[:, :, place] = choice
+                tried = self._judge.mean_residuals(trial.flatten(0, 1)).view(choice.shape)
+                order = tried.argsort(dim=1, stable=True)[:, : self._budget.shortlist]
+                shortlist[place] = choice.gather(1, order)
+                best, better = tried.min(dim=1).values, tried.min(dim=1).values < scores
+                texts[better, place] = shortlist[place][better, 0]
+                scores = torch.where(better, best, scores)
+            if float(scores.sum()) >= before:
+                break
+        return texts, scores
+
+    def _best_others(self, found: Sequence[Found]) -> list[Found]:
+        """Unverified ends of lowest residual that share less than 70 % of their places with any chosen text."""
+        chosen = [text.ids for text in found]
+        others = []
+        for score, ids in sorted((score, ids) for ids, score in self._stuck.items()):
+            if len(chosen) >= self._limit:
+                break
+            if all(overlap(ids, other) < 0.7 for other in chosen):
+                chosen.append(ids)
+                others.append(Found(ids, score, verified=False))
+        return others

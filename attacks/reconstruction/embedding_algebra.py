@@ -1,0 +1,109 @@
+"""Embedding algebra: read a text off the word and position embeddings' gradients, in closed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from fedsec.api import ParameterInfo, Reconstruction, Role, ServerView
+from fedsec.maths.row_space import rounding_noise
+
+from .assignment import Assignment
+from .texts import content, only, single_rows, texts_per_client
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingAlgebra:
+    """Solves G = S P for the binary token-by-position matrix S.
+
+    In a model with trainable absolute positions and an untied head, word and position embedding are summed, so both
+    receive the same gradient g per token. A token's row G_t sums g over where the token stands, a position's row P_p
+    over who stands there. With one text P_p is g itself: S = G P^+, ordered, whatever the label, depth or dropout.
+
+    Args:
+        zero_norm: rows of a norm below this times the largest count as not touched.
+        tolerance: relative fp32 error of a gradient's entries, for the verification.
+        significance: how much better than any other placement (chi-square units) a verified one has to fit.
+        noise_factor: where most rows are non-zero, rows below this times the median norm count as noise.
+
+    Source: this project (gradient_inversion.md, 1.9); nearest published: FET, COLING 2025, which searches.
+    Deviations: none; there is no paper. Several texts per client are only read position by position.
+    """
+
+    zero_norm: float = 1e-7
+    tolerance: float = 1e-5
+    significance: float = 30.0
+    noise_factor: float = 1.5
+
+    def reconstruct(self, view: ServerView) -> list[Reconstruction]:
+        """Claims for every client; ValueError if the view lacks rows or an embedding's part of them."""
+        rows = single_rows(view)
+        tables = [only(view.model.layout, role) for role in (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)]
+        claims: list[Reconstruction] = []
+        for client, row in zip(view.clients, rows, strict=True):
+            claims += self._one_client(view, client, row, tables)
+        return claims
+
+    def _one_client(
+        self, view: ServerView, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
+    ) -> list[Reconstruction]:
+        (words, word_rows), (places, place_rows) = (
+            self._touched(view.model.layout.tensor(row, table.name)) for table in tables
+        )
+        limit = texts_per_client(view)
+        if len(words) == 0 or len(places) == 0:
+            return []
+        word_noise, place_noise = (
+            self._variance(view, table, kept, values)
+            for table, kept, values in zip(tables, (words, places), (word_rows, place_rows), strict=True)
+        )
+        fit = Assignment(word_rows, place_rows, word_noise, place_noise)
+        tokens = fit.solve(additive=view.training.optimizer != "adamw" or view.training.update == "gradient")
+        contiguous = int(places[-1] - places[0]) + 1 == len(places)
+        verified = contiguous and fit.certain(tokens, self.significance)
+        if verified or limit == 1:
+            ids = content(words[tokens].tolist(), view.model.tokenizer)
+            notes = {
+                "misfit": fit.misfit(tokens),
+                "positions": float(len(places)),
+                "words": float(len(words)),
+            }
+            return [Reconstruction(client=client, tokens=ids, score=notes["misfit"], verified=verified, notes=notes)]
+        return self._by_position(view, client, words, word_rows, place_rows)
+
+    def _touched(self, table: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """Which rows of an embedding's update [count, width] are non-zero, and those rows in fp64."""
+        norms = table.norm(dim=1, dtype=torch.float64)  # [count]
+        kept = norms > self.zero_norm * norms.max()
+        if int(kept.sum()) > 0.5 * len(norms):  # noise on every row
+            kept = norms > self.noise_factor * norms.median()
+        index = kept.nonzero()[:, 0]
+        return index, table[index].double()
+
+    def _variance(self, view: ServerView, table: ParameterInfo, index: "Tensor", values: "Tensor") -> "Tensor":
+        """Variance of the error of an update's touched rows, same shape as `values`, fp64."""
+        floor = (self.tolerance * values.norm(dim=1, keepdim=True)) ** 2 / values.shape[1]
+        if view.training.update == "gradient":
+            return floor.expand_as(values)
+        stored = view.model.module.get_parameter(table.name)[index] + values.float()
+        return rounding_noise(stored) ** 2 * view.training.local_steps + floor
+
+    def _by_position(
+        self, view: ServerView, client: int, words: "Tensor", word_rows: "Tensor", place_rows: "Tensor"
+    ) -> list[Reconstruction]:
+        """Best effort for several texts: P = S^T G holds where no token occurs twice; rank tokens at each position."""
+        weights = place_rows @ torch.linalg.pinv(word_rows, rcond=1e-10)  # [positions, words]
+        order = weights.argsort(dim=1, descending=True)  # [positions, words]
+        claims = []
+        for rank in range(min(texts_per_client(view), order.shape[1])):
+            chosen = order[:, rank]
+            strength = weights.gather(1, chosen[:, None])[:, 0]
+            ids = content(words[chosen[strength > 0.5]].tolist(), view.model.tokenizer)
+            if ids:
+                doubt = float((1.0 - strength[strength > 0.5]).abs().mean())
+                claims.append(Reconstruction(client=client, tokens=ids, score=doubt))
+        return claims

@@ -1,0 +1,1 @@
+"""Rules that turn the clients' rows into one update despite malicious rows among them."""

@@ -1,0 +1,1 @@
+"""Defenses that change what is trained, or how, before the federation starts."""

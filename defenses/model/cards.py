@@ -1,0 +1,21 @@
+"""Cards of the defenses that act on the model."""
+
+from fedsec.api import Asset, DefenseCard
+
+CARDS = (
+    DefenseCard(
+        name="frozen-embeddings",
+        summary="The embedding block is not trained, so its gradient never leaves a client.",
+        target="fedsec.defenses.model.frozen_embeddings:FrozenEmbeddings",
+        protects="privacy",
+        guarantee=None,
+        removes=frozenset({Asset.WORD_EMBEDDINGS, Asset.POSITION_EMBEDDINGS}),
+        paper="Gupta et al., FILM, NeurIPS 2022, section 6 (freezing the embedding layer).",
+        deviations="the whole embedding block is frozen: words, positions, token types and their normalisation",
+        limits=(
+            "Stops attacks that read embedding rows; the attention gradients still span the inputs (DAGER).",
+            "With frozen embeddings the first layer's inputs stay constant over local steps, which helps span attacks.",
+        ),
+        cost="none; a smaller update, and often a little accuracy",
+    ),
+)

@@ -1,0 +1,202 @@
+"""Cards: what a plug-in is, states and needs, readable without importing it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fedsec.api.metrics import BetterFor
+from fedsec.api.threat import Asset, ThreatModel
+
+ParameterValue = bool | int | float | str
+
+
+class Provenance(StrEnum):
+    """Where a default comes from."""
+
+    PAPER = "paper"
+    CODE = "official code"
+    MEASURED = "measured here"
+    GUESS = "guess"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One setting of a plug-in."""
+
+    name: str
+    default: ParameterValue
+    """Its type is the parameter's type; whole numbers are accepted where a float stands."""
+    summary: str
+    unit: str = ""
+    provenance: Provenance = Provenance.PAPER
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(self.default)]
+        low = f" of at least {self.minimum:g}" if self.minimum is not None else ""
+        high = f"{' and' if low else ' of'} at most {self.maximum:g}" if self.maximum is not None else ""
+        return kind + low + high
+
+    def problem(self, value: object) -> str | None:
+        """Why `value` cannot be used, or None if it can."""
+        kind = type(self.default)
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
+            fits = value == value and abs(value) != float("inf")
+            fits = fits and (self.minimum is None or value >= self.minimum)
+            fits = fits and (self.maximum is None or value <= self.maximum)
+        if fits and self.choices:
+            fits = value in self.choices
+        return None if fits else f"{value!r} is not allowed; allowed: {self.allowed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What every registered thing states about itself."""
+
+    name: str
+    """kebab-case, unique among its kind."""
+    summary: str
+    target: str = ""
+    """`module:attribute`, imported only when used."""
+    parameters: tuple[Parameter, ...] = ()
+    paper: str = ""
+    """Authors, venue, and the equation or algorithm followed."""
+    deviations: str = "none"
+    limits: tuple[str, ...] = ()
+    """Where it fails or says nothing."""
+    cost: str = ""
+
+    def resolve(self, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+        """All parameters, defaults included, in the card's order, whole numbers made floats where due."""
+        values = {p.name: given.get(p.name, p.default) for p in self.parameters}
+        return {p.name: float(values[p.name]) if type(p.default) is float else values[p.name] for p in self.parameters}
+
+    def label(self, given: Mapping[str, ParameterValue]) -> str:
+        """The name, with every parameter that is not the default in brackets."""
+        resolved = self.resolve(given)
+        changed = [f"{p.name}={_short(resolved[p.name])}" for p in self.parameters if resolved[p.name] != p.default]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    def describe(self) -> dict[str, Any]:
+        """The card as JSON."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "parameters": [
+                {
+                    "name": p.name,
+                    "default": p.default,
+                    "summary": p.summary,
+                    "unit": p.unit,
+                    "allowed": p.allowed,
+                    "provenance": p.provenance.value,
+                }
+                for p in self.parameters
+            ],
+            "paper": self.paper,
+            "deviations": self.deviations,
+            "limits": list(self.limits),
+            "cost": self.cost,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackCard(Card):
+    """An attack: its threat model and which defenses it adapts to."""
+
+    threat: ThreatModel
+    adaptive_to: tuple[str, ...] = ()
+    """Defenses that it knows how to meet when `defense-settings` is granted."""
+
+    def describe(self) -> dict[str, Any]:
+        """The card as JSON."""
+        threat = {
+            "position": self.threat.position.value,
+            "behaviour": self.threat.behaviour.value,
+            "goal": self.threat.goal.value,
+            "needs": sorted(a.value for a in self.threat.needs),
+            "knowledge": sorted(k.value for k in self.threat.knowledge),
+            "budget": self.threat.budget,
+        }
+        return {**Card.describe(self), "threat": threat, "adaptive_to": list(self.adaptive_to)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """Who takes part in a round, as a defense's precondition reads it."""
+
+    clients: int
+    """Rows of a full round."""
+    declared_malicious: int
+    """f: how many of them the defense believes malicious."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefenseCard(Card):
+    """A defense: what it promises and on what condition."""
+
+    protects: str
+    """What it is for: `robustness` or `privacy`."""
+    guarantee: str | None = None
+    """What is proven, with its assumptions; None if nothing is."""
+    removes: frozenset[Asset] = frozenset()
+    """What it takes from a server's sight."""
+    precondition: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
+    """Why it cannot run for this population (the inequality, with numbers), or None."""
+    fallback: str = "the global model is kept for that round"
+    """What happens when the precondition fails in a round through drop-outs."""
+    is_rule: bool = False
+    """It is the rule that turns rows into one update; a stack holds at most one."""
+
+    def describe(self) -> dict[str, Any]:
+        """The card as JSON."""
+        return {
+            **Card.describe(self),
+            "protects": self.protects,
+            "guarantee": self.guarantee,
+            "removes": sorted(a.value for a in self.removes),
+            "fallback": self.fallback,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard(Card):
+    """A base model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetCard(Card):
+    """A data set."""
+
+    labels: tuple[str, ...] = ()
+    licence: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """The card as JSON."""
+        return {**Card.describe(self), "labels": list(self.labels), "licence": self.licence}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricCard(Card):
+    """A metric of the scorecard."""
+
+    unit: str
+    better_for: BetterFor
+
+    def describe(self) -> dict[str, Any]:
+        """The card as JSON."""
+        return {**Card.describe(self), "unit": self.unit, "better_for": self.better_for.value}
+
+
+def _short(value: ParameterValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)

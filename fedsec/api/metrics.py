@@ -1,0 +1,39 @@
+"""A measured number that carries its unit, direction, sample size and interval."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class BetterFor(StrEnum):
+    """Who gains when the number grows."""
+
+    DEFENDER = "defender"
+    ATTACKER = "attacker"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValue:
+    """One metric of one cell."""
+
+    value: float
+    unit: str
+    """`fraction` (0..1), `bytes`, `seconds`, ..."""
+    better_for: BetterFor
+    n: int
+    """Samples that the value rests on."""
+    ci_low: float | None = None
+    """Lower end of the 95 % interval; None where an interval makes no sense (bytes)."""
+    ci_high: float | None = None
+    method: str = "none"
+    """How the interval was made: `wilson`, `bootstrap-batches`, `none`, ..."""
+    baseline: float | None = None
+    """The same metric for a guess from the prior alone with the same side knowledge, if there is one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The value as it stands in `scorecard.json`; `baseline` is left out where there is none."""
+        fields = asdict(self)
+        if self.baseline is None:
+            del fields["baseline"]
+        return fields

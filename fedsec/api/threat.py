@@ -1,0 +1,71 @@
+"""Threat models: where an adversary stands, how it behaves, what it wants, needs and knows."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Position(StrEnum):
+    """Where the adversary stands."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    KEY_HOLDER = "key-holder"
+    WIRE = "wire"
+    RELEASED_MODEL = "released-model"
+
+
+class Behaviour(StrEnum):
+    """Whether the adversary follows the protocol."""
+
+    CURIOUS = "curious"
+    """Follows the protocol and studies what it sees."""
+    MALICIOUS = "malicious"
+    """Sends or alters what it likes."""
+
+
+class Goal(StrEnum):
+    """What the adversary wants."""
+
+    NONE = "none"
+    UNTARGETED = "untargeted"
+    """Ruin the model for everybody."""
+    RECONSTRUCTION = "reconstruction"
+    """Read clients' texts."""
+
+
+class Knowledge(StrEnum):
+    """Side knowledge that a scenario can grant; never assumed."""
+
+    LABELS = "labels"
+    LENGTHS = "lengths"
+    AUXILIARY_TEXT = "auxiliary-text"
+    CLIENT_TEXTS_DISTRIBUTION = "client-texts-distribution"
+    BASE_MODEL = "base-model"
+    BENIGN_UPDATES = "benign-updates"
+    DEFENSE_SETTINGS = "defense-settings"
+    COHORT = "cohort"
+
+
+class Asset(StrEnum):
+    """A thing that an attack has to see to run; a defense that removes it blocks the attack."""
+
+    ROWS = "single clients' updates"
+    WORD_EMBEDDINGS = "the word embeddings' part of an update"
+    POSITION_EMBEDDINGS = "the position embeddings' part of an update"
+    ATTENTION_INPUTS = "the query, key and value matrices' part of an update, in two layers"
+    GLOBAL_MODEL = "the global model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreatModel:
+    """An adversary, as a card states it and a report prints it."""
+
+    position: Position
+    behaviour: Behaviour
+    goal: Goal
+    needs: frozenset[Asset] = frozenset()
+    """What it must see to run at all."""
+    knowledge: frozenset[Knowledge] = frozenset()
+    """Side knowledge that it cannot do without."""
+    budget: str = "none beyond its position"
+    """What it spends, in words."""

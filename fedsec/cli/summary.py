@@ -1,0 +1,77 @@
+"""The table that a run ends with."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fedsec.report.headline import headline
+
+if TYPE_CHECKING:
+    from fedsec.result import RunResult
+
+_SIGNS = {"ok": "", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
+
+
+def print_result(result: "RunResult", question: str) -> None:
+    """Print the question, the table, the findings, where the report is and what to do next."""
+    width = None if sys.stdout.isatty() else 140
+    console = Console(width=width, highlight=False)
+    console.print(Text(question, style="bold"))
+    console.print(_table(result.scorecard))
+    for sentence in headline(result.scorecard):
+        console.print(Text(f"- {sentence}"))
+    console.print(Text(f"\nReport: {result.path / 'report.html'}"))
+    if not result.complete:
+        console.print(Text(f"Cells in error or missing; see {result.path / 'events.jsonl'}. The same command retries."))
+    name = result.scorecard["scenario"]
+    following = "fedsec run quick/byzantine" if name == "quick/inversion" else "fedsec list scenarios"
+    console.print(Text(f"Next:   {following}"))
+
+
+def _table(scorecard: dict[str, Any]) -> Table:
+    from fedsec.report.scorecard import settings_label
+
+    rows = scorecard["summary"]
+    settings = any(row["settings"] for row in rows)
+    leakage = any("leakage/exact-match" in row["metrics"] for row in rows)
+    drops = any(row["attack"] != "none" and not _leaks(row) for row in rows)
+    table = Table(caption="Brackets hold 95 % intervals.", caption_justify="left")
+    if settings:
+        table.add_column("settings")
+    table.add_column("attack")
+    table.add_column("defense")
+    if leakage:
+        table.add_column("texts read exactly", justify="right")
+        table.add_column("words read (ROUGE-L)", justify="right")
+    table.add_column("accuracy", justify="right")
+    if drops:
+        table.add_column("accuracy lost", justify="right")
+    table.add_column("note")
+    for row in rows:
+        cells = [settings_label(row["settings"])] if settings else []
+        cells += [row["attack"], row["defense"]]
+        if leakage:
+            cells += [_percent(row, "leakage/exact-match"), _percent(row, "leakage/rouge-l")]
+        cells.append(_percent(row, "utility/accuracy"))
+        if drops:
+            cells.append(_percent(row, "robustness/utility-drop") if row["attack"] != "none" else "")
+        note = ": ".join(part for part in (_SIGNS[row["status"]], row["reason"] or "") if part)
+        table.add_row(*(Text(cell) for cell in [*cells, note]))
+    return table
+
+
+def _leaks(row: dict[str, Any]) -> bool:
+    return any(name.startswith("leakage/") for name in row["metrics"])
+
+
+def _percent(row: dict[str, Any], name: str) -> str:
+    value = row["metrics"].get(name)
+    if value is None:
+        return ""
+    text = f"{100 * value['value']:.0f} %"
+    if value["ci_low"] is not None:
+        text += f" [{100 * value['ci_low']:.0f}, {100 * value['ci_high']:.0f}]"
+    return text

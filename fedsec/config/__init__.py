@@ -1,0 +1,1 @@
+"""Scenarios: their schema, how they are read from YAML, and every fault in them at once."""

@@ -1,0 +1,56 @@
+"""A scenario back to the YAML form, every value explicit."""
+
+from typing import Any
+
+import yaml
+
+from fedsec.config.components import CONTROL
+from fedsec.config.scalars import resolve
+from fedsec.config.schema import Component, Scenario
+
+
+def dump(scenario: Scenario) -> dict[str, Any]:
+    """Plain data in the YAML form; `load_scenario` makes an equal scenario of it."""
+    data: dict[str, Any] = scenario.model_dump(mode="json", by_alias=True)
+    data["model"].update(data["model"].pop("params"))
+    matrix = data["matrix"]
+    matrix["attack"] = [_written(component) for component in scenario.matrix.attack]
+    matrix["defense"] = [
+        [_written(component) for component in stack] if stack else CONTROL for stack in scenario.matrix.defense
+    ]
+    return data
+
+
+def dump_text(scenario: Scenario) -> str:
+    """The YAML text of a scenario; reading it makes an equal scenario."""
+    return yaml.dump(dump(scenario), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _written(component: Component) -> str | dict[str, Any]:
+    if component["name"] == CONTROL:
+        return CONTROL
+    return {"name": component["name"], **component["params"]}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that fedsec's reader would take for something else (`1e5`); writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """A text, in quotes where it looks like a number, a boolean or null."""
+        node = super().represent_str(data)
+        if node.style is None and not _is_text(data):
+            node.style = "'"
+        return node
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return isinstance(resolve(text), str)
+    except ValueError:
+        return False

@@ -1,0 +1,134 @@
+"""Scenarios from a file, by a shipped name, or from plain data in Python."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from fedsec.config import yaml_tree
+from fedsec.config.check import check, checked
+from fedsec.config.components import exists
+from fedsec.config.dump import dump
+from fedsec.config.fields import nearest
+from fedsec.config.overrides import apply_overrides
+from fedsec.config.problems import ConfigError, Problem, show
+from fedsec.config.schema import Scenario
+from fedsec.config.tree import Tree, from_data
+from fedsec.config.vary import put, varied_paths
+from fedsec.errors import FedsecError, UnknownNameError
+
+ENDINGS = (".yaml", ".yml")
+
+
+def load_scenario(what: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Scenario:
+    """A checked scenario in normal form.
+
+    Args:
+        what: a .yaml or .yml file, the name of a shipped scenario, or a mapping in the YAML form.
+        overrides: values to replace, each `PATH=VALUE`.
+
+    Raises:
+        ConfigError: faults in the scenario, all of them.
+        FedsecError: there is no such file or name, or the file cannot be read.
+    """
+    problems: list[Problem] = []
+    if isinstance(what, Mapping):
+        tree: Tree | None = from_data(what, "<mapping>")
+    else:
+        source, text = _text(what)
+        tree, problems = yaml_tree.read(text, source)
+    if tree is None:
+        raise ConfigError(problems)
+    tree, faults = apply_overrides(tree, overrides)
+    scenario, found = check(tree)
+    problems += [*faults, *found]
+    if scenario is None or problems:
+        raise ConfigError(problems)
+    return scenario
+
+
+def substitute(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
+    """The scenario with other values at dotted paths, checked again; these paths leave its `vary`.
+
+    Args:
+        scenario: a checked scenario.
+        settings: values by path, such as one combination of `matrix.vary`. A model that is put in comes with
+            its own defaults.
+
+    Raises:
+        ConfigError: the values do not fit, alone or together.
+    """
+    known = varied_paths()
+    unknown = [path for path in settings if path not in known]
+    if unknown:
+        problems = (Problem("substitute", None, path, f"no such path.{nearest(path, known)}") for path in unknown)
+        raise ConfigError(problems)
+    given = from_data(settings, "substitute").data
+    # All of the settings count as varied: malicious 0 is a legitimate value of a sweep over attackers.
+    return checked(put(dump(scenario), given), "substitute", [*given, *scenario.matrix.vary])
+
+
+def shipped() -> list[tuple[str, str]]:
+    """Name and summary of every scenario that comes with fedsec, by name."""
+    found = []
+    for name, file in _walk(_room(), ""):
+        summary = yaml_tree.head(file.read_text(encoding="utf-8"), ("summary",)).get("summary", "")
+        found.append((name, summary))
+    return sorted(found)
+
+
+def _room() -> Traversable:
+    try:
+        return resources.files("fedsec.scenarios")
+    except ImportError as error:
+        raise FedsecError(f"the shipped scenarios cannot be found ({error}). Run: pip install -e .") from error
+
+
+def _walk(folder: Traversable, above: str) -> Iterator[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{above}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield above + entry.name.removesuffix(".yaml"), entry
+
+
+def _text(what: str | Path) -> tuple[str, str]:
+    """What problems call the scenario, and its text."""
+    name = str(what)
+    if isinstance(what, str) and not name.endswith(ENDINGS):
+        files = dict(_walk(_room(), ""))  # looked up in a listing: no name becomes a path
+        if name in files:
+            return f"{name}.yaml", yaml_tree.decode(files[name].read_bytes(), f"{name}.yaml")
+        if exists(name) is None:
+            raise _unknown_name(name)
+    return name, yaml_tree.decode(_read(Path(what)), name)
+
+
+def _unknown_name(name: str) -> UnknownNameError:
+    near = nearest(name, [known for known, _ in shipped()])
+    return UnknownNameError(
+        f"no scenario {show(name)}: neither a shipped one (run: fedsec list scenarios) nor a file.{near}"
+    )
+
+
+def _read(path: Path) -> bytes:
+    shown = show(str(path))
+    try:
+        if path.is_dir():
+            raise FedsecError(f"{shown} is a folder; give a scenario file in it (.yaml or .yml)")
+        if not path.exists():
+            raise FedsecError(f"the scenario file {shown} does not exist. Shipped ones: fedsec list scenarios")
+        if path.suffix not in ENDINGS:
+            raise FedsecError(f"{shown} is no scenario file; its name must end in .yaml or .yml")
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise FedsecError(f"{shown} is no ordinary file")
+        with path.open("rb") as stream:
+            return stream.read(yaml_tree.MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise FedsecError(f"the scenario file {shown} cannot be read: {error}") from error
+
+
+def shipped_text(name: str) -> str:
+    """The YAML of a shipped scenario; KeyError if there is none of that name."""
+    return dict(_walk(_room(), ""))[name].read_text(encoding="utf-8")

@@ -1,0 +1,162 @@
+"""The scenario: what is trained, by whom, under which threat, against what, and how often.
+
+Every field documents itself; `fedsec validate` prints these texts' constraints when one is broken.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedsec.api.threat import Knowledge
+
+SCHEMA_VERSION = 1
+
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Component = dict[str, Any]
+"""A resolved plug-in choice: `{"name": ..., "params": {...}}` with every parameter, defaults included."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Tuning(_Part):
+    """What is trained of the base model."""
+
+    kind: Literal["full", "head", "lora"] = "full"
+    """`full`: everything; `head`: the classification head; `lora`: adapters through peft, and the head."""
+    rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """LoRA rank; alpha is twice the rank. Used by `lora` only."""
+    embeddings: Literal["default", "trainable", "frozen"] = "default"
+    """The embedding block: `default` trains it under `full` and freezes it otherwise."""
+
+    @property
+    def trains_embeddings(self) -> bool:
+        """Whether the embedding block is trained."""
+        return self.kind == "full" if self.embeddings == "default" else self.embeddings == "trainable"
+
+
+class Model(_Part):
+    """The base model. A registered model's own parameters (tiny-bert's `layers`) stand beside these."""
+
+    name: Annotated[str, Field(min_length=1, max_length=500)]
+    """A registered name, a local folder or a hub id."""
+    task: Literal["sequence-classification"] = "sequence-classification"
+    """What it learns."""
+    tuning: Tuning = Tuning()
+    """What is trained of it."""
+    dropout: bool = True
+    """Whether the model's own dropout is active in local training."""
+    params: dict[str, Any] = {}
+    """Resolved parameters of a registered model; written inline in YAML."""
+
+
+class Partition(_Part):
+    """How training rows are dealt to clients."""
+
+    kind: Literal["iid", "dirichlet"] = "iid"
+    """`iid`: shuffled and dealt evenly; `dirichlet`: each label's rows shared out by Dirichlet(alpha)."""
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 0.5
+    """Concentration; smaller is more skewed. Used by `dirichlet` only."""
+    minimum: Count = 1
+    """Rows that every client has at least."""
+
+
+class Data(_Part):
+    """The text that clients hold and the test set."""
+
+    name: str | None = None
+    """A registered data set; give either `name` or `path`."""
+    path: str | None = None
+    """A local file or folder (jsonl, csv, tsv; columns `text` and `label`)."""
+    train: Count | None = None
+    """Training rows to use, drawn by the cell's seed; all of them if absent."""
+    test: Count | None = None
+    """Test rows to use, likewise."""
+    max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
+    """Longer texts are cut there, special tokens included."""
+    partition: Partition = Partition()
+    """How training rows are dealt to clients."""
+
+
+class Federation(_Part):
+    """The protocol."""
+
+    clients: Count
+    """Clients that exist."""
+    clients_per_round: Count | None = None
+    """Clients sampled each round; all of them if absent."""
+    rounds: Count
+    """Rounds of training."""
+    local_steps: Count = 1
+    """Optimizer steps of a client in a round; 1 under `update: gradient`."""
+    batch_size: Count = 8
+    """Rows in a local step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Local optimizer; its state starts anew each round. `sgd` under `update: gradient`."""
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
+    """Of the local steps; under `update: gradient`, of the server's step."""
+    server_learning_rate: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Factor of the aggregated difference under `update: delta`."""
+    update: Literal["gradient", "delta"] = "delta"
+    """`gradient`: FedSGD, the gradient itself; `delta`: FedAvg, weights after minus before."""
+    weighting: Literal["uniform", "examples"] = "uniform"
+    """Rows count equally, or by claimed examples, clamped to what was enrolled."""
+    evaluate_every: Count = 1
+    """Rounds between evaluations; the last round is always evaluated."""
+
+    @property
+    def cohort(self) -> int:
+        """Clients in a round."""
+        return self.clients if self.clients_per_round is None else self.clients_per_round
+
+
+class Threat(_Part):
+    """Who is hostile, and what an attack is told."""
+
+    malicious: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Clients that are malicious in cells with an attack from the client position."""
+    declared_malicious: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    """f: how many the defense believes malicious; `malicious` if absent."""
+    knowledge: list[Knowledge] = []
+    """Side knowledge granted to attacks."""
+    attack_round: Count | Literal["last"] = 1
+    """The round whose updates a curious server attacks, from 1, or `last`."""
+    obeys_client_defenses: bool = False
+    """Whether malicious clients apply client-side defenses; a bound that clients enforce binds no liar."""
+
+    @property
+    def declared(self) -> int:
+        """What the defense believes: f."""
+        return self.malicious if self.declared_malicious is None else self.declared_malicious
+
+
+class Matrix(_Part):
+    """What is crossed with what. Controls without attack and without defense are always among the cells."""
+
+    attack: list[Component]
+    """Attacks; `none` is the control."""
+    defense: list[list[Component]]
+    """Stacks of defenses; the empty stack is the control."""
+    seed: Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)] = [0]
+    """Seeds."""
+    vary: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Paths of this file, each with the values it takes, crossed with the rest."""
+
+
+class Scenario(_Part):
+    """A whole scenario, resolved."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this schema."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$", max_length=100)]
+    """kebab-case, with folders; names the run's folder."""
+    summary: Annotated[str, Field(min_length=1, max_length=500)]
+    """The question that it answers."""
+    model: Model
+    data: Data
+    federation: Federation
+    threat: Threat = Threat()
+    matrix: Matrix
+    keep_text: bool = False
+    """Store recovered and original texts and show them in the report; private text is never kept unasked."""

@@ -1,0 +1,1 @@
+"""Corpora, tokenisation and the dealing of rows to clients."""

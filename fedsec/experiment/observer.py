@@ -1,0 +1,25 @@
+"""What a run tells whoever watches it."""
+
+from collections.abc import Sequence
+
+from fedsec.experiment.plan import Cell
+from fedsec.federation.progress import Progress
+
+
+class Observer:
+    """Watches a run; this one says nothing."""
+
+    def started(self, cells: Sequence[Cell], done: int) -> None:
+        """The run begins; `done` of its cells were finished before."""
+
+    def training(self, cell: Cell) -> None:
+        """A federation starts to train for this cell (and for others that share it)."""
+
+    def round(self, progress: Progress) -> None:
+        """A round is over."""
+
+    def attacking(self, cell: Cell) -> None:
+        """A curious server starts to read the updates of this cell."""
+
+    def finished(self, cell: Cell, status: str) -> None:
+        """A cell is done."""

@@ -1,0 +1,1 @@
+"""What a cell is worth: utility, leakage, robustness and cost, each with its interval."""

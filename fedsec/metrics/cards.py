@@ -1,0 +1,61 @@
+"""Cards of the metrics."""
+
+from fedsec.api import BetterFor, MetricCard
+
+
+def _leakage(name: str, summary: str) -> MetricCard:
+    return MetricCard(name=f"leakage/{name}", summary=summary, unit="fraction", better_for=BetterFor.ATTACKER)
+
+
+CARDS = (
+    MetricCard(
+        name="utility/accuracy",
+        summary="Test rows that the global model classifies right after the last round.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+    ),
+    _leakage("exact-match", "Texts recovered token by token, in order, special tokens aside."),
+    _leakage("rouge-1", "Word overlap (ROUGE-1 F) of each text with the reconstruction matched to it."),
+    _leakage("rouge-2", "Word pair overlap (ROUGE-2 F), over texts of at least two words."),
+    _leakage("rouge-l", "Longest common word sequence (ROUGE-L F)."),
+    _leakage("token-f1", "Overlap of the token multisets (F1), order aside."),
+    _leakage("token-recall", "Tokens of a text that its reconstruction holds, order aside."),
+    _leakage("pii-recall", "Planted personal data that a reconstruction spells out."),
+    _leakage("verified-exact", "Texts recovered exactly that the attack could also prove without the truth."),
+    MetricCard(
+        name="leakage/false-claim",
+        summary="Among the reconstructions that the attack calls verified, those that are not exact.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+    ),
+    MetricCard(
+        name="robustness/utility-drop",
+        summary="Accuracy lost to the attack, paired with the same defense and seed without it.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+    ),
+    MetricCard(
+        name="cost/upload-bytes",
+        summary="Bytes that a client sends in a round.",
+        unit="bytes",
+        better_for=BetterFor.NEITHER,
+    ),
+    MetricCard(
+        name="cost/download-bytes",
+        summary="Bytes that a client receives in a round.",
+        unit="bytes",
+        better_for=BetterFor.NEITHER,
+    ),
+    MetricCard(
+        name="cost/seconds-per-round",
+        summary="Wall time of a round, evaluation aside.",
+        unit="seconds",
+        better_for=BetterFor.NEITHER,
+    ),
+    MetricCard(
+        name="cost/attack-seconds",
+        summary="Wall time of the attack on all observed updates.",
+        unit="seconds",
+        better_for=BetterFor.NEITHER,
+    ),
+)

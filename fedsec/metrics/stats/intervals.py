@@ -1,0 +1,85 @@
+"""95 % intervals."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Z95 = 1.959963984540054
+RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """Both ends and how they were found."""
+
+    low: float
+    high: float
+    method: str
+
+
+def wilson(successes: float, trials: int) -> Interval:
+    """Wilson's score interval of a rate.
+
+    Args:
+        successes: between 0 and `trials`; may be fractional where trials are clusters.
+        trials: independent trials; without any the interval is [0, 1].
+
+    Source: Wilson, JASA 1927, equation for p0 at confidence 1.96. Deviations: none.
+    """
+    if trials == 0:
+        return Interval(0.0, 1.0, "wilson")
+    rate, z2 = successes / trials, Z95**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
+    low = 0.0 if successes <= 0 else max(0.0, float(centre - half))
+    high = 1.0 if successes >= trials else min(1.0, float(centre + half))
+    return Interval(low, high, "wilson")
+
+
+def of_mean(batches: Sequence[Sequence[float]], generator: np.random.Generator) -> Interval:
+    """Interval of the mean of values in 0..1 that come in batches, which are what is independent.
+
+    The batches are resampled. Where that cannot show any spread (all values 0, or all 1, or one batch), Wilson's
+    interval over the batches stands in, which is wider and honest about how few there are.
+
+    Args:
+        batches: the values of each batch.
+        generator: resamples.
+    """
+    filled = [np.asarray(b, dtype=float) for b in batches if len(b)]
+    if not filled:
+        return Interval(0.0, 1.0, "wilson")
+    sums = np.array([b.sum() for b in filled])
+    sizes = np.array([len(b) for b in filled])
+    mean = sums.sum() / sizes.sum()
+    if len(filled) == 1 or np.ptp(sums / sizes) == 0.0:
+        return wilson(mean * len(filled), len(filled))._replace(method="wilson-batches")
+    if sizes.max() == 1 and set(np.unique(sums)) <= {0.0, 1.0}:
+        return wilson(float(sums.sum()), len(filled))
+    picks = generator.integers(len(filled), size=(RESAMPLES, len(filled)))
+    means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(low), float(high), "bootstrap-batches")
+
+
+def paired_difference(differences: Sequence[np.ndarray]) -> tuple[float, Interval]:
+    """Mean of per-row differences and its interval, over one or more seeds.
+
+    With several seeds their means are what is independent (Student's t over them); with one, its rows are (normal).
+
+    Args:
+        differences: for each seed, one value per test row, in -1..1.
+    """
+    means = np.array([d.mean() for d in differences])
+    if len(means) > 1:
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+        method = "t-seeds"
+    else:
+        rows = differences[0]
+        spread = float(Z95 * rows.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 1.0
+        half = max(spread, min(1.0, 3.0 / len(rows)))  # rule of three: rows that all agree still leave room
+        method = "normal-rows"
+    mean = float(means.mean())
+    return mean, Interval(mean - half, mean + half, method)

@@ -1,0 +1,1 @@
+"""Base models, tuning methods and the flat vector of trainables."""

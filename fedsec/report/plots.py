@@ -1,0 +1,283 @@
+"""Figures as inline SVG, and the strip of who an aggregation rule trusted.
+
+An SVG holds numbers and shapes only. Names, which may be hostile, stand in the HTML around it, where they are escaped;
+the numbers in a figure refer to the legend there. Colours are CSS variables, so that figures follow dark mode.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from fedsec.report.scorecard import ACCURACY, DROP, EXACT, NONE, settings_label
+
+COLOURS, DASHES, MARKERS = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3)), "os^DvPX*"
+"""The CSS defines --s0 to --s5; dashes are in points. Lines differ in all three, for those who see no colours."""
+
+_WIDTH, _HEIGHT, _FONT = 340, 230, 12
+_INK = "#010203"
+"""Stands for the text colour until the SVG is in the page."""
+_MOST_LABELS = 12
+_MOST_ROUNDS, _MOST_CLIENTS = 30, 40
+
+Row = Mapping[str, Any]
+Curve = tuple[tuple[float, float], ...]
+"""(round, accuracy), from the untrained model in round 0 on."""
+
+
+class Panel(NamedTuple):
+    """One small figure."""
+
+    title: str
+    subtitle: str
+    svg: str
+
+
+def style(index: int) -> dict[str, str]:
+    """How the legend draws the line of a defense."""
+    return {"colour": f"var(--s{index % COLOURS})", "dashes": " ".join(map(str, DASHES[index % len(DASHES)]))}
+
+
+def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
+    """Accuracy over rounds: a panel per attack and setting, a line per defense.
+
+    Panels with the same lines are drawn once and named after all of them: an attack that only watches changes nothing.
+
+    Args:
+        contents: cell files.
+        defenses: their labels, in the order that numbers and colours them.
+    """
+    found: dict[tuple[str, str], dict[int, list[Curve]]] = {}
+    for content in contents:
+        if content.get("curve"):
+            cell = content["cell"]
+            lines = found.setdefault((settings_label(cell["settings"]), cell["attack"]), {})
+            points = tuple((float(p[0]), float(p[1])) for p in content["curve"])
+            lines.setdefault(defenses.index(cell["defense"]), []).append(points)
+    panels: list[Panel] = []
+    heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
+    for attacks, settings, lines in _merged(found):
+        figure, axes = _canvas("rounds of training", "accuracy")
+        _draw_curves(axes, lines, heights)
+        title = ", ".join("no attack" if attack == NONE else attack for attack in attacks)
+        panels.append(Panel(title, "; ".join(s for s in settings if s), _svg(figure, f"curve{len(panels)}")))
+    return panels
+
+
+def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
+    """Utility against harm: a panel per attack and setting, a dot per defense, if there are two or more.
+
+    Args:
+        rows: the scorecard's summary.
+        defenses: their labels, in the order that numbers and colours them.
+    """
+    groups: dict[tuple[str, str], list[tuple[int, Row, Row, bool]]] = {}
+    for row in rows:
+        harm, utility = row["metrics"].get(EXACT) or row["metrics"].get(DROP), _undisturbed(row, rows)
+        if row["attack"] != NONE and row["status"] in ("ok", "blocked") and harm and utility:
+            point = (defenses.index(row["defense"]), harm, utility, bool(row.get("pareto")))
+            groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)
+    panels: list[Panel] = []
+    for (attack, settings), points in groups.items():
+        if len(points) > 1:
+            reads = any(row["attack"] == attack and EXACT in row["metrics"] for row in rows)
+            figure, axes = _canvas("texts read exactly" if reads else "accuracy lost", "accuracy without attack")
+            _draw_points(axes, points)
+            panels.append(Panel(attack, settings, _svg(figure, f"dots{len(panels)}")))
+    return panels
+
+
+def trust(content: Row) -> dict[str, Any] | None:
+    """Who the rule trusted: a row per client, the weight that it got in each round; None if all weighed the same.
+
+    Args:
+        content: a cell file.
+    """
+    malicious, shares = set(content.get("malicious") or ()), {}
+    for entry in content.get("rounds") or ():
+        rejected = {r["client"] for r in entry["rejected"]}
+        received = [c for c in entry["clients"] if c not in rejected]
+        if entry["weights"] is not None and len(entry["weights"]) == len(received):
+            shares[entry["round"]] = dict(zip(received, entry["weights"], strict=True))
+    if all(max(w.values(), default=0) - min(w.values(), default=0) < 1e-9 for w in shares.values()):
+        return None
+    total = sum(abs(w) for weights in shares.values() for w in weights.values())
+    to_malicious = sum(abs(w) for weights in shares.values() for c, w in weights.items() if c in malicious)
+    # Malicious clients first: they are what a reader looks for, and they must not fall to the cut.
+    clients = sorted({c for weights in shares.values() for c in weights}, key=lambda c: (c not in malicious, c))
+    rounds = sorted(shares)
+    shown = rounds[:_MOST_ROUNDS]
+    lines = [(c, c in malicious, [_weight(shares[r].get(c)) for r in shown]) for c in clients[:_MOST_CLIENTS]]
+    return {
+        "rounds": shown,
+        "lines": lines,
+        "to_malicious": to_malicious / total if total and malicious else None,
+        "more_rounds": len(rounds) - len(shown),
+        "more_clients": len(clients) - len(lines),
+    }
+
+
+def _weight(weight: float | None) -> tuple[str, int]:
+    """A weight in two digits and its shade, 0 for none to 4."""
+    if weight is None:
+        return "·", 0
+    return (f"{weight:.2f}" if weight % 1 else f"{weight:.0f}"), min(4, max(0, math.ceil(4 * weight)))
+
+
+def _merged(
+    found: Mapping[tuple[str, str], dict[int, list[Curve]]],
+) -> list[tuple[list[str], list[str], dict[int, list[Curve]]]]:
+    """(attacks, settings, lines), first joining attacks with the same lines, then settings."""
+    by_setting: list[tuple[str, list[str], dict[int, list[Curve]]]] = []
+    for (setting, attack), lines in found.items():
+        same = next((entry for entry in by_setting if entry[0] == setting and entry[2] == lines), None)
+        if same:
+            same[1].append(attack)
+        else:
+            by_setting.append((setting, [attack], lines))
+    merged: list[tuple[list[str], list[str], dict[int, list[Curve]]]] = []
+    for setting, attacks, lines in by_setting:
+        like = next((entry for entry in merged if entry[0] == attacks and entry[2] == lines), None)
+        if like:
+            like[1].append(setting)
+        else:
+            merged.append((attacks, [setting], lines))
+    return merged
+
+
+def _undisturbed(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The accuracy of the same defense and settings without an attack."""
+    for other in rows:
+        same = other["defense"] == row["defense"] and other["settings"] == row["settings"]
+        if other["attack"] == NONE and same and ACCURACY in other["metrics"]:
+            value: Row = other["metrics"][ACCURACY]
+            return value
+    return None
+
+
+def _canvas(across: str, up: str) -> tuple[Figure, Axes]:
+    with mpl.rc_context({"font.size": _FONT}):
+        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.185, 0.215, 0.735, 0.74))
+        axes.set_xlabel(across, color=_INK)
+        axes.set_ylabel(up, color=_INK)
+    axes.tick_params(colors=_INK, length=3)
+    axes.grid(color=_INK, alpha=0.15, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    return figure, axes
+
+
+def _stand_in(index: int) -> str:
+    """A colour that is replaced by the CSS variable of this index once the SVG is text."""
+    return f"#0a0b{index % COLOURS:02x}"
+
+
+def _draw_curves(axes: Axes, lines: Mapping[int, Sequence[Curve]], heights: Sequence[float]) -> None:
+    for index, seeds in sorted(lines.items()):
+        rounds = sorted({x for curve in seeds for x, _ in curve})
+        at = [[y for curve in seeds for x, y in curve if x == point] for point in rounds]
+        colour = _stand_in(index)
+        (line,) = axes.plot(rounds, [sum(ys) / len(ys) for ys in at], color=colour, linewidth=1.8)
+        line.set_marker(MARKERS[index % len(MARKERS)])
+        line.set_markersize(4)
+        if DASHES[index % len(DASHES)]:
+            line.set_dashes([d / 1.8 for d in DASHES[index % len(DASHES)]])
+        if len(seeds) > 1:
+            low, high = [min(ys) for ys in at], [max(ys) for ys in at]
+            axes.fill_between(rounds, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.set_ylim(max(0.0, min(heights) - 0.06), min(1.0, max(heights) + 0.06))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    if len(lines) <= _MOST_LABELS:
+        _label_ends(axes, lines)
+
+
+def _label_ends(axes: Axes, lines: Mapping[int, Sequence[Curve]]) -> None:
+    """The defense's number to the right of its line's end, pushed apart where lines end together."""
+    low, high = axes.get_ylim()
+    ends = sorted((sum(curve[-1][1] for curve in seeds) / len(seeds), index) for index, seeds in lines.items())
+    gap = (high - low) * _FONT * 1.05 / (0.74 * _HEIGHT)
+    floor = low
+    for place, (height, index) in enumerate(ends):
+        # Never so high that the labels still to come would leave the axes.
+        at = min(max(height, floor), high - gap * (len(ends) - 1 - place))
+        floor = at + gap
+        axes.annotate(
+            str(index + 1),
+            (1.02, at),
+            xycoords=("axes fraction", "data"),
+            color=_stand_in(index),
+            va="center",
+            fontsize=_FONT,
+            annotation_clip=False,
+        )
+
+
+def _draw_points(axes: Axes, points: Sequence[tuple[int, Row, Row, bool]]) -> None:
+    labels: dict[tuple[float, float], list[int]] = {}
+    for index, harm, utility, pareto in points:
+        x, y = float(harm["value"]), float(utility["value"])
+        colour = _stand_in(index)
+        for low, high, across in (
+            (harm["ci_low"], harm["ci_high"], True),
+            (utility["ci_low"], utility["ci_high"], False),
+        ):
+            if low is not None and high is not None:
+                xs, ys = ([low, high], [y, y]) if across else ([x, x], [low, high])
+                axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
+        axes.plot(x, y, MARKERS[index % len(MARKERS)], color=colour, markersize=7)
+        if pareto:
+            axes.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.2)
+        labels.setdefault((round(x, 2), round(y, 2)), []).append(index + 1)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(min(low, -0.06), -0.4), min(max(high, 0.12), 1.06))  # two seeds' intervals reach beyond any rate
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom - 0.03, top + 0.03)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    for (x, y), numbers in labels.items():
+        right = x > sum(axes.get_xlim()) / 2  # towards the middle, so that a label stays inside
+        axes.annotate(
+            ", ".join(map(str, numbers)),
+            (x, y),
+            (-11 if right else 11, 10),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            color=_INK,
+            fontsize=_FONT,
+        )
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """The figure as an SVG element that scales, follows the page's colours and is the same every time.
+
+    Args:
+        figure: what to draw.
+        salt: unlike that of the page's other figures, so that their ids differ.
+    """
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)
+    text = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' class="figure" role="presentation"', text, count=1)
+    text = re.sub(r"font(-family)?: [^;\"]*sans-serif", f"font: {_FONT}px system-ui, sans-serif", text)
+    text = text.replace(_INK, "currentColor")
+    for index in range(COLOURS):
+        text = text.replace(_stand_in(index), f"var(--s{index})")
+    return re.sub(r"\n\s*", " ", text).strip()

@@ -1,0 +1,171 @@
+"""The scorecard: the table of cells, and its summary with paired differences to the controls."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedsec.api import BetterFor, MetricValue
+from fedsec.metrics.stats.intervals import paired_difference
+
+SCHEMA = 1
+NONE = "none"
+ACCURACY, DROP, EXACT = "utility/accuracy", "robustness/utility-drop", "leakage/exact-match"
+
+Content = Mapping[str, Any]
+"""A cell file."""
+
+
+def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any]:
+    """The scorecard of a run.
+
+    Args:
+        scenario: its name.
+        key: the run's key.
+        contents: the cells' files in the plan's order.
+    """
+    return {
+        "schema": SCHEMA,
+        "scenario": scenario,
+        "key": key,
+        "cells": [_with_drop(content, contents) for content in contents],
+        "summary": _summary(contents),
+    }
+
+
+def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a scorecard that the same scenario, seed and versions reproduce bit for bit."""
+
+    def strip(row: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in row["metrics"].items() if not name.endswith(("seconds", "-per-round"))}
+        return {**row, "metrics": kept}
+
+    return {
+        **scorecard,
+        "cells": [strip(cell) for cell in scorecard["cells"]],
+        "summary": [strip(row) for row in scorecard["summary"]],
+    }
+
+
+def settings_label(settings: Mapping[str, Any]) -> str:
+    """Varied settings in words: `attack_round=1, batch_size=4`."""
+    return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in settings.items())
+
+
+def _with_drop(content: Content, contents: Sequence[Content]) -> dict[str, Any]:
+    cell = dict(content["cell"])
+    control = _control(content, contents)
+    if control is not None:
+        value = _drop([(control, content)])
+        cell["metrics"] = dict(sorted({**cell["metrics"], DROP: value.as_json()}.items()))
+    return cell
+
+
+def _control(content: Content, contents: Sequence[Content]) -> Content | None:
+    """The cell without an attack that has the same defense, seed and settings, if both were evaluated."""
+    cell = content["cell"]
+    if cell["attack"] == NONE or "correct" not in content:
+        return None
+    same = ("defense", "seed", "settings")
+    for other in contents:
+        candidate = other["cell"]
+        if candidate["attack"] == NONE and "correct" in other and all(candidate[k] == cell[k] for k in same):
+            return other
+    return None
+
+
+def _bits(content: Content) -> np.ndarray:
+    return np.array([character == "1" for character in content["correct"]], dtype=float)
+
+
+def _drop(pairs: Sequence[tuple[Content, Content]]) -> MetricValue:
+    mean, interval = paired_difference([_bits(control) - _bits(attacked) for control, attacked in pairs])
+    return MetricValue(
+        value=mean,
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+        n=sum(len(control["correct"]) for control, _ in pairs),
+        ci_low=interval.low,
+        ci_high=interval.high,
+        method=interval.method,
+    )
+
+
+def _summary(contents: Sequence[Content]) -> list[dict[str, Any]]:
+    groups: dict[str, list[Content]] = {}
+    for content in contents:
+        cell = content["cell"]
+        groups.setdefault(repr((cell["settings"], cell["attack"], cell["defense"])), []).append(content)
+    rows = [_row(group, contents) for group in groups.values()]
+    for row in rows:
+        row["pareto"] = _pareto(row, rows)
+    return rows
+
+
+def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
+    cells = [content["cell"] for content in group]
+    statuses = [cell["status"] for cell in cells]
+    names = sorted({name for cell in cells for name in cell["metrics"]})
+    metrics = {name: _mean([c["metrics"][name] for c in cells if name in c["metrics"]]) for name in names}
+    pairs = [(control, content) for content in group if (control := _control(content, contents)) is not None]
+    if pairs:
+        metrics[DROP] = _drop(pairs).as_json()
+    return {
+        "attack": cells[0]["attack"],
+        "defense": cells[0]["defense"],
+        "settings": cells[0]["settings"],
+        "seeds": len(cells),
+        "status": next((s for s in ("error", "ok", "blocked") if s in statuses), statuses[0]),
+        "reason": next((cell["reason"] for cell in cells if cell["reason"]), None),
+        "adaptive": any(cell["adaptive"] for cell in cells),
+        "metrics": metrics,
+    }
+
+
+def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean over seeds; with one seed its own interval, with several the widest span of theirs."""
+    first = dict(values[0])
+    if len(values) == 1:
+        return first
+    first["value"] = float(np.mean([v["value"] for v in values]))
+    first["n"] = sum(v["n"] for v in values)
+    if first["ci_low"] is not None:
+        first["ci_low"] = min(v["ci_low"] for v in values)
+        first["ci_high"] = max(v["ci_high"] for v in values)
+        first["method"] = "span-of-seeds"
+    if all("baseline" in v for v in values):
+        first["baseline"] = float(np.mean([v["baseline"] for v in values]))
+    return first
+
+
+def _pareto(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """No other defense against the same attack is at least as good in both utility and harm, and better in one."""
+    own = _standing(row, rows)
+    if own is None:
+        return False
+    for other in rows:
+        if other["attack"] != row["attack"] or other["settings"] != row["settings"]:
+            continue
+        theirs = _standing(other, rows)
+        if theirs and theirs != own and theirs[0] >= own[0] and theirs[1] <= own[1]:
+            return False
+    return True
+
+
+def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """(accuracy without an attack, what the attack gets) of a defense."""
+    control = next(
+        (
+            other["metrics"][ACCURACY]["value"]
+            for other in rows
+            if other["attack"] == NONE
+            and other["defense"] == row["defense"]
+            and other["settings"] == row["settings"]
+            and ACCURACY in other["metrics"]
+        ),
+        None,
+    )
+    if row["attack"] == NONE or control is None or row["status"] not in ("ok", "blocked"):
+        return None
+    harm = row["metrics"].get(EXACT) or row["metrics"].get(DROP)
+    return None if harm is None else (float(control), float(harm["value"]))

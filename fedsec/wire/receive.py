@@ -1,0 +1,113 @@
+"""The server's door: every update is hostile until it is checked here, once."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+MAX_ABSOLUTE = 1e6
+"""No fp32 gradient or weight difference of a language model that still trains holds a larger value."""
+
+BYTES_PER_VALUE = 4
+HEADER_BYTES = 16
+"""Round, client, claimed examples and length."""
+
+
+class Message(NamedTuple):
+    """What a client sends in a round."""
+
+    client: int
+    payload: Any
+    """Should be an fp32 vector [parameters]; may be anything."""
+    examples: Any
+    """Claimed number of examples; may be anything."""
+
+
+class Rejection(NamedTuple):
+    """An update that was dropped, and whose it was."""
+
+    client: int
+    reason: str
+
+
+class Received(NamedTuple):
+    """What the server keeps of a round's messages."""
+
+    rows: torch.Tensor
+    """fp32 [clients, parameters], checked."""
+    clients: tuple[int, ...]
+    examples: tuple[int, ...]
+    """Claims, clamped to what was enrolled."""
+    rejected: tuple[Rejection, ...]
+    upload_bytes: int
+    """Of the largest message."""
+
+
+def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int], out: torch.Tensor) -> Received:
+    """Check each message, drop what fails, and stack the rest into `out`.
+
+    Args:
+        messages: one per client, in the cohort's order.
+        parameters: length that an update must have.
+        enrolled: examples that each of these clients enrolled with; claims are clamped to it.
+        out: fp32 buffer [len(messages), parameters]; a payload may already be one of its rows.
+    """
+    kept: list[int] = []
+    rejected = []
+    for index, message in enumerate(messages):
+        reason = fault(message.payload, parameters)
+        if reason is None:
+            if not _is_that_row(message.payload, out[index]):
+                out[index].copy_(message.payload.detach().clone())  # it may be made of other rows of `out`
+            kept.append(index)
+        else:
+            rejected.append(Rejection(message.client, reason))
+    rows = out if len(kept) == len(messages) else out[kept]
+    return Received(
+        rows=rows,
+        clients=tuple(messages[i].client for i in kept),
+        examples=tuple(clamp_examples(messages[i].examples, enrolled[i]) for i in kept),
+        rejected=tuple(rejected),
+        upload_bytes=HEADER_BYTES + BYTES_PER_VALUE * parameters,
+    )
+
+
+def fault(payload: object, parameters: int) -> str | None:
+    """Why a payload cannot be used, or None if it can."""
+    if type(payload) is not torch.Tensor:  # a subclass runs code of its own in every operation
+        return f"no plain tensor but {type(payload).__name__}"
+    if payload.dtype != torch.float32:
+        return f"dtype {payload.dtype}, expected torch.float32"
+    if payload.layout != torch.strided or payload.is_nested or payload.device.type == "meta":
+        return "no dense tensor with values"
+    if tuple(payload.shape) != (parameters,):
+        return f"shape {list(payload.shape)}, expected [{parameters}]"
+    if parameters == 0 or not _is_backed(payload):
+        return "holds no values"
+    low, high = (float(bound) for bound in torch.aminmax(payload.detach()))  # NaN, if any, comes out of both
+    if low != low or high != high:
+        return "holds NaN"
+    largest = max(-low, high)
+    if largest == float("inf"):
+        return "holds infinite values"
+    if largest > MAX_ABSOLUTE:
+        return f"holds a value of {largest:g}, more than {MAX_ABSOLUTE:g}"
+    return None
+
+
+def clamp_examples(claim: object, enrolled: int) -> int:
+    """A claimed number of examples between 1 and what was enrolled; anything but a whole number counts as 1."""
+    if type(claim) is not int:  # a subclass may compare as it likes
+        return 1
+    return max(1, min(claim, enrolled))
+
+
+def _is_that_row(payload: torch.Tensor, row: torch.Tensor) -> bool:
+    """Whether a payload is `row` itself, so that what was checked is what lies there."""
+    return payload.data_ptr() == row.data_ptr() and payload.is_contiguous() and not payload.is_neg()
+
+
+def _is_backed(vector: torch.Tensor) -> bool:
+    """Whether the memory behind a vector reaches to its last value; a shrunk storage does not."""
+    last = vector.storage_offset() + (len(vector) - 1) * vector.stride(0)
+    return (last + 1) * vector.element_size() <= vector.untyped_storage().nbytes()

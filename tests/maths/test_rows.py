@@ -1,0 +1,199 @@
+"""Rows: distances and weighted sums against slow references in numpy fp64."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsec.maths import rows as module
+from fedsec.maths.rows import Rows
+
+OUTLIERS = (1e3, 1e6, 1e30)
+
+
+def _matrix(rows: int, columns: int, seed: int = 0, spread: float = 1.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator) * spread
+
+
+def _slow_distances(matrix: torch.Tensor) -> np.ndarray:
+    values = matrix.numpy().astype(np.float64)
+    return np.array([[np.sum((a - b) ** 2) for b in values] for a in values])
+
+
+def _stochastic(kept: int, rows: int, seed: int = 0) -> torch.Tensor:
+    raw = torch.rand(kept, rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.01
+    return raw / raw.sum(dim=1, keepdim=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 40)),
+    spread=st.sampled_from((1e-6, 1e-3, 1.0, 1e3)),
+    offset=st.sampled_from((0.0, 1.0, -1e-3)),
+    seed=st.integers(0, 10_000),
+)
+def test_distances_of_honest_rows_equal_the_slow_ones(
+    shape: tuple[int, int], spread: float, offset: float, seed: int
+) -> None:
+    matrix = _matrix(*shape, seed=seed, spread=spread) + offset * spread
+    # A row far above the median norm is scaled down by design: keep to those that are not.
+    norms = matrix.norm(dim=1)
+    matrix = matrix[norms <= 50 * norms.median()]
+    found = Rows(matrix).squared_distances().numpy()
+    slow = _slow_distances(matrix)
+    np.testing.assert_allclose(found, slow, rtol=1e-6, atol=1e-20)
+    assert (found == found.T).all()
+    assert (np.diag(found) == 0).all()
+
+
+@pytest.mark.parametrize("outlier", OUTLIERS)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("hostile", [1, 4])
+def test_hostile_rows_do_not_blur_the_distances_among_honest_ones(
+    outlier: float, sign: float, hostile: int
+) -> None:
+    honest = 0.1 + _matrix(hostile + 3, 300, spread=1e-3)
+    matrix = torch.cat([honest, torch.full((hostile, 300), sign * outlier)])
+    order = torch.randperm(len(matrix), generator=torch.Generator().manual_seed(1))
+    found = Rows(matrix[order]).squared_distances()
+    back = order.argsort()
+    found = found[back][:, back].numpy()
+    count = len(honest)
+    np.testing.assert_allclose(found[:count, :count], _slow_distances(honest), rtol=1e-6)
+    assert (found[count:, :count] > 100 * found[:count, :count].max()).all()
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("negated", [0, 1, 2])
+def test_rows_of_the_same_norm_on_the_other_side_do_not_blur_honest_distances(negated: int) -> None:
+    """A flipped row may itself be the row of median norm, on which the rows are centred."""
+    honest = 0.1 + _matrix(7, 300, spread=1e-3)
+    matrix = torch.cat([honest, -honest[[3] * negated]])
+    found = Rows(matrix).squared_distances()[:7, :7].numpy()
+    np.testing.assert_allclose(found, _slow_distances(honest), rtol=1e-6)
+
+
+def test_identical_rows_are_at_no_distance() -> None:
+    matrix = _matrix(1, 50).repeat(4, 1)
+    assert torch.equal(Rows(matrix).squared_distances(), torch.zeros(4, 4, dtype=torch.float64))
+
+
+def test_all_zero_rows_are_at_no_distance() -> None:
+    assert torch.equal(Rows(torch.zeros(3, 5)).squared_distances(), torch.zeros(3, 3, dtype=torch.float64))
+
+
+def test_one_row_alone() -> None:
+    rows = Rows(_matrix(1, 10))
+    assert len(rows) == 1
+    assert rows.squared_distances().tolist() == [[0.0]]
+    assert torch.equal(rows.weighted_sum(torch.ones(1, dtype=torch.float64)), rows.matrix[0])
+
+
+def test_distances_between_mixed_rows_are_those_of_the_mixtures() -> None:
+    matrix, mixing = _matrix(6, 80), _stochastic(4, 6)
+    mixed = Rows(matrix, mixing)
+    slow = _slow_distances(mixing @ matrix.double())
+    assert len(mixed) == 4
+    np.testing.assert_allclose(mixed.squared_distances().numpy(), slow, rtol=1e-6)
+
+
+def test_mixing_twice_is_mixing_by_the_product() -> None:
+    matrix, first, second = _matrix(6, 80), _stochastic(5, 6, 1), _stochastic(3, 5, 2)
+    twice = Rows(matrix).mixed(first).mixed(second)
+    once = Rows(matrix, second @ first)
+    weights = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    torch.testing.assert_close(twice.squared_distances(), once.squared_distances(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(twice.weighted_sum(weights), once.weighted_sum(weights), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        torch.ones(6),
+        torch.eye(5),
+        torch.full((2, 5), 0.2),
+        torch.full((2, 7), 1 / 7),
+        torch.eye(6)[None],
+        torch.eye(6) * 0.999,
+        torch.eye(6) * (1 + 1e-6),
+        torch.zeros(2, 6),
+        torch.full((2, 6), torch.nan),
+        torch.tensor([[torch.inf, -torch.inf, 0, 0, 0, 0]]),
+    ],
+    ids=["vector", "square", "narrow", "wide", "3-D", "less", "a little more", "zero", "nan", "infinite"],
+)
+def test_a_mixing_matrix_of_the_wrong_shape_or_sum_is_refused(mixing: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="mixing matrix"):
+        Rows(_matrix(6, 4), mixing.double())
+
+
+@pytest.mark.parametrize("columns", [6, 7, 8, 9, 15])
+def test_the_chunk_border_changes_nothing(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, weights = _matrix(5, columns), torch.rand(5, dtype=torch.float64)
+    whole, whole_sum = Rows(matrix).squared_distances(), Rows(matrix).weighted_sum(weights)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    torch.testing.assert_close(Rows(matrix).squared_distances(), whole, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(Rows(matrix).weighted_sum(weights), whole_sum, rtol=0, atol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    weights=st.lists(st.floats(-10, 10), min_size=1, max_size=8),
+    columns=st.integers(1, 30),
+    seed=st.integers(0, 10_000),
+)
+def test_the_weighted_sum_is_that_of_fp64(weights: Sequence[float], columns: int, seed: int) -> None:
+    matrix = _matrix(len(weights), columns, seed)
+    found = Rows(matrix).weighted_sum(torch.tensor(weights, dtype=torch.float64))
+    slow = (np.array(weights)[:, None] * matrix.numpy().astype(np.float64)).sum(axis=0)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), slow.astype(np.float32), rtol=2e-7, atol=1e-12)
+
+
+def test_a_weighted_sum_does_not_cancel_in_fp32() -> None:
+    matrix = torch.tensor([[1e8], [1.0], [-1e8]])
+    assert Rows(matrix).weighted_sum(torch.ones(3, dtype=torch.float64)).tolist() == [1.0]
+
+
+def test_a_row_of_weight_zero_leaves_no_trace() -> None:
+    matrix = torch.tensor([[1.0, 2.0], [1e30, -1e30]])
+    found = Rows(matrix).weighted_sum(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    assert found.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 12, 49])
+def test_the_mean_of_equal_rows_is_that_row_bit_for_bit(count: int) -> None:
+    row = _matrix(1, 200)
+    weights = torch.full((count,), 1.0 / count, dtype=torch.float64)
+    assert torch.equal(Rows(row.repeat(count, 1)).weighted_sum(weights), row[0])
+
+
+def test_nothing_is_changed_in_place() -> None:
+    matrix, mixing = _matrix(5, 40), _stochastic(3, 5)
+    weights = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    matrix[4] *= 1e6  # so that the cap has something to do
+    before = matrix.clone(), mixing.clone(), weights.clone()
+    rows = Rows(matrix, mixing)
+    distances, total = rows.squared_distances(), rows.weighted_sum(weights)
+    again = rows.squared_distances(), rows.weighted_sum(weights)
+    assert torch.equal(distances, again[0])
+    assert torch.equal(total, again[1])
+    for now, then in zip((matrix, mixing, weights), before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_the_caller_may_change_what_it_was_given() -> None:
+    rows = Rows(_matrix(4, 20))
+    first = rows.squared_distances()
+    expected = first.clone()
+    first.fill_(7.0)
+    assert torch.equal(rows.squared_distances(), expected)
+
+
+def test_a_mixing_matrix_in_single_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="fp64"):
+        Rows(_matrix(6, 4), torch.eye(6))

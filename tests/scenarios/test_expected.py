@@ -1,0 +1,94 @@
+"""Shipped scenarios show what they are shipped to show. Slow: run by `make test-all`."""
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsec.config.load import load_scenario, shipped
+from fedsec.result import RunResult, run
+
+ROOM = Path(str(resources.files("fedsec.scenarios")))
+EXPECTED = sorted(ROOM.rglob("*.expected.json"))
+
+
+def _needs_data(scenario: str) -> None:
+    name = load_scenario(scenario).data.name
+    if name != "clinic-notes" and not os.environ.get("FEDSEC_DATA"):
+        pytest.skip(f"FEDSEC_DATA is not set, and {scenario} needs {name}")
+
+
+def _row(result: RunResult, attack: str, defense: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    wanted = (attack, defense, settings or {})
+    rows = [r for r in result.scorecard["summary"] if (r["attack"], r["defense"], r["settings"]) == wanted]
+    assert len(rows) == 1, wanted
+    return rows[0]
+
+
+def _value(row: dict[str, Any], metric: str) -> float:
+    return float(row["metrics"][metric]["value"])
+
+
+@pytest.mark.parametrize("name", [name for name, _ in shipped()])
+def test_every_shipped_scenario_is_valid_and_named_after_its_file(name: str) -> None:
+    assert load_scenario(name).name == name
+
+
+@pytest.mark.parametrize("path", EXPECTED, ids=lambda path: path.name)
+def test_an_expectation_says_where_its_number_comes_from(path: Path) -> None:
+    expected = json.loads(path.read_text())
+    assert path.name == f"{expected['scenario'].rpartition('/')[2]}.expected.json"
+    assert len(expected["source"]) > 40
+    assert 0 < expected["tolerance"] < expected["expected"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPECTED, ids=lambda path: path.name)
+def test_the_expected_number_is_reached(path: Path, tmp_path: Path) -> None:
+    expected = json.loads(path.read_text())
+    _needs_data(expected["scenario"])
+    result = run(load_scenario(expected["scenario"]), tmp_path)
+    reached = _value(_row(result, expected["attack"], expected["defense"]), expected["metric"])
+    assert reached >= expected["expected"] - expected["tolerance"]
+
+
+@pytest.mark.slow
+def test_quick_byzantine_shows_that_the_mean_breaks_and_krum_holds(tmp_path: Path) -> None:
+    result = run(load_scenario("quick/byzantine"), tmp_path)
+    accuracy, drop = "utility/accuracy", "robustness/utility-drop"
+    loud = "sign-flip(scale=10)"
+    assert _value(_row(result, loud, "none"), drop) >= 0.20
+    mean, krum = _value(_row(result, "none", "none"), accuracy), _value(_row(result, "none", "krum"), accuracy)
+    controls = [c for c in result.cells if (c["cell"]["attack"], c["cell"]["defense"]) == ("none", "krum")]
+    untrained = sum(c["curve"][0][1] for c in controls) / len(controls)
+    assert len(controls) == 3
+    assert krum >= untrained + 0.15
+    assert krum >= mean - 0.15
+    for attack in ("sign-flip", loud):
+        assert _value(_row(result, attack, "krum"), drop) <= 0.05
+
+
+@pytest.mark.slow
+def test_quick_inversion_shows_what_frozen_embeddings_stop_and_what_not(tmp_path: Path) -> None:
+    result = run(load_scenario("quick/inversion"), tmp_path)
+    exact = "leakage/exact-match"
+    for moment in (1, "last"):
+        settings = {"threat.attack_round": moment}
+        assert _value(_row(result, "embedding-algebra", "none", settings), exact) == 1.0
+        assert _row(result, "embedding-algebra", "frozen-embeddings", settings)["status"] == "blocked"
+        assert _value(_row(result, "dager", "frozen-embeddings", settings), exact) == 1.0
+
+
+@pytest.mark.slow
+def test_inversion_of_real_sentences(tmp_path: Path) -> None:
+    _needs_data("benchmark/inversion-cola-small")
+    result = run(load_scenario("benchmark/inversion-cola-small"), tmp_path)
+    exact = "leakage/exact-match"
+    with_dropout = {"model.dropout": True, "federation.batch_size": 1}
+    assert _value(_row(result, "embedding-algebra", "none", with_dropout), exact) >= 19 / 20
+    for size in (1, 2, 4):
+        settings = {"model.dropout": False, "federation.batch_size": size}
+        assert _value(_row(result, "dager", "none", settings), exact) == 1.0
