@@ -75,7 +75,7 @@ def load_target(card: Card) -> Any:
     module, _, attribute = card.target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a third party's module may raise anything
         raise FedsecError(f"'{card.name}' cannot be loaded from {card.target}: {error}") from error
 
 

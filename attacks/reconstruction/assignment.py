@@ -37,7 +37,8 @@ class Assignment:
         """
         if not additive:
             unit = self._words / self._words.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            return (unit @ self._places.T).argmax(dim=0)
+            nearest: torch.Tensor = (unit @ self._places.T).argmax(dim=0)
+            return nearest
         rough = self._words @ torch.linalg.pinv(self._places, rcond=1e-10)  # [words, positions]
         return self._refine(rough.argmax(dim=0))
 
@@ -64,7 +65,7 @@ class Assignment:
         return self._words.index_add(0, tokens, self._places, alpha=-1.0)
 
     def _moves(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Change of the weighted squared error when a position takes another token [positions, words]; inf for its own."""
+        """Rise of the weighted squared error if a position takes another token [positions, words]; inf for its own."""
         rest, weight, places = self._rest(tokens), self._precision, self._places
         taken = (weight[tokens] * (2.0 * rest[tokens] * places + places.square())).sum(dim=1)  # [positions]
         given = places.square() @ weight.T - 2.0 * places @ (weight * rest).T  # [positions, words]
@@ -72,7 +73,7 @@ class Assignment:
         return change.scatter(1, tokens[:, None], float("inf"))
 
     def _swaps(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Change of the weighted squared error when two positions swap tokens [positions, positions]; inf for like ones."""
+        """Rise of the weighted squared error if two positions swap [positions, positions]; inf for like tokens."""
         rest, places = self._rest(tokens), self._places
         weight, pull = self._precision[tokens], (self._precision * rest)[tokens]  # [positions, width]
         change = places.new_full((len(tokens), len(tokens)), float("inf"))

@@ -126,7 +126,7 @@ CARDS = (
             ),
             Parameter(
                 name="evaluations",
-                default=40_000,
+                default=60_000,
                 summary="texts run through the first layer per client, at most",
                 provenance=Provenance.MEASURED,
                 minimum=1,

@@ -43,10 +43,10 @@ class Dager:
     blur: float = 0.3
     ceiling: float = 1e-2
     restarts: int = 8
-    rounds: int = 12
+    rounds: int = 20
     sweeps: int = 10
-    shortlist: int = 8
-    evaluations: int = 40_000
+    shortlist: int = 4
+    evaluations: int = 60_000
 
     def reconstruct(self, view: ServerView) -> list[Reconstruction]:
         """Claims for every client; ValueError if the view lacks rows or the attention's part of them."""
@@ -64,9 +64,7 @@ class Dager:
         lengths = view.granted.get(Knowledge.LENGTHS)
         scanner = Scanner(view, first, tolerance=self.tolerance, slack=self.slack, blur=self.blur)
         candidates = scanner.scan(2 * limit, max(lengths[index]) if lengths else None)
-        judge = Judge(
-            view.model.module, second, tolerance=self.tolerance, slack=self.slack, ceiling=self.ceiling
-        )
+        judge = Judge(view.model.module, second, tolerance=self.tolerance, slack=self.slack, ceiling=self.ceiling)
         sharp = candidates.sharp
         budget = Budget(
             rounds=self.rounds if sharp else 1,
@@ -75,9 +73,7 @@ class Dager:
             shortlist=self.shortlist,
             evaluations=self.evaluations if sharp else self.evaluations // 20,
         )
-        search = Search(
-            candidates, judge, end=scanner.end, limit=limit, budget=budget, generator=view.generator
-        )
+        search = Search(candidates, judge, end=scanner.end, limit=limit, budget=budget, generator=view.generator)
         notes = {"rank": float(first.space.rank), "candidates": float(sum(map(len, candidates.tokens)))}
         claims = []
         for text in search.run():
@@ -90,4 +86,4 @@ class Dager:
 
 def _informative(layer: LayerSpace) -> bool:
     """Whether a layer's span excludes anything."""
-    return 0 < layer.space.rank and not layer.space.full
+    return layer.space.rank > 0 and not layer.space.full

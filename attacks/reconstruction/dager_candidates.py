@@ -49,7 +49,7 @@ def _by_input(gradient: "Tensor", view: ServerView, info: ParameterInfo) -> "Ten
 def _rounding(view: ServerView, row: "Tensor", info: ParameterInfo) -> float:
     """Standard deviation of the rounding of a matrix's difference over the local steps."""
     stored = view.model.module.get_parameter(info.name) + view.model.layout.tensor(row, info.name)
-    return float(rounding_noise(stored).square().mean().sqrt()) * view.training.local_steps**0.5
+    return float(rounding_noise(stored).square().mean().mul(view.training.local_steps).sqrt())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class Scanner:
             longest: length of the longest text, special tokens included, if known.
         """
         bound = min(self.longest, longest or self.longest)
+        if bound < 2:  # no room for a begin and an end
+            return Candidates((), (), (), sharp=False)
         edges = torch.tensor([self.end, self.begin])
         off, within = self._judge(self._inputs(edges, bound))  # [2, positions]
         sharp = bool(within[1, 0]) and bool(within[0, 1:].any())

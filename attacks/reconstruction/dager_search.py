@@ -81,9 +81,13 @@ class Search:
         return len(self._found) >= self._limit or self._judge.explained(list(self._found))
 
     def _ordered_ends(self) -> list[int]:
-        """Ends of no found text first, short ones first."""
+        """Ends of no found text first, short ones first; the last text holds every token that no other explains."""
         explained = {len(ids) - 1 for ids in self._found}
-        return sorted(self._candidates.ends, key=lambda end: (end in explained, end))
+        known = {token for ids in self._found for token in ids}
+        left = {token for choice in self._candidates.tokens for token in choice.tolist()} - known
+        shortest = len(left) + 1 if self._candidates.sharp and len(self._found) == self._limit - 1 else 0
+        ends = [end for end in self._candidates.ends if end >= shortest] or self._candidates.ends
+        return sorted(ends, key=lambda end: (end in explained, end))
 
     def _wave(self, end: int) -> None:
         """One wave of restarts for texts that end at that position."""
@@ -91,7 +95,7 @@ class Search:
         texts, scores = self._descend(self._starts(options), options)
         for ids, score in zip(texts.tolist(), scores.tolist(), strict=True):
             key = tuple(ids)
-            if key not in self._found and self._judge.verified(key, score):
+            if key not in self._found and self._judge.verified(key, score, options):
                 self._found[key] = score
             elif key not in self._found:
                 self._stuck[key] = score
@@ -109,7 +113,8 @@ class Search:
         parents = [ids for _, ids in pool[: count // 2]]
         for index, parent in enumerate(parents):
             starts[index] = rearrange(parent, parents, starts[index], options, self._generator)
-        return starts.unique(dim=0)
+        distinct: Tensor = starts.unique(dim=0)
+        return distinct
 
     def _descend(self, texts: "Tensor", options: Sequence["Tensor"]) -> tuple["Tensor", "Tensor"]:
         """Change one position at a time to the token that lowers the residual most, until nothing improves.

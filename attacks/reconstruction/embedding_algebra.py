@@ -86,11 +86,12 @@ class EmbeddingAlgebra:
 
     def _variance(self, view: ServerView, table: ParameterInfo, index: "Tensor", values: "Tensor") -> "Tensor":
         """Variance of the error of an update's touched rows, same shape as `values`, fp64."""
-        floor = (self.tolerance * values.norm(dim=1, keepdim=True)) ** 2 / values.shape[1]
+        norms = values.norm(dim=1, keepdim=True)  # [rows, 1]
+        floor: Tensor = norms.square() * (self.tolerance**2 / values.shape[1])
         if view.training.update == "gradient":
             return floor.expand_as(values)
         stored = view.model.module.get_parameter(table.name)[index] + values.float()
-        return rounding_noise(stored) ** 2 * view.training.local_steps + floor
+        return rounding_noise(stored).square() * view.training.local_steps + floor
 
     def _by_position(
         self, view: ServerView, client: int, words: "Tensor", word_rows: "Tensor", place_rows: "Tensor"

@@ -1,5 +1,6 @@
 """Cards: what a plug-in is, states and needs, readable without importing it."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,7 @@ class Parameter:
         kind = type(self.default)
         fits = type(value) is kind or (kind is float and type(value) is int)
         if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
-            fits = value == value and abs(value) != float("inf")
+            fits = kind is int or abs(value) <= sys.float_info.max  # no NaN, no infinity, nothing beyond a float
             fits = fits and (self.minimum is None or value >= self.minimum)
             fits = fits and (self.maximum is None or value <= self.maximum)
         if fits and self.choices:
@@ -199,4 +200,7 @@ class MetricCard(Card):
 def _short(value: ParameterValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)  # two values never share a label

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fedsec.report.headline import headline
+from fedsec.report.findings import findings
 
 if TYPE_CHECKING:
     from fedsec.result import RunResult
@@ -21,8 +21,8 @@ def print_result(result: "RunResult", question: str) -> None:
     console = Console(width=width, highlight=False)
     console.print(Text(question, style="bold"))
     console.print(_table(result.scorecard))
-    for sentence in headline(result.scorecard):
-        console.print(Text(f"- {sentence}"))
+    for paragraph in findings(result.scorecard["summary"]):
+        console.print(Text(f"- {paragraph}".replace("\u00a0", " ")))
     console.print(Text(f"\nReport: {result.path / 'report.html'}"))
     if not result.complete:
         console.print(Text(f"Cells in error or missing; see {result.path / 'events.jsonl'}. The same command retries."))
@@ -58,8 +58,7 @@ def _table(scorecard: dict[str, Any]) -> Table:
         cells.append(_percent(row, "utility/accuracy"))
         if drops:
             cells.append(_percent(row, "robustness/utility-drop") if row["attack"] != "none" else "")
-        note = ": ".join(part for part in (_SIGNS[row["status"]], row["reason"] or "") if part)
-        table.add_row(*(Text(cell) for cell in [*cells, note]))
+        table.add_row(*(Text(cell) for cell in [*cells, _SIGNS[row["status"]]]))
     return table
 
 

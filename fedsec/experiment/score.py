@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from fedsec import registry
@@ -40,7 +41,7 @@ def score(cell: Cell, trained: Trained) -> dict[str, Any]:
     head["metrics"] = {name: metrics[name].as_json() for name in sorted(metrics)}
     return {
         "cell": head,
-        "curve": [list(point) for point in outcome.curve],
+        "curve": [[number, right, _finite(loss)] for number, right, loss in outcome.curve],
         "rounds": [_round(summary) for summary in outcome.rounds],
         "correct": "".join("1" if right else "0" for right in outcome.final.correct),
         "malicious": sorted(trained.malicious),
@@ -131,11 +132,16 @@ def _texts(scored: Scored, tokenizer: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _finite(value: float) -> float | None:
+    """None for what JSON cannot hold: the loss of a model that an attack drove to NaN or infinity."""
+    return value if isfinite(value) else None
+
+
 def _round(summary: RoundSummary) -> dict[str, Any]:
     return {
         "round": summary.round,
         "clients": list(summary.clients),
-        "loss": summary.loss if summary.loss == summary.loss and abs(summary.loss) != float("inf") else None,
+        "loss": _finite(summary.loss),
         "rejected": [{"client": r.client, "reason": r.reason} for r in summary.rejected],
         "weights": list(summary.weights) if summary.weights is not None else None,
         "skipped": summary.skipped,

@@ -9,7 +9,10 @@ import torch
 CLEAR_GAP = 30.0
 """A drop between neighbouring singular values by this factor ends the signal; noise alone drops by less than 2."""
 _SHRINK = 1.95
-"""Gavish and Donoho (2014), optimal hard threshold over the median singular value at aspect ratio 1/3 (unknown noise)."""
+"""Gavish and Donoho (2014): optimal hard threshold over the median singular value, aspect 1/3, unknown noise."""
+
+_FLAT = 0.15
+"""White noise of this shape has no singular value below 0.4 of its median; a spectrum that falls further is signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class RowSpace:
         """
         basis = self.basis.to(vectors.dtype)
         rest = vectors - (vectors @ basis) @ basis.T  # [count, width]
-        return rest.norm(dim=-1) / vectors.norm(dim=-1).clamp_min(1e-30)
+        distances: torch.Tensor = rest.norm(dim=-1) / vectors.norm(dim=-1).clamp_min(1e-30)
+        return distances
 
     def expected(self, vectors: torch.Tensor) -> torch.Tensor:
         """Relative residual that the noise alone gives a true row [count], for vectors [count, width].
@@ -49,7 +53,8 @@ class RowSpace:
         A direction of singular value s is off by noise / s; a vector is off by its share of each direction.
         """
         share = (vectors.double() @ self.basis) / self.singular[: self.rank]  # [count, rank]
-        return self.noise * share.norm(dim=-1) / vectors.double().norm(dim=-1).clamp_min(1e-30)
+        blurred: torch.Tensor = self.noise * share.norm(dim=-1) / vectors.double().norm(dim=-1).clamp_min(1e-30)
+        return blurred
 
 
 def row_space(matrices: Sequence[torch.Tensor], noise: Sequence[float] | None = None) -> RowSpace:
@@ -60,7 +65,7 @@ def row_space(matrices: Sequence[torch.Tensor], noise: Sequence[float] | None = 
         noise: standard deviation of each matrix's entries' error where it is known (the rounding of a difference of
             weights); the matrices are then scaled to unit noise and directions above the noise's own largest singular
             value are kept. None scales each to unit norm and cuts at the largest relative gap, or, if no gap is
-            clear, at the optimal hard threshold for unknown noise.
+            clear, at the optimal hard threshold for unknown noise; without a flat floor either, everything is signal.
 
     Returns:
         The space; rank 0 if nothing is above the noise.
@@ -83,12 +88,14 @@ def row_space(matrices: Sequence[torch.Tensor], noise: Sequence[float] | None = 
 
 
 def _cut(singular: torch.Tensor) -> int:
-    """Where the signal ends: at the largest relative gap if it is clear, else at the optimal hard threshold."""
+    """Where the signal ends: at a clear gap, else at the optimal hard threshold above a flat floor, else nowhere."""
     floored = singular.clamp_min(float(singular[0]) * 1e-11)
     ratios = floored[:-1] / floored[1:]
     best = int(ratios.argmax())
     if float(ratios[best]) >= CLEAR_GAP:
         return best + 1
+    if float(singular[-1]) < _FLAT * float(singular.median()):
+        return len(singular)
     return int((singular > _SHRINK * singular.median()).sum())
 
 
@@ -113,4 +120,5 @@ def rounding_noise(stored: torch.Tensor) -> torch.Tensor:
     """
     magnitude = stored.detach().abs().clamp_min(torch.finfo(torch.float32).tiny)
     _, exponent = torch.frexp(magnitude)
-    return torch.ldexp(torch.ones_like(magnitude, dtype=torch.float64), exponent.double() - 24.0) / 12.0**0.5
+    unit = torch.ldexp(torch.ones_like(magnitude, dtype=torch.float64), exponent.double() - 24.0)
+    return unit.div(12.0**0.5)

@@ -27,9 +27,7 @@ class Rows:
         if mixing is None:
             mixing = torch.eye(clients, dtype=torch.float64)
         if mixing.ndim != 2 or mixing.shape[1] != clients or mixing.dtype != torch.float64:
-            raise ValueError(
-                f"a mixing matrix is fp64 [kept, {clients}], not {mixing.dtype} {list(mixing.shape)}"
-            )
+            raise ValueError(f"a mixing matrix is fp64 [kept, {clients}], not {mixing.dtype} {list(mixing.shape)}")
         if not bool(((mixing.sum(dim=1) - 1).abs() <= 1e-9).all()):
             raise ValueError("each line of a mixing matrix sums to 1: a kept row is an average of rows")
         self.matrix = matrix

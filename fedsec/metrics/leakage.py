@@ -42,18 +42,19 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
 
     Args:
         secrets: the truth by client.
-        guesses: what the attack claims; those beyond a client's number of texts still count as claims.
+        guesses: what the attack claims, in any order. Of more than a client has texts only the surest are matched:
+            the truth must not pick among them. The others still count as claims.
     """
     pairs: list[Pair] = []
     claims: list[tuple[int, bool]] = []
     for client, secret in secrets.items():
-        own = [guess for guess in guesses if guess.client == client]
+        own = sorted((guess for guess in guesses if guess.client == client), key=_surest_first)
         left = Counter(secret.tokens)
         for guess in own:
             if guess.verified:
                 claims.append((client, left[guess.tokens] > 0))
                 left[guess.tokens] -= 1
-        partner = _assign(secret.tokens, own)
+        partner = _assign(secret.tokens, own[: len(secret.tokens)])
         for index, (tokens, planted) in enumerate(zip(secret.tokens, secret.planted, strict=True)):
             pairs.append(Pair(client, tokens, planted, partner.get(index)))
     return Scored(tuple(pairs), tuple(claims))
@@ -84,11 +85,16 @@ def leakage(scored: Scored, tokenizer: Any, generator: np.random.Generator) -> d
     }
 
 
+def _surest_first(guess: Reconstruction) -> tuple[bool, float, bool, Tokens]:
+    unsure = guess.score != guess.score  # NaN: no measure of doubt at all
+    return unsure, 0.0 if unsure else guess.score, not guess.verified, guess.tokens
+
+
 def _assign(truths: Sequence[Tokens], guesses: Sequence[Reconstruction]) -> dict[int, Reconstruction]:
     if not guesses:
         return {}
     # Exactness decides between guesses with the same tokens in another order.
-    gain = np.array([[_f1(t, g.tokens)[0] + 1e-3 * (t == g.tokens) for g in guesses] for t in truths])
+    gain = np.array([[_f1(t, g.tokens)[0] + 1e-9 * (t == g.tokens) for g in guesses] for t in truths])
     rows, columns = linear_sum_assignment(gain, maximize=True)
     return {int(r): guesses[int(c)] for r, c in zip(rows, columns, strict=True)}
 
@@ -142,7 +148,8 @@ def _planted_found(scored: Scored, tokenizer: Any) -> list[tuple[int, float]]:
         guess = pair.guess.tokens if pair.guess else ()
         for value in pair.planted:
             ids = tuple(tokenizer(value, add_special_tokens=False)["input_ids"])
-            found.append((pair.client, float(_contains(guess, ids))))
+            if _contains(pair.truth, ids):  # what truncation took away never reached the update
+                found.append((pair.client, float(_contains(guess, ids))))
     return found
 
 

@@ -34,6 +34,11 @@ class FlatModel:
                 view.copy_(parameter.data)
                 parameter.data = view
                 parameter.grad = self.layout.tensor(self.gradient, name)
+        for part in module.modules():
+            if isinstance(part, nn.Embedding):
+                # Only the rows of a batch's words are added to the flat gradient; a dense one would be as large as
+                # the vocabulary in every step. The sum is the same.
+                part.sparse = True
 
     def load(self, vector: torch.Tensor) -> None:
         """Make `vector` [parameters] the model's trainables."""

@@ -55,9 +55,7 @@ def _with_lora(model: nn.Module, rank: int) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
     parameters = describe_parameters(model)
-    queries_and_values = [
-        p.name.removesuffix(".weight") for p in parameters if p.role in (Role.QUERY, Role.VALUE)
-    ]
+    queries_and_values = [p.name.removesuffix(".weight") for p in parameters if p.role in (Role.QUERY, Role.VALUE)]
     # lora_dropout stays 0: the model's own dropout is the one that `dropout` speaks of.
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,

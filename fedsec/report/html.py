@@ -7,9 +7,8 @@ goes through `visible` and then through jinja2's autoescape: names, reasons and 
 import difflib
 import math
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from markupsafe import Markup
 
 from fedsec import registry
 from fedsec.report import plots
-from fedsec.report.scorecard import ACCURACY, DROP, EXACT, NONE, settings_label
+from fedsec.report.findings import brief, controls_first, evidence, findings, percent, span
+from fedsec.report.scorecard import ACCURACY, DROP, EXACT, NONE, ROUGE, harm, settings_label
 
-ROUGE = "leakage/rouge-l"
 LEVELS = (0.05, 0.2, 0.5, 0.8)
 """Where a shade of harm ends and the next begins."""
-MOST_TEXTS, MOST_WORDS, MOST_CHARACTERS, MOST_EVENTS = 40, 600, 4000, 40
+MOST_TEXTS, MOST_WORDS, MOST_CHARACTERS, MOST_EVENTS = 40, 600, 20_000, 40
 
 Row = Mapping[str, Any]
 
@@ -37,10 +36,11 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         contents: the cell files in the plan's order.
     """
     rows: Sequence[Row] = scorecard["summary"]
-    defenses = _controls_first(row["defense"] for row in rows)
+    defenses = controls_first(row["defense"] for row in rows)
     statuses = Counter(content["cell"]["status"] for content in contents)
+    measured = {name for row in rows for name in row["metrics"]}
     page = {
-        "record": {"summary": "", "git": None, "packages": {}, **record},
+        "record": defaultdict(str, {"packages": {}, **record}),
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
         "findings": findings(rows),
@@ -52,7 +52,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "scatter": plots.scatter(rows, defenses),
         "attacks": _attacks(contents),
         "defenses": _defenses(contents, rows),
-        "glossary": _glossary(rows),
+        "glossary": [(card.name, card.summary) for card in registry.metrics() if card.name in measured],
         "cells": [_cell(content, row) for content, row in zip(contents, scorecard["cells"], strict=True)],
         "reads": any(content["cell"]["position"] == "server" for content in contents),
         "kept": any(content.get("texts") is not None for content in contents),
@@ -81,18 +81,7 @@ def visible(text: str) -> str:
     hidden = {c for c in shown if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     for character in hidden:
         shown = shown.replace(character, f"[U+{ord(character):04X}]")
-    left = len(text) - MOST_CHARACTERS
-    return f"{shown} … ({left} more characters)" if left > 0 else shown
-
-
-def percent(fraction: float, unit: str = "\u00a0%") -> str:
-    """`77.3 %`, for reading; rounding makes nothing of something as little as everything of almost everything."""
-    text = f"{100 * abs(fraction):.1f}".removesuffix(".0")
-    if text == "0" and fraction:
-        text = f"{100 * abs(fraction):.1g}"
-    elif text == "100" and abs(fraction) < 1:
-        text = "over 99.9"
-    return f"{'−' if fraction < 0 else ''}{text}{unit}"  # noqa: RUF001
+    return shown if len(text) <= MOST_CHARACTERS else f"{shown} … ({len(text) - MOST_CHARACTERS} more characters)"
 
 
 def amount(value: Row) -> str:
@@ -106,91 +95,14 @@ def amount(value: Row) -> str:
     return f"{number / 1000**power:.4g} {('bytes', 'kB', 'MB', 'GB')[power]}"
 
 
-def span(value: Row, unit: str = "\u00a0%") -> str:
-    """The 95 % interval of a fraction, `72 to 100 %`, or that there is none."""
-    low, high = value["ci_low"], value["ci_high"]
-    return "none" if low is None or high is None else f"{percent(low, '')} to {percent(high, unit)}"
-
-
-def harm(metrics: Row) -> float:
-    """0 (nothing gained) to 1 (everything), as the table is coloured.
-
-    For an attack that reads: how far it gets from a blind guess to every text, by whole texts or by words, whichever
-    is worse, so that a text with one wrong word does not look safe. For one that ruins: the share of accuracy lost.
-    """
-    if EXACT in metrics:
-        pairs = [(v["value"], v.get("baseline", 0.0)) for v in (metrics.get(EXACT), metrics.get(ROUGE)) if v]
-        return float(max(0.0, *((value - guess) / max(1 - guess, 1e-9) for value, guess in pairs)))
-    lost = metrics[DROP]["value"] if DROP in metrics else 0.0
-    before = metrics[ACCURACY]["value"] + lost if ACCURACY in metrics else 0.0
-    return float(min(1.0, max(0.0, lost / before))) if before > 0 else 0.0
-
-
-def findings(rows: Sequence[Row]) -> list[str]:
-    """The result in plain words, a paragraph per attack, from the summary's rows and nothing else."""
-    paragraphs = []
-    for attack in _controls_first(row["attack"] for row in rows):
-        own = [row for row in rows if row["attack"] == attack]
-        sentences: list[str] = []
-        for defense in _controls_first(row["defense"] for row in own):
-            sentences += _finding("it" if sentences else attack, [row for row in own if row["defense"] == defense])
-        paragraphs.append(" ".join(sentences))
-    return paragraphs
-
-
-def _finding(subject: str, rows: Sequence[Row]) -> list[str]:
-    """What an attack (or none) got against a defense, at worst over the settings."""
-    control, defense = rows[0]["attack"] == NONE, rows[0]["defense"]
-    lead = f"Against {defense}, {subject}" if defense != NONE else f"Undefended, {subject}"
-    if control:
-        lead = (
-            f"With {defense} and no attack, the model" if defense != NONE else "Without an attack, the undefended model"
-        )
-    ran = [row for row in rows if row["status"] == "ok" and ACCURACY in row["metrics"]]
-    sentences = []
-    if ran:
-        worst = max(ran, key=lambda r: -r["metrics"][ACCURACY]["value"] if control else harm(r["metrics"]))
-        where = f"; that is the worst of {len(rows)} settings, {settings_label(worst['settings'])}"
-        same = len({_outcome(row["metrics"]) for row in rows if row["metrics"]}) == 1
-        sentences.append(f"{lead} {_outcome(worst['metrics'])}{'' if same else where}.")
-    said = {"blocked": "is blocked", "n/a": "does not apply", "error": "has no result, an error stopped it"}
-    for status, words in said.items():
-        reasons = [str(row["reason"]) for row in rows if row["status"] == status]
-        if reasons:
-            share = f" in {len(reasons)} of {len(rows)} settings" if len(reasons) < len(rows) else ""
-            sentences.append(f"{lead} {words}{share}: {reasons[0].rstrip('.')}.")
-    return sentences
-
-
-def _outcome(metrics: Row) -> str:
-    if EXACT in metrics:
-        exact, overlap = metrics[EXACT], metrics.get(ROUGE)
-        share = percent(exact["value"]) if exact["value"] else "none"
-        text = f"recovers {share} of {exact['n']} texts exactly (95\u00a0% interval {_evidence(exact)})"
-        if overlap and exact["value"] < 1:
-            text += f", with a word overlap of {percent(overlap['value'])} ({_evidence(overlap)})"
-        return text
-    accuracy, drop = metrics[ACCURACY], metrics.get(DROP)
-    if not drop:
-        return f"reaches {percent(accuracy['value'])} accuracy (95\u00a0% interval {span(accuracy)})"
-    side = "below" if drop["value"] >= 0 else "above"
-    chance = ", so it may be chance" if drop["value"] and drop["ci_low"] <= 0 <= drop["ci_high"] else ""
-    lost = f"{percent(abs(drop['value']), '')} points {side} the same training without it"
-    return f"leaves {percent(accuracy['value'])} accuracy, {lost} (95\u00a0% interval {span(drop, '')}{chance})"
-
-
-def _evidence(value: Row, guess: str = "a blind guess:") -> str:
-    return span(value) + (f"; {guess} {percent(value['baseline'])}" if "baseline" in value else "")
-
-
 def grids(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The attack-by-defense tables, one per varied setting, controls first."""
     tables = []
     for label in dict.fromkeys(settings_label(row["settings"]) for row in rows):
         own = [row for row in rows if settings_label(row["settings"]) == label]
         at = {(row["attack"], row["defense"]): row for row in own}
-        defenses = _controls_first(row["defense"] for row in own)
-        attacks = _controls_first(row["attack"] for row in own)
+        defenses = controls_first(row["defense"] for row in own)
+        attacks = controls_first(row["attack"] for row in own)
         lines = [(attack, [_square(at.get((attack, defense))) for defense in defenses]) for attack in attacks]
         tables.append({"label": label, "defenses": defenses, "lines": lines})
     return tables
@@ -202,15 +114,15 @@ def _square(row: Row | None) -> dict[str, Any]:
         return {"look": "missing", "main": "no result", "lines": [], "unadapted": False}
     if row["status"] in ("n/a", "error"):
         look = "error" if row["status"] == "error" else "na"
-        return {"look": look, "main": row["status"], "lines": [row["reason"]], "unadapted": False}
+        return {"look": look, "main": row["status"], "lines": [brief(row["reason"])], "unadapted": False}
     metrics, main = row["metrics"], ""
     exact, overlap, accuracy, drop = (metrics.get(name) for name in (EXACT, ROUGE, ACCURACY, DROP))
     lines: list[str] = []
     if exact:
         main = percent(exact["value"])
-        lines = [f"of {exact['n']} texts read exactly", f"interval {_evidence(exact, 'guess')}"]
+        lines = [f"of {exact['n']} texts read exactly", f"interval {evidence(exact, 'guess')}"]
         if overlap:
-            lines += [f"word overlap {percent(overlap['value'])}", f"interval {_evidence(overlap, 'guess')}"]
+            lines += [f"word overlap {percent(overlap['value'])}", f"interval {evidence(overlap, 'guess')}"]
     elif accuracy:
         main = percent(accuracy["value"])
         lines = [f"accuracy, n = {accuracy['n']}", f"interval {span(accuracy)}"]
@@ -218,17 +130,13 @@ def _square(row: Row | None) -> dict[str, Any]:
     look = "control" if row["attack"] == NONE else f"harm{sum(harm(metrics) >= level for level in LEVELS)}"
     if row["status"] == "blocked":
         left = [f"what is left is a guess: {main} {lines[0]}, {lines[1].partition(';')[0]}"] if exact else []
-        look, main, lines = "blocked", "blocked", [row["reason"], *left]
+        look, main, lines = "blocked", "blocked", [brief(row["reason"]), *left]
     return {"look": look, "main": main, "lines": lines, "unadapted": _unadapted(row)}
 
 
 def _unadapted(row: Row) -> bool:
     """A defense that this attack met without knowing it."""
     return NONE not in (row["attack"], row["defense"]) and row["status"] in ("ok", "blocked") and not row["adaptive"]
-
-
-def _controls_first(labels: Iterable[str]) -> list[str]:
-    return sorted(dict.fromkeys(labels), key=lambda label: label != NONE)
 
 
 def _attacks(contents: Sequence[Row]) -> list[dict[str, Any]]:
@@ -259,11 +167,6 @@ def _defenses(contents: Sequence[Row], rows: Sequence[Row]) -> list[dict[str, An
 def _card(cards: registry.Registry[Any], name: str) -> dict[str, Any] | None:
     """None for a plug-in that is not installed where the report is made."""
     return cards.get(name).describe() if name in cards else None
-
-
-def _glossary(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    names = dict.fromkeys(chain.from_iterable(row["metrics"] for row in rows))
-    return [(name, registry.metrics().get(name).summary) for name in names if name in registry.metrics()]
 
 
 def _cell(content: Row, row: Row) -> dict[str, Any]:

@@ -237,12 +237,13 @@ def _draw_points(axes: Axes, points: Sequence[tuple[int, Row, Row, bool]]) -> No
             if low is not None and high is not None:
                 xs, ys = ([low, high], [y, y]) if across else ([x, x], [low, high])
                 axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
-        axes.plot(x, y, MARKERS[index % len(MARKERS)], color=colour, markersize=7)
+        axes.plot(x, y, MARKERS[index % len(MARKERS)], color=colour, markersize=7, clip_on=False)
         if pareto:
-            axes.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.2)
+            ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": _INK, "markeredgewidth": 1.2}
+            axes.plot(x, y, "o", markersize=15, clip_on=False, **ring)
         labels.setdefault((round(x, 2), round(y, 2)), []).append(index + 1)
     low, high = axes.get_xlim()
-    axes.set_xlim(max(min(low, -0.06), -0.4), min(max(high, 0.12), 1.06))  # two seeds' intervals reach beyond any rate
+    axes.set_xlim(max(min(low, -0.06), -0.4), min(max(high + 0.04, 0.12), 1.06))  # few seeds' bars leave every scale
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.03, top + 0.03)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.api import BetterFor, MetricValue
+from fedsec.api import BetterFor, MetricValue, Position
 from fedsec.metrics.stats.intervals import paired_difference
 
 SCHEMA = 1
 NONE = "none"
-ACCURACY, DROP, EXACT = "utility/accuracy", "robustness/utility-drop", "leakage/exact-match"
+ACCURACY, DROP = "utility/accuracy", "robustness/utility-drop"
+EXACT, ROUGE = "leakage/exact-match", "leakage/rouge-l"
 
 Content = Mapping[str, Any]
 """A cell file."""
@@ -62,9 +63,10 @@ def _with_drop(content: Content, contents: Sequence[Content]) -> dict[str, Any]:
 
 
 def _control(content: Content, contents: Sequence[Content]) -> Content | None:
-    """The cell without an attack that has the same defense, seed and settings, if both were evaluated."""
+    """For a malicious client's cell, the one without an attack and with the same defense, seed and settings."""
     cell = content["cell"]
-    if cell["attack"] == NONE or "correct" not in content:
+    # An attack that only looks trains nothing otherwise: a drop of 0 would say nothing.
+    if cell["position"] != Position.CLIENT.value or "correct" not in content:
         return None
     same = ("defense", "seed", "settings")
     for other in contents:
@@ -133,6 +135,7 @@ def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         first["ci_low"] = min(v["ci_low"] for v in values)
         first["ci_high"] = max(v["ci_high"] for v in values)
         first["method"] = "span-of-seeds"
+    first.pop("baseline", None)  # one seed's guess does not stand beside all seeds' mean
     if all("baseline" in v for v in values):
         first["baseline"] = float(np.mean([v["baseline"] for v in values]))
     return first
@@ -167,5 +170,18 @@ def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
     )
     if row["attack"] == NONE or control is None or row["status"] not in ("ok", "blocked"):
         return None
-    harm = row["metrics"].get(EXACT) or row["metrics"].get(DROP)
-    return None if harm is None else (float(control), float(harm["value"]))
+    return float(control), harm(row["metrics"])
+
+
+def harm(metrics: Content) -> float:
+    """0 (nothing gained) to 1 (everything), as the table is coloured.
+
+    For an attack that reads: how far it gets from a blind guess to every text, by whole texts or by words, whichever
+    is worse, so that a text with one wrong word does not look safe. For one that ruins: the share of accuracy lost.
+    """
+    if EXACT in metrics:
+        pairs = [(v["value"], v.get("baseline", 0.0)) for v in (metrics.get(EXACT), metrics.get(ROUGE)) if v]
+        return float(max(0.0, *((value - guess) / max(1 - guess, 1e-9) for value, guess in pairs)))
+    lost = metrics[DROP]["value"] if DROP in metrics else 0.0
+    before = metrics[ACCURACY]["value"] + lost if ACCURACY in metrics else 0.0
+    return float(min(1.0, max(0.0, lost / before))) if before > 0 else 0.0

@@ -52,7 +52,10 @@ def plugin_hash(target: str) -> str:
         source = Path(spec.origin).read_bytes()
         seen[name] = hashlib.sha256(source).hexdigest()
         package = name if spec.submodule_search_locations else name.rpartition(".")[0]
-        waiting += _relative_imports(source, package)
+        for module, names in _relative_imports(source, package):
+            waiting.append(module)
+            if _is_package(module):  # what is imported from it may be modules
+                waiting += [f"{module}.{part}" for part in names]
     return digest(seen)
 
 
@@ -81,13 +84,17 @@ def weights_hash(name: str) -> str:
     return digest(file_hashes(folder.iterdir()) if folder.is_dir() else name)
 
 
-def _relative_imports(source: bytes, package: str) -> list[str]:
-    names = []
+def _relative_imports(source: bytes, package: str) -> list[tuple[str, list[str]]]:
+    """Each module that a source imports from, and what it takes from there."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.level:
             parts = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*parts, *([node.module] if node.module else [])])
-            names.append(base)
-            if not node.module:
-                names += [f"{base}.{alias.name}" for alias in node.names]
-    return names
+            found.append((base, [alias.name for alias in node.names]))
+    return found
+
+
+def _is_package(name: str) -> bool:
+    spec = importlib.util.find_spec(name)  # imports the packages above it, and not the module itself
+    return spec is not None and spec.submodule_search_locations is not None

@@ -68,13 +68,13 @@ class RunDirectory:
 
     def cell(self, key: str) -> dict[str, Any] | None:
         """A finished cell, or None; a damaged file counts as not finished."""
-        if not (self.path / "cells" / f"{key}.json").is_file():
-            return None
         try:
             content = self.read_json(f"cells/{key}.json")
         except NotARunError:
             return None
-        return content if content.get("schema") == SCHEMA and content.get("key") == key else None
+        row = content.get("cell")
+        whole = isinstance(row, dict) and isinstance(row.get("status"), str)
+        return content if whole and content.get("schema") == SCHEMA and content.get("key") == key else None
 
     def write_cell(self, key: str, content: Mapping[str, Any], *, private: bool) -> None:
         """A finished cell; `private` ones hold clients' texts and are readable by their owner only."""

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parent.parent.parent
 STRONGEST = {"sign-flip": {"scale": 10}}
 
 
-@pytest.mark.parametrize("card", registry.attacks(), ids=lambda card: card.name)
+@pytest.mark.parametrize("card", list(registry.attacks()), ids=lambda card: card.name)
 def test_attack(card: AttackCard, tmp_path: Path) -> None:
     contracts.check_attack(card, tmp_path, STRONGEST.get(card.name))
 
 
-@pytest.mark.parametrize("card", registry.defenses(), ids=lambda card: card.name)
+@pytest.mark.parametrize("card", list(registry.defenses()), ids=lambda card: card.name)
 def test_defense(card: DefenseCard, tmp_path: Path) -> None:
     contracts.check_defense(card, tmp_path)
 

@@ -10,7 +10,9 @@ from fedsec.cli.main import app
 from fedsec.config.load import load_scenario, shipped
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "attacks/README.md", "scenarios/README.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "attacks/README.md", "scenarios/README.md")
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

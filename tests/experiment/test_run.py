@@ -151,9 +151,9 @@ def test_training_is_shared_by_attacks_that_only_look() -> None:
 
 
 def test_texts_are_kept_only_when_asked_for(tmp_path: Path) -> None:
-    secret = "patient Quintessa Xylophone"
+    name = "patient Quintessa Xylophone"
     source = tmp_path / "notes.jsonl"
-    rows = [{"text": f"{secret} number {i} has pain", "label": i % 2} for i in range(40)]
+    rows = [{"text": f"{name} number {i} has pain", "label": i % 2} for i in range(40)]
     source.write_text("\n".join(json.dumps(row) for row in rows))
     for keep in (False, True):
         scenario = _scenario(
@@ -185,7 +185,7 @@ def test_a_report_is_rebuilt_from_the_cells(finished: RunResult) -> None:
     (finished.path / "report.html").unlink()
     assert rebuild(finished.path).scorecard == finished.scorecard
     assert (finished.path / "scorecard.json").read_text() == before
-    assert (finished.path / "report.html").read_text().startswith("<!doctype html>")
+    assert (finished.path / "report.html").read_text().lower().startswith("<!doctype html>")
 
 
 def test_an_observer_hears_of_every_round_and_cell(tmp_path: Path) -> None:
@@ -211,5 +211,3 @@ def test_utility_drop_is_paired_with_the_same_defense(finished: RunResult) -> No
         expected = sum(int(a) - int(b) for a, b in zip(control, attacked, strict=True)) / len(control)
         drop = _cells(finished)["sign-flip", defense]["metrics"]["robustness/utility-drop"]
         assert drop["value"] == pytest.approx(expected)
-
-

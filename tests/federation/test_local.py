@@ -64,9 +64,7 @@ def _batches() -> list[Batch]:
 
 
 def _settings(update: str = "delta", optimizer: str = "sgd") -> TrainingSettings:
-    return TrainingSettings(
-        update=update, optimizer=optimizer, learning_rate=RATE, local_steps=STEPS, batch_size=2
-    )
+    return TrainingSettings(update=update, optimizer=optimizer, learning_rate=RATE, local_steps=STEPS, batch_size=2)
 
 
 def _update(
@@ -176,9 +174,7 @@ def test_gradient_mode_looks_at_the_first_batch_only() -> None:
 
 @pytest.mark.parametrize("update", ["gradient", "delta"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_an_update_depends_on_start_and_batches_and_not_on_who_trained_before(
-    update: str, optimizer: str
-) -> None:
+def test_an_update_depends_on_start_and_batches_and_not_on_who_trained_before(update: str, optimizer: str) -> None:
     alone, _, _ = _update("full", _settings(update, optimizer), _batches())
     flat = FlatModel(*_module("full"))
     trainer = LocalTrainer(flat, _settings(update, optimizer), dropout=False)

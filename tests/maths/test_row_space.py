@@ -25,7 +25,12 @@ def reference_residuals(matrix: torch.Tensor, vectors: torch.Tensor) -> np.ndarr
 
 
 @settings(max_examples=25, deadline=None)
-@given(rank=st.integers(1, 15), width=st.integers(17, 40), seed=st.integers(0, 10_000), scale=st.sampled_from([1e-9, 1.0, 1e6]))
+@given(
+    rank=st.integers(1, 15),
+    width=st.integers(17, 40),
+    seed=st.integers(0, 10_000),
+    scale=st.sampled_from([1e-9, 1.0, 1e6]),
+)
 def test_finds_the_rank_and_only_its_rows(rank: int, width: int, seed: int, scale: float) -> None:
     matrix, inputs = low_rank(rank, width, seed)
     space = row_space([matrix * scale])
@@ -68,7 +73,7 @@ def test_full_and_empty_spaces() -> None:
 def test_rounding_noise_is_what_storing_a_step_leaves() -> None:
     generator = torch.Generator().manual_seed(0)
     weights = 0.05 * torch.randn(200_000, generator=generator)
-    step = 1e-4 * torch.randn(200_000, generator=generator, dtype=torch.float64)
+    step = 1e-6 * torch.randn(200_000, generator=generator, dtype=torch.float64)
     stored = (weights.double() + step).float()
     error = (stored - weights).double() - step
     whitened = error / rounding_noise(stored)

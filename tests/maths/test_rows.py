@@ -53,9 +53,7 @@ def test_distances_of_honest_rows_equal_the_slow_ones(
 @pytest.mark.parametrize("outlier", OUTLIERS)
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("hostile", [1, 4])
-def test_hostile_rows_do_not_blur_the_distances_among_honest_ones(
-    outlier: float, sign: float, hostile: int
-) -> None:
+def test_hostile_rows_do_not_blur_the_distances_among_honest_ones(outlier: float, sign: float, hostile: int) -> None:
     honest = 0.1 + _matrix(hostile + 3, 300, spread=1e-3)
     matrix = torch.cat([honest, torch.full((hostile, 300), sign * outlier)])
     order = torch.randperm(len(matrix), generator=torch.Generator().manual_seed(1))

@@ -24,9 +24,7 @@ Inputs = dict[str, torch.Tensor]
 
 def _flat(model: nn.Module, kind: str = "full", *, embeddings: bool = True) -> FlatModel:
     generator = torch.Generator().manual_seed(3)
-    module, setup = prepare(
-        model, kind=kind, rank=2, train_embeddings=embeddings, dropout=False, generator=generator
-    )
+    module, setup = prepare(model, kind=kind, rank=2, train_embeddings=embeddings, dropout=False, generator=generator)
     return FlatModel(module, setup)
 
 
@@ -56,18 +54,14 @@ def _assert_attached(flat: FlatModel) -> None:
 
 
 @pytest.mark.parametrize("architecture", [*ENCODERS, *DECODERS])
-def test_flattening_leaves_the_models_outputs_as_they_were(
-    architecture: str, build: Build, inputs: Inputs
-) -> None:
+def test_flattening_leaves_the_models_outputs_as_they_were(architecture: str, build: Build, inputs: Inputs) -> None:
     before = build(architecture)(**inputs).logits
     assert torch.equal(_flat(build(architecture)).module(**inputs).logits, before)
 
 
 @pytest.mark.parametrize("kind", ["full", "head", "lora"])
 @pytest.mark.parametrize("architecture", ["Bert", "Roberta", "DistilBert", "GPT2", "Llama"])
-def test_views_stay_attached_through_training(
-    architecture: str, kind: str, build: Build, inputs: Inputs
-) -> None:
+def test_views_stay_attached_through_training(architecture: str, kind: str, build: Build, inputs: Inputs) -> None:
     flat = _flat(build(architecture), kind, embeddings=False)
     _assert_attached(flat)
     optimizer = torch.optim.SGD(flat.module.parameters(), lr=0.1, momentum=0.9)
@@ -95,9 +89,7 @@ def test_being_detached_is_noticed(build: Build) -> None:
 
 
 @pytest.mark.parametrize("architecture", [*ENCODERS, *DECODERS])
-def test_the_flat_gradient_is_that_of_an_untouched_copy(
-    architecture: str, build: Build, inputs: Inputs
-) -> None:
+def test_the_flat_gradient_is_that_of_an_untouched_copy(architecture: str, build: Build, inputs: Inputs) -> None:
     plain = build(architecture)
     names = [name for name, _ in plain.named_parameters()]
     _loss(plain, inputs).backward()
@@ -193,9 +185,7 @@ def test_the_trained_head_under_adapters_stands_once_and_moves_the_logits(
 def test_tied_weights_are_one_slice_and_stay_tied() -> None:
     from transformers import BertConfig, BertForMaskedLM
 
-    config = BertConfig(
-        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
+    config = BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     model = BertForMaskedLM(config).eval()
     flat = _flat(model)
     assert flat.layout.size == sum(p.numel() for p in model.parameters())
@@ -216,9 +206,7 @@ def test_a_rows_loss_alone_is_its_loss_in_a_padded_batch(architecture: str, buil
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
-    together = functional.cross_entropy(
-        model(input_ids=ids, attention_mask=mask).logits, LABELS, reduction="none"
-    )
+    together = functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, LABELS, reduction="none")
     alone = [
         functional.cross_entropy(
             model(input_ids=row[None], attention_mask=torch.ones(1, len(row), dtype=torch.long)).logits, label

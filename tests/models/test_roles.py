@@ -29,9 +29,7 @@ def _with_lora(model: nn.Module) -> Any:
 
 
 @pytest.mark.parametrize("architecture", ALL)
-def test_every_parameter_stands_once_with_its_shape_and_in_the_models_order(
-    architecture: str, build: Build
-) -> None:
+def test_every_parameter_stands_once_with_its_shape_and_in_the_models_order(architecture: str, build: Build) -> None:
     model = build(architecture)
     described = describe_parameters(model)
     own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
@@ -97,9 +95,7 @@ def test_the_head_is_all_that_lies_outside_the_base_model(architecture: str, bui
 
 
 @pytest.mark.parametrize("architecture", WITH_LORA)
-def test_under_adapters_the_trained_head_stands_once_and_adapters_are_known(
-    architecture: str, build: Build
-) -> None:
+def test_under_adapters_the_trained_head_stands_once_and_adapters_are_known(architecture: str, build: Build) -> None:
     plain = build(architecture)
     heads = sorted(p.shape for p in _by_role(describe_parameters(plain), Role.HEAD))
     model = _with_lora(plain)
@@ -114,9 +110,10 @@ def test_under_adapters_the_trained_head_stands_once_and_adapters_are_known(
 def test_wrapping_changes_no_role(architecture: str, build: Build) -> None:
     before = {p.name: (p.role, p.layer) for p in describe_parameters(build(architecture))}
     after = {
-        p.name.removeprefix("base_model.model.")
-        .replace(".base_layer", "")
-        .replace(".modules_to_save.default", ""): (p.role, p.layer)
+        p.name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".modules_to_save.default", ""): (
+            p.role,
+            p.layer,
+        )
         for p in describe_parameters(_with_lora(build(architecture)))
         if p.role != Role.ADAPTER
     }

@@ -21,9 +21,7 @@ def _prepare(
     model: Any, kind: str, *, embeddings: bool = False, seed: int = 0, rank: int = RANK, dropout: bool = False
 ) -> tuple[Any, ModelSetup]:
     generator = torch.Generator().manual_seed(seed)
-    return prepare(
-        model, kind=kind, rank=rank, train_embeddings=embeddings, dropout=dropout, generator=generator
-    )
+    return prepare(model, kind=kind, rank=rank, train_embeddings=embeddings, dropout=dropout, generator=generator)
 
 
 def _trained_roles(setup: ModelSetup) -> set[Role]:
@@ -66,20 +64,14 @@ def test_adapters_sit_on_queries_and_values_with_the_rank_asked_for(architecture
     _, setup = _prepare(build(architecture), "lora", rank=3)
     adapters = [p for p in setup.parameters if p.role == Role.ADAPTER]
     modules = {p.name.split(".lora_")[0] for p in adapters}
-    bases = {
-        p.name.removesuffix(".base_layer.weight")
-        for p in setup.parameters
-        if p.role in (Role.QUERY, Role.VALUE)
-    }
+    bases = {p.name.removesuffix(".base_layer.weight") for p in setup.parameters if p.role in (Role.QUERY, Role.VALUE)}
     assert modules == bases
     assert len(adapters) == 2 * len(modules) == 8
     assert all(3 in p.shape for p in adapters)
 
 
 @pytest.mark.parametrize("architecture", WITH_LORA)
-def test_adapters_start_as_a_no_op(
-    architecture: str, build: Build, inputs: dict[str, torch.Tensor]
-) -> None:
+def test_adapters_start_as_a_no_op(architecture: str, build: Build, inputs: dict[str, torch.Tensor]) -> None:
     before = build(architecture)(**inputs).logits
     module, _ = _prepare(build(architecture), "lora")
     torch.testing.assert_close(module.eval()(**inputs).logits, before, rtol=1e-6, atol=1e-7)

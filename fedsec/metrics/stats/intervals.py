@@ -74,12 +74,13 @@ def paired_difference(differences: Sequence[np.ndarray]) -> tuple[float, Interva
     if len(means) > 1:
         from scipy.stats import t
 
-        half = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+        spread = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
         method = "t-seeds"
     else:
         rows = differences[0]
         spread = float(Z95 * rows.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 1.0
-        half = max(spread, min(1.0, 3.0 / len(rows)))  # rule of three: rows that all agree still leave room
         method = "normal-rows"
+    # Rule of three: rows that all agree still leave room for a difference that was not drawn.
+    half = max(spread, 3.0 / sum(len(rows) for rows in differences))
     mean = float(means.mean())
-    return mean, Interval(mean - half, mean + half, method)
+    return mean, Interval(max(-1.0, mean - half), min(1.0, mean + half), method)

@@ -14,7 +14,7 @@ from .support import SEEDS, Lab, cola_texts, exact, tiny_lab
 TEXTS = [
     "the chest is clear",
     "no fever and no cough today",
-    "she takes the tablets twice",
+    "tablets for the patient twice",
     "pain in the left knee",
 ]
 

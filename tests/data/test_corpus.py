@@ -1,0 +1,56 @@
+"""A corpus: parts of it, and a hash that sees every text and label."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedsec.data.corpus import Corpus, Example
+
+TRAIN = tuple(Example(f"train {i}", i % 3) for i in range(20))
+TEST = tuple(Example(f"test {i}", i % 3) for i in range(10))
+CORPUS = Corpus(TRAIN, TEST, ("a", "b", "c"))
+
+
+def _generator(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_a_part_holds_distinct_rows_of_its_own_split() -> None:
+    part = CORPUS.subset(7, 4, _generator())
+    assert (len(part.train), len(part.test)) == (7, 4)
+    assert len(set(part.train)) == 7
+    assert set(part.train) < set(TRAIN)
+    assert set(part.test) < set(TEST)
+    assert part.labels == CORPUS.labels
+
+
+@pytest.mark.parametrize("count", [None, 20, 21, 10**9])
+def test_all_of_a_split_keeps_its_order(count: int | None) -> None:
+    assert CORPUS.subset(count, None, _generator()) == CORPUS
+
+
+def test_the_same_generator_picks_the_same_rows_and_another_others() -> None:
+    first = CORPUS.subset(7, 4, _generator(1))
+    assert CORPUS.subset(7, 4, _generator(1)) == first
+    assert CORPUS.subset(7, 4, _generator(2)) != first
+
+
+def test_every_row_is_as_likely_as_any_other() -> None:
+    picked = [row for seed in range(400) for row in CORPUS.subset(5, 0, _generator(seed)).train]
+    counts = [picked.count(row) for row in TRAIN]
+    assert 60 < min(counts) <= max(counts) < 145  # 100 expected, standard deviation 9
+
+
+def test_the_hash_sees_texts_labels_order_and_split() -> None:
+    changed = (
+        CORPUS,
+        replace(CORPUS, train=TRAIN[1:]),
+        replace(CORPUS, train=TRAIN[::-1]),
+        replace(CORPUS, train=(replace(TRAIN[0], text="train 0 "), *TRAIN[1:])),
+        replace(CORPUS, train=(replace(TRAIN[0], label=1), *TRAIN[1:])),
+        replace(CORPUS, train=(*TRAIN, TEST[0]), test=TEST[1:]),
+        replace(CORPUS, train=TEST, test=TRAIN),
+    )
+    assert len({corpus.content_hash() for corpus in changed}) == len(changed)
+    assert Corpus(TRAIN, TEST, CORPUS.labels).content_hash() == CORPUS.content_hash()

@@ -1,0 +1,180 @@
+"""Intervals: against scipy, against simulation, and at their extremes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, t, ttest_1samp
+
+from fedsec.metrics.stats.intervals import Interval, of_mean, paired_difference, wilson
+
+
+def _generator(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
+    successes, trials = counts
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    found = wilson(successes, trials)
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.floats(0, n), st.just(n))))
+def test_wilson_holds_the_rate_lies_in_the_unit_interval_and_mirrors(counts: tuple[float, int]) -> None:
+    successes, trials = counts
+    found, mirrored = wilson(successes, trials), wilson(trials - successes, trials)
+    assert 0.0 <= found.low <= successes / trials + 1e-12
+    assert successes / trials - 1e-12 <= found.high <= 1.0
+    assert found.low < found.high
+    assert found.low == pytest.approx(1 - mirrored.high, abs=1e-9)
+
+
+def test_wilson_at_the_ends_is_exact_and_never_empty() -> None:
+    assert wilson(0, 50).low == 0.0
+    assert wilson(50, 50).high == 1.0
+    assert wilson(0, 50).high > 0.05
+    assert wilson(0, 0) == Interval(0.0, 1.0, "wilson")
+
+
+def test_wilson_narrows_with_more_trials() -> None:
+    widths = [wilson(n // 4, n).high - wilson(n // 4, n).low for n in (4, 40, 400, 4000)]
+    assert widths == sorted(widths, reverse=True)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("trials", [20, 100])
+def test_wilson_covers_the_true_rate_about_as_often_as_it_says(rate: float, trials: int) -> None:
+    drawn = _generator().binomial(trials, rate, size=4000)
+    intervals = {int(successes): wilson(int(successes), trials) for successes in set(drawn.tolist())}
+    covered = np.mean([intervals[int(s)].low <= rate <= intervals[int(s)].high for s in drawn])
+    assert 0.92 < covered < 0.99
+
+
+@pytest.mark.parametrize("batches", [15, 60])
+@pytest.mark.parametrize("within", [1, 4])
+def test_the_interval_of_a_mean_covers_it_where_batches_differ(batches: int, within: int) -> None:
+    """Each batch has a level of its own, so its values are not independent: the hard case."""
+    generator, covered = _generator(), []
+    for _ in range(200):
+        levels = generator.beta(2, 3, size=batches)  # mean 0.4
+        values = [np.clip(generator.normal(level, 0.05, size=within), 0, 1) for level in levels]
+        interval = of_mean([v.tolist() for v in values], generator)
+        covered.append(interval.low <= 0.4 <= interval.high)
+    assert np.mean(covered) > 0.88
+
+
+def test_treating_values_within_a_batch_as_independent_would_be_too_narrow() -> None:
+    generator = _generator()
+    levels = generator.beta(2, 3, size=12)
+    together = of_mean([[level] * 20 for level in levels], _generator())
+    apart = of_mean([[level] for level in np.repeat(levels, 20)], _generator())
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("batches", [1, 2, 30])
+def test_values_that_are_all_0_or_all_1_still_leave_doubt(value: float, batches: int) -> None:
+    interval = of_mean([[value] * 5] * batches, _generator())
+    expected = wilson(value * batches, batches)
+    assert (interval.low, interval.high) == (expected.low, expected.high)
+    assert interval.method == "wilson-batches"
+    assert interval.high - interval.low > 0.05
+
+
+@pytest.mark.parametrize("values", [[0.4], [0.2, 0.6], [0.0, 0.0, 1.0]])
+def test_one_batch_alone_says_very_little(values: list[float]) -> None:
+    interval = of_mean([values], _generator())
+    assert interval.high - interval.low > 0.7
+    assert interval.low <= np.mean(values) <= interval.high
+
+
+def test_no_values_say_nothing() -> None:
+    for batches in ([], [[]], [[], []]):
+        assert of_mean(batches, _generator())[:2] == (0.0, 1.0)
+
+
+def test_empty_batches_are_passed_over() -> None:
+    filled = [[0.1, 0.3], [0.7], [0.2]]
+    assert of_mean([[], *filled, []], _generator()) == of_mean(filled, _generator())
+
+
+def test_single_yes_or_no_values_are_wilsons() -> None:
+    assert of_mean([[1.0], [0.0], [0.0], [1.0]], _generator()) == wilson(2, 4)
+
+
+def test_batches_weigh_by_their_size() -> None:
+    """The mean is over values: nine zeros in one batch outweigh one 1 in another."""
+    interval = of_mean([[0.0] * 9] * 20 + [[1.0]] * 20, _generator())
+    assert interval.low < 0.1 < interval.high
+    assert interval.high < 0.3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(0, 1), max_size=4), max_size=6),
+    st.integers(0, 1000),
+)
+def test_any_interval_lies_in_the_unit_interval_and_is_repeatable(batches: list[list[float]], seed: int) -> None:
+    interval = of_mean(batches, _generator(seed))
+    assert 0.0 <= interval.low <= interval.high <= 1.0
+    assert interval == of_mean(batches, _generator(seed))
+
+
+def test_one_seeds_paired_difference_is_the_normal_interval_over_its_rows() -> None:
+    rows = _generator().choice([-1.0, 0.0, 1.0], size=400)
+    mean, interval = paired_difference([rows])
+    half = 1.959963984540054 * rows.std(ddof=1) / 20
+    assert mean == pytest.approx(rows.mean())
+    assert interval.low == pytest.approx(mean - half)
+    assert interval.high == pytest.approx(mean + half)
+    assert interval.method == "normal-rows"
+
+
+def test_several_seeds_paired_difference_is_students_over_their_means() -> None:
+    seeds = [_generator(s).choice([-1.0, 0.0, 1.0], size=50 + s) for s in range(4)]
+    mean, interval = paired_difference(seeds)
+    means = [rows.mean() for rows in seeds]
+    expected = ttest_1samp(means, 0).confidence_interval(0.95)
+    assert mean == pytest.approx(np.mean(means))
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert interval.method == "t-seeds"
+
+
+def test_two_seeds_say_much_less_than_ten() -> None:
+    generator = _generator()
+    means = generator.normal(0.1, 0.02, size=10)
+    seeds = [np.full(20, value) for value in means]
+    few, many = paired_difference(seeds[:2])[1], paired_difference(seeds)[1]
+    assert t.ppf(0.975, 1) > 12
+    assert many.high - many.low < few.high - few.low
+
+
+def test_one_row_alone_says_nothing() -> None:
+    _, interval = paired_difference([np.array([1.0])])
+    assert interval.low <= 0.0
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_the_paired_interval_covers_the_true_difference(seeds: int) -> None:
+    generator, covered = _generator(1), []
+    for _ in range(600):
+        levels = generator.normal(0.1, 0.05 if seeds > 1 else 0.0, size=seeds)
+        rows = [
+            generator.choice([1.0, 0.0, -1.0], p=[0.3 + level / 2, 0.4, 0.3 - level / 2], size=200) for level in levels
+        ]
+        _, interval = paired_difference(rows)
+        covered.append(interval.low <= 0.1 <= interval.high)
+    assert 0.92 < np.mean(covered) < 0.985
+
+
+def test_pairing_narrows_the_interval_where_the_same_rows_are_hard() -> None:
+    generator = _generator()
+    control = generator.random(500) < 0.7
+    attacked = control & (generator.random(500) < 0.95)
+    paired = paired_difference([control.astype(float) - attacked.astype(float)])[1]
+    apart = wilson(int(attacked.sum()), 500)
+    assert paired.low > 0
+    assert paired.high - paired.low < apart.high - apart.low

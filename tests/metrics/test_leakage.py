@@ -1,0 +1,342 @@
+"""Leakage: matching, claims, planted data and overlaps, against brute force and hand-computed values."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsec.api import BetterFor, MetricValue, Reconstruction
+from fedsec.data import clinic_notes
+from fedsec.federation.transcript import Secret
+from fedsec.metrics.leakage import Scored, leakage, match
+from fedsec.models import tiny_bert
+from fedsec.seeds import SeedTree
+
+Tokens = tuple[int, ...]
+WORDS = "the cat sat on a mat dog ran far away today now".split()
+
+
+class WordTokenizer:
+    """A word for each id."""
+
+    all_special_ids = (0,)
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        return " ".join(WORDS[i] for i in ids)
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": [WORDS.index(word) for word in text.split()]}
+
+
+def _ids(text: str) -> Tokens:
+    return tuple(WORDS.index(word) for word in text.split())
+
+
+def _secret(*texts: str, planted: Sequence[Sequence[str]] | None = None) -> Secret:
+    tokens = tuple(_ids(text) for text in texts)
+    found = tuple(tuple(values) for values in planted) if planted else ((),) * len(texts)
+    return Secret(tokens, tuple(len(t) + 2 for t in tokens), (0,) * len(texts), found)
+
+
+def _guess(text: str, client: int = 0, score: float = 0.0, *, verified: bool = False) -> Reconstruction:
+    return Reconstruction(client=client, tokens=_ids(text), score=score, verified=verified)
+
+
+def _measured(secrets: dict[int, Secret], guesses: Sequence[Reconstruction]) -> dict[str, MetricValue]:
+    return leakage(match(secrets, guesses), WordTokenizer(), np.random.default_rng(0))
+
+
+def _values(secrets: dict[int, Secret], guesses: Sequence[Reconstruction]) -> dict[str, float]:
+    return {name.partition("/")[2]: metric.value for name, metric in _measured(secrets, guesses).items()}
+
+
+def _f1(truth: Tokens, guess: Tokens) -> float:
+    common = sum((Counter(truth) & Counter(guess)).values())
+    return 2 * common / (len(truth) + len(guess)) if common else 0.0
+
+
+# --- matching -------------------------------------------------------------------------------------------------------
+
+
+def test_everything_recovered_scores_one_everywhere() -> None:
+    texts = ("the cat sat", "a dog ran far")
+    values = _values({0: _secret(*texts)}, [_guess(texts[1], verified=True), _guess(texts[0], verified=True)])
+    assert values.pop("false-claim") == 0.0
+    assert set(values.values()) == {1.0}
+
+
+def test_nothing_recovered_scores_zero_everywhere() -> None:
+    values = _values({0: _secret("the cat sat"), 1: _secret("a dog ran")}, [])
+    assert "false-claim" not in values
+    assert set(values.values()) == {0.0}
+
+
+def test_a_text_without_a_partner_scores_zero() -> None:
+    values = _values({0: _secret("the cat sat", "a dog ran")}, [_guess("a dog ran")])
+    assert values["exact-match"] == values["token-f1"] == values["rouge-1"] == values["rouge-l"] == 0.5
+
+
+def test_one_guess_is_never_counted_for_two_texts() -> None:
+    values = _values({0: _secret("the cat sat", "the cat sat", "the cat sat")}, [_guess("the cat sat")])
+    assert values["exact-match"] == values["token-recall"] == pytest.approx(1 / 3)
+
+
+def test_duplicate_texts_need_duplicate_guesses() -> None:
+    twice = [_guess("the cat sat")] * 2
+    assert _values({0: _secret("the cat sat", "the cat sat")}, twice)["exact-match"] == 1.0
+
+
+def test_a_guess_counts_for_its_own_client_only() -> None:
+    values = _values({0: _secret("the cat sat"), 1: _secret("a dog ran")}, [_guess("the cat sat", client=1)])
+    assert values["exact-match"] == values["token-f1"] == 0.0
+
+
+def test_the_right_tokens_in_the_wrong_order_are_not_exact() -> None:
+    values = _values({0: _secret("the cat sat on a mat")}, [_guess("a mat sat on the cat")])
+    assert values["exact-match"] == 0.0
+    assert values["token-f1"] == values["token-recall"] == values["rouge-1"] == 1.0
+    assert values["rouge-l"] < 1.0
+    assert values["rouge-2"] < 1.0
+
+
+def test_between_guesses_with_the_same_tokens_the_exact_one_is_matched() -> None:
+    secrets = {0: _secret("the cat sat", "sat the cat")}
+    assert _values(secrets, [_guess("sat the cat"), _guess("the cat sat")])["exact-match"] == 1.0
+
+
+def test_the_truth_does_not_pick_among_more_guesses_than_texts() -> None:
+    """Hundreds of guesses of which the matching takes the best would be an oracle, not an attack."""
+    many = [_guess("dog dog dog", score=0.1), *[_guess(word, score=1.0) for word in WORDS]]
+    assert _values({0: _secret("the cat sat")}, [*many, _guess("the cat sat", score=2.0)])["exact-match"] == 0.0
+    assert _values({0: _secret("the cat sat")}, [*many, _guess("the cat sat", score=0.0)])["exact-match"] == 1.0
+
+
+def test_a_guess_without_a_score_gives_way_to_those_with_one() -> None:
+    secrets = {0: _secret("the cat sat")}
+    unsure = _guess("the cat sat", score=float("nan"))
+    for guesses in ([unsure, _guess("dog")], [_guess("dog"), unsure]):
+        assert _values(secrets, guesses)["exact-match"] == 0.0
+    assert _values(secrets, [unsure])["exact-match"] == 1.0
+
+
+_tokens = st.lists(st.integers(0, 5), min_size=1, max_size=6).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_tokens, min_size=1, max_size=4), st.lists(_tokens, max_size=4))
+def test_the_matching_is_one_to_one_and_its_summed_f1_the_largest(truths: list[Tokens], guesses: list[Tokens]) -> None:
+    guesses = guesses[: len(truths)]
+    claims = [Reconstruction(client=3, tokens=tokens, score=0.0) for tokens in guesses]
+    secret = Secret(tuple(truths), (0,) * len(truths), (0,) * len(truths), ((),) * len(truths))
+    pairs = match({3: secret}, claims).pairs
+    assert [pair.truth for pair in pairs] == truths
+    used = [pair.guess for pair in pairs if pair.guess is not None]
+    assert len(used) == len(guesses)
+    assert Counter(g.tokens for g in used) == Counter(guesses)
+    padded: list[Tokens | None] = [*guesses, *[None] * (len(truths) - len(guesses))]
+    best = max(
+        sum(_f1(truth, guess) for truth, guess in zip(truths, order, strict=True) if guess is not None)
+        for order in permutations(padded)
+    )
+    reached = sum(_f1(pair.truth, pair.guess.tokens) for pair in pairs if pair.guess is not None)
+    assert reached == pytest.approx(best, abs=1e-8)
+
+
+_guesses = st.builds(
+    Reconstruction,
+    client=st.integers(0, 2),
+    tokens=_tokens,
+    score=st.sampled_from((0.0, 0.5, float("nan"))),
+    verified=st.booleans(),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(_tokens, min_size=1, max_size=3), min_size=1, max_size=3),
+    st.lists(_guesses, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_permuting_the_guesses_changes_nothing(
+    texts: list[list[Tokens]], guesses: list[Reconstruction], shuffler: Any
+) -> None:
+    secrets = {
+        client: Secret(tuple(own), (0,) * len(own), (0,) * len(own), ((),) * len(own))
+        for client, own in enumerate(texts)
+    }
+    shuffled = list(guesses)
+    shuffler.shuffle(shuffled)
+    assert _measured(secrets, guesses) == _measured(secrets, shuffled)
+
+
+# --- claims ---------------------------------------------------------------------------------------------------------
+
+
+def _claims(secrets: dict[int, Secret], guesses: Sequence[Reconstruction]) -> Counter[tuple[int, bool]]:
+    return Counter(match(secrets, guesses).claims)
+
+
+def test_every_verified_guess_is_a_claim_and_no_other() -> None:
+    secrets = {0: _secret("the cat sat"), 1: _secret("a dog")}
+    guesses = [
+        _guess("the cat sat", verified=True),
+        _guess("the cat", verified=True),
+        _guess("a dog", client=1),
+        _guess("a", client=1, verified=True),
+    ]
+    assert _claims(secrets, guesses) == Counter({(0, True): 1, (0, False): 1, (1, False): 1})
+    measured = _measured(secrets, guesses)["leakage/false-claim"]
+    assert (measured.value, measured.n) == (pytest.approx(2 / 3), 3)
+    assert measured.better_for is BetterFor.DEFENDER
+
+
+def test_the_same_text_claimed_twice_is_right_once() -> None:
+    twice = [_guess("the cat sat", verified=True)] * 2
+    assert _claims({0: _secret("the cat sat", "a dog")}, twice) == Counter({(0, True): 1, (0, False): 1})
+    assert _claims({0: _secret("the cat sat", "the cat sat")}, twice) == Counter({(0, True): 2})
+
+
+def test_claims_beyond_the_number_of_texts_still_count() -> None:
+    guesses = [_guess("the cat sat", verified=True), *[_guess(w, score=1.0, verified=True) for w in WORDS[:4]]]
+    values = _values({0: _secret("the cat sat")}, guesses)
+    assert values["false-claim"] == pytest.approx(4 / 5)
+    assert values["verified-exact"] == 1.0
+
+
+def test_exact_but_unproven_is_not_verified() -> None:
+    values = _values({0: _secret("the cat sat")}, [_guess("the cat sat")])
+    assert (values["exact-match"], values["verified-exact"]) == (1.0, 0.0)
+
+
+def test_proven_but_wrong_is_not_verified_either() -> None:
+    values = _values({0: _secret("the cat sat")}, [_guess("the cat", verified=True)])
+    assert (values["verified-exact"], values["false-claim"]) == (0.0, 1.0)
+
+
+# --- planted data ---------------------------------------------------------------------------------------------------
+
+
+def test_planted_data_is_found_where_it_is_spelled_out_in_order() -> None:
+    secret = _secret("the cat sat on a mat", planted=[["cat sat", "a mat"]])
+    for guess, expected in (
+        ("dog cat sat far", 0.5),
+        ("sat cat", 0.0),
+        ("cat on sat", 0.0),
+        ("a mat the cat sat", 1.0),
+        ("cat sat", 0.5),
+        ("cat", 0.0),
+    ):
+        measured = _measured({0: secret}, [_guess(guess)])["leakage/pii-recall"]
+        assert (measured.value, measured.n) == (expected, 2), guess
+
+
+def test_planted_data_counts_only_in_the_guess_matched_to_its_text() -> None:
+    secrets = {0: _secret("the cat sat", "a dog ran", planted=[["cat sat"], []])}
+    assert _values(secrets, [_guess("a dog cat sat")])["pii-recall"] in (0.0, 1.0)
+    assert _values({**secrets, 1: _secret("now")}, [_guess("cat sat", client=1)])["pii-recall"] == 0.0
+
+
+def test_planted_data_that_truncation_took_from_the_text_is_not_counted() -> None:
+    secret = _secret("the cat sat", planted=[["cat sat", "on a mat"]])
+    measured = _measured({0: secret}, [_guess("the cat sat")])["leakage/pii-recall"]
+    assert (measured.value, measured.n) == (1.0, 1)
+    gone = _secret("the cat sat", planted=[["on a mat"]])
+    assert "leakage/pii-recall" not in _measured({0: gone}, [_guess("the cat sat")])
+
+
+def test_without_planted_data_there_is_no_such_metric() -> None:
+    assert "leakage/pii-recall" not in _measured({0: _secret("the cat sat")}, [_guess("the cat sat")])
+
+
+def test_all_planted_data_of_the_generated_notes_can_be_found() -> None:
+    """A tokenizer that splits a value otherwise within a note than alone would make it unfindable."""
+    tokenizer = tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
+    notes = clinic_notes.generate(150)
+    tokens = tuple(tuple(tokenizer(n.text, add_special_tokens=False)["input_ids"]) for n in notes)
+    planted = tuple(tuple(item.value for item in n.planted) for n in notes)
+    secret = Secret(tokens, (0,) * len(notes), (0,) * len(notes), planted)
+    guesses = [Reconstruction(client=0, tokens=ids, score=0.0) for ids in tokens]
+    measured = leakage(match({0: secret}, guesses), tokenizer, np.random.default_rng(0))["leakage/pii-recall"]
+    assert measured.value == 1.0
+    assert measured.n == sum(map(len, planted)) > 150
+
+
+# --- overlaps, by hand ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("truth", "guess", "f1", "recall"),
+    [
+        ("the cat sat", "the cat", 0.8, 2 / 3),
+        ("the the cat", "the cat cat", 2 / 3, 2 / 3),
+        ("the", "the the the the", 0.4, 1.0),
+        ("the cat", "dog ran", 0.0, 0.0),
+    ],
+)
+def test_token_overlap_of_multisets(truth: str, guess: str, f1: float, recall: float) -> None:
+    values = _values({0: _secret(truth)}, [_guess(guess)])
+    assert values["token-f1"] == pytest.approx(f1)
+    assert values["token-recall"] == pytest.approx(recall)
+
+
+def test_rouge_computed_by_hand() -> None:
+    """Truth `the cat sat on the mat`, guess `the cat on a mat`: 4 words, 1 pair, and `the cat on mat` in common."""
+    values = _values({0: _secret("the cat sat on the mat")}, [_guess("the cat on a mat")])
+    assert values["rouge-1"] == pytest.approx(2 * 4 / (6 + 5))
+    assert values["rouge-2"] == pytest.approx(2 * 1 / (5 + 4))
+    assert values["rouge-l"] == pytest.approx(2 * 4 / (6 + 5))
+
+
+def test_rouge_2_leaves_out_texts_of_one_word_and_says_how_many_remain() -> None:
+    secrets = {0: _secret("the cat", "dog")}
+    measured = _measured(secrets, [_guess("the cat"), _guess("dog")])
+    assert (measured["leakage/rouge-2"].n, measured["leakage/rouge-2"].value) == (1, 1.0)
+    assert measured["leakage/rouge-1"].n == 2
+    assert "leakage/rouge-2" not in _measured({0: _secret("dog")}, [])
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(_tokens, min_size=1, max_size=3), min_size=1, max_size=4),
+    st.lists(_guesses, max_size=8),
+)
+def test_every_value_is_a_fraction_within_its_interval(
+    texts: list[list[Tokens]], guesses: list[Reconstruction]
+) -> None:
+    secrets = {
+        client: Secret(tuple(own), (0,) * len(own), (0,) * len(own), ((),) * len(own))
+        for client, own in enumerate(texts)
+    }
+    for name, metric in _measured(secrets, guesses).items():
+        assert metric.ci_low is not None
+        assert metric.ci_high is not None
+        assert 0.0 <= metric.ci_low <= metric.value + 1e-9, name
+        assert metric.value - 1e-9 <= metric.ci_high <= 1.0, name
+        assert metric.unit == "fraction"
+        assert metric.better_for is (BetterFor.DEFENDER if name.endswith("false-claim") else BetterFor.ATTACKER)
+
+
+def test_intervals_treat_a_batch_as_one_draw() -> None:
+    """Eight texts of one client say less than one text of each of eight clients."""
+    texts = ["the cat sat"] * 8
+    together = _measured({0: _secret(*texts)}, [_guess("the cat sat")] * 8)["leakage/exact-match"]
+    apart = _measured(
+        {c: _secret("the cat sat") for c in range(8)}, [_guess("the cat sat", client=c) for c in range(8)]
+    )["leakage/exact-match"]
+    assert together.n == apart.n == 8
+    assert together.ci_low is not None
+    assert apart.ci_low is not None
+    assert together.ci_low < apart.ci_low
+
+
+def test_no_client_at_all_gives_values_without_knowledge() -> None:
+    values = leakage(Scored((), ()), WordTokenizer(), np.random.default_rng(0))
+    assert {(v.value, v.n, v.ci_low, v.ci_high) for v in values.values()} == {(0.0, 0, 0.0, 1.0)}

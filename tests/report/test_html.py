@@ -1,0 +1,532 @@
+"""The report: complete, true to the scorecard, readable, and harmless whatever is in it."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsec.report import html, plots
+from fedsec.report.findings import findings, percent, span
+from fedsec.report.html import amount, grids, render, visible
+from fedsec.report.scorecard import harm
+
+from .support import (
+    HOSTILE,
+    RECORD,
+    Content,
+    fraction,
+    head,
+    leakage,
+    not_run,
+    plausible,
+    round_of,
+    scored,
+    text,
+    trained,
+)
+
+VOID = {"meta", "line", "use", "path", "br"}
+STYLE = (Path(html.__file__).parent / "style.css.j2").read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails where tags do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All of its text, white space made plain."""
+        return " ".join(" ".join(self.words).split())
+
+
+def page_of(*contents: Content, **record: Any) -> Page:
+    return Page(render(*scored(contents, **record)))
+
+
+def rows_of(*contents: Content) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = scored(contents)[1]["summary"]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    return render(*scored(plausible()))
+
+
+# Hostile input
+
+
+def everywhere(payload: str) -> list[Content]:
+    """A run that holds the payload wherever somebody else's text can stand."""
+    fields: dict[str, Any] = {
+        "attack": f"x{payload}",
+        "defense": f"y{payload}",
+        "settings": {f"federation.{payload}": payload},
+        "attack_params": {payload: payload},
+        "defense_stack": [{"name": payload, "params": {payload: payload}}],
+        "position": "server",
+        "knowledge": [payload],
+        "guarantee": {"kind": payload, "assumes": payload},
+    }
+    rounds = [
+        round_of(1, [1.0, 0.0], rejected={1: payload}),
+        round_of(2, None, skipped=payload),
+    ]
+    texts = [text(payload, payload), text(f"a {payload} b", f"{payload} c"), text(payload, None)]
+    odd = {**fraction(0.5, 4), "method": payload, "better_for": payload}
+    read = {**leakage(0.5, 0.5), f"leakage/{payload}": odd}
+    return [
+        trained(rounds=rounds, malicious=[0], texts=texts, metrics=read, reason=payload, **fields),
+        trained(metrics=leakage(0.0, 0.0), **{**fields, "status": "blocked", "reason": payload, "seed": 1}),
+        not_run("error", payload, **{**fields, "attack": f"e{payload}"}),
+        not_run("n/a", payload, **{**fields, "attack": f"n{payload}"}),
+    ]
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_hostile_text_is_text(payload: str) -> None:
+    record = {
+        "summary": payload,
+        "scenario": f"s{payload}",
+        "machine": payload,
+        "packages": {payload: payload},
+        "git": {"commit": payload, "dirty": True},
+    }
+    source = render(*scored(everywhere(payload), **record))
+    source.encode("utf-8")
+    page, plain = Page(source), page_of(*everywhere("plain"), **{**record, "packages": {}})
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags} | {"mark"}
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not [value for _, name, value in page.attributes if name in ("href", "src", "action")]
+    assert (
+        re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", source) is None
+    )
+    if payload and len(payload) < 1000:
+        shown = " ".join(visible(payload).split())
+        assert page.text.count(shown) > 15
+
+
+def named(label: str) -> Page:
+    """A small report in which everything is called the same."""
+    same: dict[str, Any] = {"defense": label, "defense_stack": [{"name": label, "params": {}}], "reason": label}
+    ran = trained(attack=f"{label}1", metrics=leakage(0.5, 0.5), texts=[text("a", "b")], **same)
+    return page_of(ran, not_run("error", attack=f"{label}2", **same), summary=label)
+
+
+PLAIN = named("plain").tags
+
+
+@given(name=st.text(min_size=1, max_size=30))
+@settings(max_examples=25, deadline=None)
+def test_no_name_changes_the_structure(name: str) -> None:
+    assert named(f"x{name}".partition("(")[0]).tags == PLAIN
+
+
+def test_hostile_characters_are_spelled_out() -> None:
+    assert visible("a\u202eb\u200bc\x1bd\ud800") == "a[U+202E]b[U+200B]c[U+001B]d[U+D800]"
+    assert visible("tab\tand\nline, Zoë, 漢字, emoji 🙂") == "tab\tand\nline, Zoë, 漢字, emoji 🙂"
+    assert visible("W" * 25_000).endswith("W … (5000 more characters)")
+
+
+def test_endless_texts_are_cut_before_they_are_compared() -> None:
+    page = page_of(trained(attack="dager", position="server", texts=[text("a " * 50_000, "b " * 50_000)]))
+    assert len(page.text) < 20_000
+    assert "…" in page.text
+
+
+def test_long_words_wrap_and_tables_scroll_inside(full: str) -> None:
+    assert "overflow-wrap: anywhere" in STYLE
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto", STYLE)
+    assert len(re.findall(r'<div class="scroll"[^>]*>\s*<table', full)) == full.count("<table")
+
+
+# One file, on its own, the same every time
+
+
+def test_nothing_is_fetched_and_nothing_runs(full: str) -> None:
+    page = Page(full)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"} & {t for t, _ in page.tags}
+    addresses = [value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "data", "action")]
+    assert all(address.startswith("#") for address in addresses)
+    assert "@import" not in full
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", full))
+    assert "default-src 'none'" in full
+
+
+def test_ids_are_unique_and_references_lead_somewhere(full: str) -> None:
+    attributes = Page(full).attributes
+    ids = [value for _, name, value in attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = {value for _, name, value in attributes if name == "aria-labelledby"}
+    used |= {value.removeprefix("#") for _, name, value in attributes if name == "xlink:href"}
+    assert used | set(re.findall(r"url\(#([^)]*)\)", full)) <= set(ids)
+
+
+def test_the_same_run_makes_the_same_file(full: str) -> None:
+    assert render(*scored(plausible())) == full
+
+
+def test_pyplot_stays_out() -> None:
+    code = "import sys, fedsec.report.html; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_it_is_accessible(full: str) -> None:
+    page = Page(full)
+    assert ("html", "lang", "en") in page.attributes
+    assert [tag for tag, _ in page.tags].count("h1") == 1
+    assert all("scope" in names for tag, names in page.tags if tag == "th")
+    assert "prefers-color-scheme: dark" in STYLE
+    assert "@media print" in STYLE
+
+
+def test_sections_come_in_order(full: str) -> None:
+    titles = [
+        "The result in words",
+        "Every attack against every defense",
+        "Accuracy while training",
+        "What a defense costs and what it stops",
+        "The attacks",
+        "The defenses: what is proven",
+        "Every cell in full",
+        "What was read",
+        "What this does not show",
+    ]
+    places = [Page(full).text.index(title) for title in titles]
+    assert places == sorted(places)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_can_be_read_on_every_ground(mode: str) -> None:
+    light, dark = STYLE.split("@media (prefers-color-scheme: dark)")[:2]
+    tokens = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", light if mode == "light" else dark.split("* {")[0]))
+    pairs = [(f"t{i}", f"g{i}") for i in range(5)] + [(f"c{i}", f"b{i}") for i in range(1, 5)]
+    pairs += [("ink", ground) for ground in ("page", "field", "mark", "hatch", "plain")]
+    pairs += [("soft", "page"), ("soft", "field"), ("alarm-ink", "alarm"), ("alarm-text", "page")]
+    pairs += [(f"s{i}", "page") for i in range(plots.COLOURS)]
+    assert {pair: ratio for pair in pairs if (ratio := _contrast(tokens[pair[0]], tokens[pair[1]])) < 4.5} == {}
+    shades = [_luminance(tokens[f"g{i}"]) for i in range(5)]
+    assert shades == sorted(shades, reverse=mode == "light")  # the order survives without colour
+
+
+# What it says
+
+
+def test_an_empty_and_an_unfinished_run_have_a_report() -> None:
+    assert "No cell of this run has a result yet" in page_of().text
+    page = page_of(trained(), cells=["a" * 16] * 3)
+    assert "Planned cells without a result: 2" in page.text
+
+
+def test_findings_of_an_attack_that_reads() -> None:
+    blocked = {"status": "blocked", "reason": "frozen removes the embeddings"}
+    rows = rows_of(
+        trained("1110"),
+        trained(attack="dager", metrics=leakage(1.0, 1.0)),
+        trained(attack="dager", defense="frozen", metrics=leakage(0.0, 0.05), **blocked),
+        trained(attack="dager", defense="krum", metrics=leakage(0.0, 0.6)),
+        not_run("n/a", "needs n >= 11.", attack="dager", defense="bulyan"),
+        not_run("error", "OSError: full", attack="dager", defense="dp"),
+    )
+    assert [paragraph.replace("\u00a0", " ") for paragraph in findings(rows)] == [
+        "Without an attack, the undefended model reaches 75 % accuracy (95 % interval 30.1 to 95.4 %).",
+        "Undefended, dager recovers 100 % of 10 texts exactly (95 % interval 72.2 to 100 %; a blind guess: 0 %). "
+        "Against frozen, it is blocked: frozen removes the embeddings. "
+        "Against krum, it recovers none of 10 texts exactly (95 % interval 0 to 27.8 %; a blind guess: 0 %), "
+        "with a word overlap of 60 % (31.3 to 83.2 %; a blind guess: 5 %). "
+        "Against bulyan, it does not apply: needs n >= 11. "
+        "Against dp, it has no result, an error stopped it: OSError: full.",
+    ]
+
+
+def test_findings_of_an_attack_that_ruins() -> None:
+    strong = trained("0" * 60 + "1" * 40, attack="flip", position="client")
+    weak = trained("0" + "1" * 99, attack="flip", defense="krum", position="client")
+    rows = rows_of(trained("1" * 100), trained("1" * 100, defense="krum"), strong, weak)
+    said = findings(rows)[-1].replace("\u00a0", " ")
+    assert "Undefended, flip leaves 40 % accuracy, 60 points below the same training without it" in said
+    assert "Against krum, it leaves 99 % accuracy, 1 points below" in said
+    assert said.count("it may be chance") == 1
+    assert said.index("it may be chance") > said.index("Against krum")
+
+
+def test_a_long_reason_pushes_nothing_out_and_stands_whole_in_its_cell() -> None:
+    reason = "RuntimeError: " + "x" * 3000 + " end"
+    failed = [not_run("error", reason, attack="dager", defense=f"d{i}") for i in range(40)]
+    said = findings(rows_of(*failed, trained(attack="dager", defense="last", metrics=leakage(1.0, 1.0))))[0]
+    assert "Against last, it recovers" in said
+    assert "end" not in said
+    assert page_of(*failed).text.count("x end") == 40
+    assert "more characters" not in page_of(*failed).text
+
+
+def test_findings_name_the_worst_setting() -> None:
+    contents = [
+        trained(attack="dager", metrics=leakage(value, value), settings={"federation.batch_size": size})
+        for size, value in ((1, 0.9), (8, 0.1))
+    ]
+    assert findings(rows_of(*contents))[0].endswith("that is the worst of 2 settings, batch_size=1.")
+    blocked = not_run("n/a", "no", attack="dager", settings={"federation.batch_size": 16})
+    assert "Undefended, dager does not apply in 1 of 3 settings: no." in findings(rows_of(*contents, blocked))[0]
+
+
+def test_harm_counts_words_where_no_text_is_exact_and_takes_off_the_guess() -> None:
+    assert harm(leakage(0.0, 0.62)) == pytest.approx(0.6)
+    assert harm(leakage(0.9, 0.05)) == pytest.approx(0.9)
+    assert harm(leakage(0.0, 0.01)) == 0.0
+    assert harm({"leakage/exact-match": fraction(1.0, 4, baseline=1.0)}) == 0.0
+    ruined = {"utility/accuracy": fraction(0.3, 10), "robustness/utility-drop": fraction(0.3, 10)}
+    assert harm(ruined) == pytest.approx(0.5)
+    assert harm({**ruined, "robustness/utility-drop": {**fraction(0.0, 10), "value": -0.1}}) == 0.0
+    assert harm({}) == 0.0
+
+
+def test_grid_has_a_table_per_setting_with_the_controls_first() -> None:
+    tables = grids(scored(plausible())[1]["summary"])
+    assert [table["label"] for table in tables] == ["attack_round=1", "attack_round=24"]
+    for table in tables:
+        assert table["defenses"] == ["none", "frozen-embeddings", "krum"]
+        assert [attack for attack, _ in table["lines"]] == ["none", "embedding-algebra", "sign-flip(scale=10)", "dager"]
+    looks = {attack: [square["look"] for square in squares] for attack, squares in tables[0]["lines"]}
+    assert looks == {
+        "none": ["control", "control", "control"],
+        "embedding-algebra": ["harm4", "blocked", "harm3"],
+        "sign-flip(scale=10)": ["harm3", "error", "harm0"],
+        "dager": ["harm3", "harm2", "na"],
+    }
+
+
+def test_a_square_shows_number_interval_n_and_guess() -> None:
+    rows = rows_of(trained(), trained(attack="dager", metrics=leakage(0.4, 0.7, n=50, guess=0.02)))
+    square = grids(rows)[0]["lines"][1][1][0]
+    assert square["main"] == percent(0.4)
+    shown = " ".join(square["lines"]).replace("\u00a0", " ")
+    assert "of 50 texts read exactly interval 27.6 to 53.8 %; guess 2 % word overlap 70 %" in shown
+
+
+def test_a_cell_that_is_not_there_says_so() -> None:
+    rows = rows_of(trained(), trained(defense="krum"), trained(attack="flip", position="client"))
+    assert grids(rows)[0]["lines"][1][1][1]["main"] == "no result"
+
+
+@pytest.mark.parametrize(("fields", "marked"), [({}, True), ({"adaptive": True}, False), ({"status": "n/a"}, False)])
+def test_a_square_without_an_adaptive_attack_is_marked(fields: Mapping[str, Any], marked: bool) -> None:
+    rows = rows_of(trained(attack="dager", defense="krum", metrics=leakage(0.0, 0.0), **fields))
+    assert grids(rows)[0]["lines"][0][1][0]["unadapted"] is marked
+
+
+def test_cards_keep_what_is_proven_apart_from_what_was_measured(full: str) -> None:
+    said = Page(full).text
+    proven = said.index("Byzantine resilience for n >= 2f+3")
+    assert said.index("Measured here", proven) > proven
+    assert "Nothing: what it stops is known only by measuring." in said
+    assert "Karimireddy et al." in said
+    assert "At large scales any norm check sees it." in said
+    assert "threat.malicious clients, every round" in said
+
+
+def test_a_plug_in_that_is_gone_does_not_break_the_report() -> None:
+    said = page_of(trained(attack="gone(x=1)", defense="lost", metrics=leakage(0.0, 0.0))).text
+    assert said.count("no plug-in of this name is installed") == 2
+
+
+def test_rejected_updates_skipped_rounds_and_every_metric_are_listed(full: str) -> None:
+    said = Page(full).text
+    assert "round 1, client 1 dropped: not finite" in said
+    assert "round 2 left the model as it was: Krum needs n >= 5, has 3" in said
+    assert "leakage/rouge-l 71 % 40.6 to 89.8 % 5 % 10 wilson attacker" in said.replace("\u00a0", " ")
+    assert "cost/upload-bytes 91 MB none 3 none neither" in said
+
+
+def test_texts_stand_beside_each_other_with_the_differences_marked() -> None:
+    texts = [text("chest pain since Monday", "chest pain since Friday"), text("lost", None), text("same", "same", 7)]
+    source = render(*scored([trained(attack="dager", texts=texts, metrics=leakage(0.5, 0.5))]))
+    assert "<bdi>chest pain since <mark>Monday</mark> </bdi>" in source
+    assert "<bdi>chest pain since <mark>Friday</mark> </bdi>" in source
+    said = Page(source).text
+    assert "client 7: exact, verified" in said
+    assert "client 0: nothing recovered" in said
+
+
+def test_texts_end_at_forty_with_a_note(full: str) -> None:
+    said = Page(full).text
+    assert "2 more texts are in the cell's file." in said
+    assert "call 555-0139." in said
+    assert "call 555-0140." not in said
+
+
+def test_without_kept_texts_it_says_how_to_keep_them() -> None:
+    said = page_of(trained(attack="dager", metrics=leakage(0.5, 0.5))).text
+    assert said.count("keep_text: true") == 1
+    assert "keep_text" not in page_of(trained(attack="flip", position="client")).text
+
+
+def test_caveats_follow_the_run(full: str) -> None:
+    said = Page(full).text
+    assert "no client colludes with the server" in said
+    assert "Guarantees that rest on secret noise, masks or keys are simulated" in said
+    assert "as few as 20 texts" in said
+    assert "torch 2.13.0, rouge-score absent" in said
+    calm = page_of(trained(), randomness="secure").text
+    assert "colludes" not in calm
+    assert "simulated" not in calm
+    assert "One seed per cell" in calm
+
+
+def test_a_record_of_another_version_still_has_a_report() -> None:
+    bare = {"scenario": RECORD["scenario"]}
+    _, scorecard, contents = scored([trained()])
+    assert "no git checkout" in Page(render(bare, scorecard, contents)).text
+
+
+# Numbers for reading
+
+
+@pytest.mark.parametrize(
+    ("fraction_", "shown"),
+    [(0, "0"), (1, "100"), (0.5, "50"), (0.7731, "77.3"), (-0.25, "−25"), (0.0004, "0.04"), (0.9997, "over 99.9")],  # noqa: RUF001
+)
+def test_percent_never_rounds_to_nothing_or_everything(fraction_: float, shown: str) -> None:
+    assert percent(fraction_) == f"{shown}\u00a0%"
+
+
+def test_amounts_carry_their_unit() -> None:
+    metric = {**fraction(0.5, 4), "ci_low": None}
+    assert span(metric) == "none"
+    assert amount({"value": 91_234_567.0, "unit": "bytes"}) == "91.23 MB"
+    assert amount({"value": 0.0, "unit": "bytes"}) == "0 bytes"
+    assert amount({"value": 1.234, "unit": "seconds"}) == "1.23 seconds"
+
+
+# Figures
+
+
+def test_an_attack_that_only_watches_shares_its_figure() -> None:
+    def cells(**fields: Any) -> list[Content]:
+        return [
+            trained(curve=[0.2, 0.8], **fields),
+            trained(curve=[0.2, 0.8], attack="dager", metrics=leakage(0.0, 0.0), **fields),
+            trained(curve=[0.2, 0.3], attack="flip", position="client", **fields),
+        ]
+
+    panels = plots.curves([*cells(settings={"a.b": 1}), *cells(settings={"a.b": 2})], ["none"])
+    assert [(p.title, p.subtitle) for p in panels] == [("no attack, dager", "b=1; b=2"), ("flip", "b=1; b=2")]
+
+
+def test_curves_start_at_round_zero_and_band_the_seeds() -> None:
+    seeds = [trained(curve=[0.2, height], seed=seed) for seed, height in enumerate((0.6, 0.8))]
+    (one,), (many,) = plots.curves(seeds[:1], ["none"]), plots.curves(seeds, ["none"])
+    assert ">0</text>" in one.svg
+    assert "fill-opacity: 0.18" in many.svg
+    assert "fill-opacity: 0.18" not in one.svg
+
+
+def test_a_figure_scales_and_follows_the_page() -> None:
+    (panel,) = plots.curves([trained()], ["none"])
+    assert 'viewBox="0 0 340 230"' in panel.svg
+    assert not re.search(r"#0[0-9a-f]{5}", panel.svg)
+    assert "var(--s0)" in panel.svg
+    assert "currentColor" in panel.svg
+    assert set(re.findall(r"font: (\d+)px", panel.svg)) == {"12"}  # 12.4 px on a phone that leaves 351 px
+
+
+def test_many_lines_and_missing_cells_still_draw() -> None:
+    defenses = [f"d{i}" for i in range(20)]
+    contents = [trained(curve=[0.5, 0.5], defense=name) for name in defenses] + [not_run("error", "x", attack="dager")]
+    assert len(plots.curves(contents, [*defenses, "none"])) == 1
+    assert len({tuple(plots.style(i).items()) for i in range(12)}) == 12
+
+
+def test_scatter_takes_two_defenses_and_rings_the_front() -> None:
+    attacked = [
+        trained(attack="dager", defense=name, metrics=leakage(exact, exact))
+        for name, exact in (("none", 1.0), ("worse", 1.0), ("good", 0.0))
+    ]
+    controls = [trained("1110"), trained("1000", defense="worse"), trained("1100", defense="good")]
+    rows = rows_of(*controls, *attacked)
+    (panel,) = plots.scatter(rows, ["none", "worse", "good"])
+    assert panel.title == "dager"
+    assert "texts read exactly" in panel.svg
+    assert panel.svg.count("stroke: currentColor; stroke-width: 1.2") >= 2
+    assert plots.scatter(rows_of(controls[0], attacked[0]), ["none"]) == []
+
+
+# Whom the rule trusted
+
+
+def test_trust_skips_rejected_clients_and_puts_the_malicious_first() -> None:
+    rounds = [
+        round_of(1, [0.0, 1.0], clients=(0, 3, 5), rejected={3: "not finite"}),
+        round_of(2, [0.25, 0.5, 0.25], clients=(0, 3, 5)),
+        round_of(3, None, clients=(0, 3, 5), skipped="too few"),
+    ]
+    found = plots.trust(trained(rounds=rounds, malicious=[5]))
+    assert found is not None
+    assert found["rounds"] == [1, 2]
+    assert found["lines"] == [
+        (5, True, [("1", 4), ("0.25", 1)]),
+        (0, False, [("0", 0), ("0.25", 1)]),
+        (3, False, [("·", 0), ("0.50", 2)]),
+    ]
+    assert found["to_malicious"] == pytest.approx(1.25 / 2)
+
+
+def test_trust_is_silent_where_all_weigh_the_same_or_nothing_is_known() -> None:
+    assert plots.trust(trained()) is None
+    assert plots.trust({"cell": head(status="error")}) is None
+    assert plots.trust(trained(rounds=[round_of(1, [1.0, 0.0])])) is None  # two weights for three clients
+
+
+def test_trust_says_what_it_leaves_out() -> None:
+    clients = tuple(range(50))
+    rounds = [round_of(r, [float(c == r) for c in clients], clients=clients) for r in range(1, 46)]
+    found = plots.trust(trained(rounds=rounds, malicious=[49]))
+    assert found is not None
+    assert (len(found["rounds"]), found["more_rounds"]) == (30, 15)
+    assert (len(found["lines"]), found["more_clients"]) == (40, 10)
+    assert found["lines"][0][0] == 49

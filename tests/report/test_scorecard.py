@@ -1,0 +1,214 @@
+"""The scorecard: drops paired with controls, means over seeds, the Pareto front, and what is reproducible in it."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from fedsec.report.scorecard import ACCURACY, DROP, EXACT, build, settings_label, without_timings
+
+from .support import Content, fraction, leakage, not_run, plausible, trained
+
+
+def summary(*contents: Content) -> dict[tuple[str, str], dict[str, Any]]:
+    """The summary's rows by attack and defense."""
+    rows = build("tests/report", "0" * 16, contents)["summary"]
+    return {(row["attack"], row["defense"]): row for row in rows}
+
+
+def flip(correct: str, **fields: Any) -> Content:
+    """A cell under an attack that ruins."""
+    return trained(correct, attack="sign-flip", position="client", **fields)
+
+
+def read(exact: float, **fields: Any) -> Content:
+    """A cell under an attack that reads."""
+    return trained(attack="dager", metrics=leakage(exact, exact), **fields)
+
+
+def test_a_drop_is_paired_row_by_row() -> None:
+    cells = build("tests/report", "0" * 16, [trained("1111000011"), flip("1100000111")])["cells"]
+    drop = cells[1]["metrics"][DROP]
+    assert DROP not in cells[0]["metrics"]
+    assert drop["value"] == pytest.approx((2 - 1) / 10)
+    assert drop["n"] == 10
+    assert drop["better_for"] == "attacker"
+    # Paired: the spread is that of the differences 0 0 1 1 0 0 0 -1 0 0, not that of two independent rates.
+    assert drop["ci_high"] - drop["ci_low"] == pytest.approx(2 * 1.959964 * 0.567646 / 10**0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("unlike", [{"seed": 1}, {"defense": "krum"}, {"settings": {"federation.rounds": 9}}])
+def test_a_control_of_another_seed_defense_or_setting_is_no_control(unlike: dict[str, Any]) -> None:
+    cells = build("tests/report", "0" * 16, [trained("1111", **unlike), flip("0000")])["cells"]
+    assert DROP not in cells[1]["metrics"]
+
+
+def test_a_control_that_did_not_run_is_no_control() -> None:
+    rows = summary(not_run("error", "boom"), flip("0000"), not_run("n/a", "no", attack="sign-flip", defense="krum"))
+    assert DROP not in rows["sign-flip", "none"]["metrics"]
+    assert rows["sign-flip", "krum"]["metrics"] == {}
+
+
+def test_over_seeds_the_seeds_are_what_varies() -> None:
+    halves = ["1" * 20 + "0" * 20, "1" * 21 + "0" * 19]
+    contents = [trained("1" * 40, seed=s) for s in (0, 1)] + [flip(half, seed=s) for s, half in enumerate(halves)]
+    drop = summary(*contents)["sign-flip", "none"]["metrics"][DROP]
+    assert drop["method"] == "t-seeds"
+    assert drop["value"] == pytest.approx(0.4875)
+    assert drop["n"] == 80
+    # Student's t with one degree of freedom: 12.706 standard errors of 0.0125 each.
+    assert drop["ci_high"] - 0.4875 == pytest.approx(12.7062 * 0.0125, rel=1e-4)
+
+
+def test_a_seed_without_its_control_stays_out_of_the_drop() -> None:
+    rows = summary(trained("1111", seed=0), flip("1100", seed=0), flip("0000", seed=1))
+    row = rows["sign-flip", "none"]
+    assert row["seeds"] == 2
+    assert row["metrics"][DROP]["value"] == pytest.approx(0.5)
+    assert row["metrics"][DROP]["n"] == 4
+
+
+def test_means_take_the_widest_span_and_all_samples() -> None:
+    accuracy = summary(trained("1111", seed=0), trained("1100", seed=1))["none", "none"]["metrics"][ACCURACY]
+    assert accuracy["value"] == pytest.approx(0.75)
+    assert accuracy["n"] == 8
+    assert accuracy["ci_low"] == fraction(0.5, 4)["ci_low"]
+    assert accuracy["ci_high"] == fraction(1.0, 4)["ci_high"]
+    assert accuracy["method"] == "span-of-seeds"
+
+
+def test_one_seed_keeps_its_own_interval() -> None:
+    accuracy = summary(trained("1100"))["none", "none"]["metrics"][ACCURACY]
+    assert accuracy == fraction(0.5, 4, "defender")
+
+
+def test_costs_have_no_interval_in_a_mean_either() -> None:
+    value = summary(trained(seed=0), trained(seed=1))["none", "none"]["metrics"]["cost/upload-bytes"]
+    assert (value["ci_low"], value["ci_high"], value["method"]) == (None, None, "none")
+
+
+def test_a_mean_has_a_baseline_only_if_every_seed_has_one() -> None:
+    def own(seed: int, baseline: float | None) -> Content:
+        metrics = {EXACT: fraction(0.5, 10, baseline=baseline)}
+        return trained(attack="dager", seed=seed, metrics=metrics)
+
+    both = summary(own(0, 0.1), own(1, 0.3))["dager", "none"]["metrics"][EXACT]
+    assert both["baseline"] == pytest.approx(0.2)
+    for seeds in ([own(0, 0.1), own(1, None)], [own(0, None), own(1, 0.1)]):
+        assert "baseline" not in summary(*seeds)["dager", "none"]["metrics"][EXACT]
+
+
+def test_an_error_shows_before_a_result_and_a_result_before_a_block() -> None:
+    rows = summary(
+        read(0.5, seed=0),
+        not_run("error", "boom", attack="dager", seed=1),
+        read(0.0, defense="krum", seed=0, status="blocked", reason="hidden"),
+        read(0.2, defense="krum", seed=1),
+    )
+    assert (rows["dager", "none"]["status"], rows["dager", "none"]["reason"]) == ("error", "boom")
+    assert rows["dager", "krum"]["status"] == "ok"
+
+
+def test_one_adapted_seed_is_enough_for_the_mark() -> None:
+    rows = summary(read(0.5, defense="krum", seed=0), read(0.5, defense="krum", seed=1, adaptive=True))
+    assert rows["dager", "krum"]["adaptive"] is True
+
+
+def test_settings_are_rows_of_their_own() -> None:
+    contents = [trained(settings={"federation.batch_size": size}) for size in (1, 8)]
+    rows = build("tests/report", "0" * 16, contents)["summary"]
+    assert [row["settings"] for row in rows] == [{"federation.batch_size": 1}, {"federation.batch_size": 8}]
+    assert (
+        settings_label({"federation.batch_size": 8, "threat.attack_round": "last"}) == "batch_size=8, attack_round=last"
+    )
+
+
+def defended(name: str, accuracy: str, exact: float, **fields: Any) -> list[Content]:
+    """The control of a defense, and an attack on it."""
+    return [trained(accuracy, defense=name), read(exact, defense=name, **fields)]
+
+
+def test_pareto_needs_no_better_rival_in_both() -> None:
+    rows = summary(
+        *defended("none", "1111", 1.0),
+        *defended("cheap", "1110", 0.5),
+        *defended("worse", "1100", 0.5),
+        *defended("strong", "1000", 0.0),
+    )
+    front = {defense: row["pareto"] for (attack, defense), row in rows.items() if attack != "none"}
+    assert front == {"none": True, "cheap": True, "worse": False, "strong": True}
+    assert not any(row["pareto"] for (attack, _), row in rows.items() if attack == "none")
+
+
+def test_pareto_keeps_ties_and_counts_blocks() -> None:
+    blocked = {"status": "blocked", "reason": "hidden"}
+    rows = summary(*defended("a", "1110", 0.0, **blocked), *defended("b", "1110", 0.0), *defended("c", "1110", 0.1))
+    assert rows["dager", "a"]["pareto"]
+    assert rows["dager", "b"]["pareto"]
+    assert not rows["dager", "c"]["pareto"]
+
+
+@pytest.mark.parametrize("status", ["error", "n/a"])
+def test_pareto_leaves_out_what_has_no_result(status: str) -> None:
+    perfect = [trained("1111", defense="gone"), not_run(status, "no", attack="dager", defense="gone")]
+    rows = summary(*perfect, *defended("none", "1100", 1.0))
+    assert not rows["dager", "gone"]["pareto"]
+    assert rows["dager", "none"]["pareto"]
+
+
+def test_pareto_stays_within_an_attack_and_a_setting() -> None:
+    other = [
+        trained("1111", defense="krum", settings={"federation.rounds": 9}),
+        read(0.0, defense="krum", settings={"federation.rounds": 9}),
+    ]
+    rows = summary(*defended("none", "1100", 1.0), *other)
+    assert rows["dager", "none"]["pareto"]
+    assert rows["dager", "krum"]["pareto"]
+
+
+def test_pareto_of_an_attack_that_ruins_goes_by_the_drop() -> None:
+    rows = summary(
+        trained("11110000"), flip("00000000"), trained("11110000", defense="krum"), flip("11110000", defense="krum")
+    )
+    assert not rows["sign-flip", "none"]["pareto"]
+    assert rows["sign-flip", "krum"]["pareto"]
+
+
+def test_without_timings_takes_the_seconds_alone() -> None:
+    scorecard = build("tests/report", "0" * 16, plausible())
+    before = copy.deepcopy(scorecard)
+    stripped = without_timings(scorecard)
+    assert scorecard == before
+    for kind in ("cells", "summary"):
+        for row, full in zip(stripped[kind], scorecard[kind], strict=True):
+            gone = set(full["metrics"]) - set(row["metrics"])
+            assert gone <= {"cost/seconds-per-round", "cost/attack-seconds"}
+            assert not any("second" in name for name in row["metrics"])
+            assert {k: v for k, v in row.items() if k != "metrics"} == {k: v for k, v in full.items() if k != "metrics"}
+
+
+def test_timings_are_all_that_differs_between_two_runs() -> None:
+    slow = plausible()
+    for content in slow:
+        for name, metric in content["cell"]["metrics"].items():
+            if name.endswith(("seconds", "seconds-per-round")):
+                metric["value"] *= 2
+    fast, other = (build("tests/report", "0" * 16, contents) for contents in (plausible(), slow))
+    assert fast != other
+    assert without_timings(fast) == without_timings(other)
+
+
+def test_a_scorecard_is_json_and_leaves_the_cells_alone() -> None:
+    contents = plausible()
+    before = copy.deepcopy(contents)
+    text = json.dumps(build("tests/report", "0" * 16, contents), allow_nan=False)
+    assert contents == before
+    assert json.loads(text)["schema"] == 1
+    assert json.loads(json.dumps(build("tests/report", "0" * 16, []))) == {
+        "schema": 1,
+        "scenario": "tests/report",
+        "key": "0" * 16,
+        "cells": [],
+        "summary": [],
+    }
