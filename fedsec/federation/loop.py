@@ -240,6 +240,8 @@ class Federation:
         rows = Rows(received.rows)
         for step in server.filters:
             rows = rows.mixed(step.mixing(rows, context))
+        if len(rows) == 0:
+            return nothing, None, "the filters dropped every row"
         if server.rule is None:
             weights = self._plain_weights(received, rows)
         else:
@@ -250,8 +252,9 @@ class Federation:
         return rows.weighted_sum(weights), weights @ rows.mixing, None
 
     def _plain_weights(self, received: Received, rows: Rows) -> torch.Tensor:
-        if self.settings.weighting == "examples" and len(rows) == len(received.examples):
-            claims = torch.tensor(received.examples, dtype=torch.float64)
+        if self.settings.weighting == "examples":
+            # A mixed row stands for as many examples as the rows that it is made of, each by its share.
+            claims = rows.mixing @ torch.tensor(received.examples, dtype=torch.float64)
             return claims / claims.sum()
         return torch.full((len(rows),), 1.0 / len(rows), dtype=torch.float64)
 

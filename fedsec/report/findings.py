@@ -67,6 +67,7 @@ def brief(reason: Any) -> str:
 
 
 def evidence(value: Row, guess: str = "a blind guess:") -> str:
+    """A rate's interval, and beside it what a guess without the update gets."""
     return span(value) + (f"; {guess} {percent(value['baseline'])}" if "baseline" in value else "")
 
 
@@ -87,4 +88,5 @@ def span(value: Row, unit: str = "\u00a0%") -> str:
 
 
 def controls_first(labels: Iterable[str]) -> list[str]:
+    """Distinct labels in their order, `none` before the others."""
     return sorted(dict.fromkeys(labels), key=lambda label: label != NONE)

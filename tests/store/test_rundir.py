@@ -125,7 +125,7 @@ def test_of_several_runs_the_newest_is_opened(run: RunDirectory) -> None:
 def test_what_is_no_run_is_said_to_be_none(place: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("{}")
-    with pytest.raises(NotARunError, match="holds no record.json"):
+    with pytest.raises(NotARunError, match=r"holds no record\.json"):
         RunDirectory.open(tmp_path / place)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 Z95 = 1.959963984540054
 RESAMPLES = 2000
+FEW = 20
+"""Batches from which on resampling them is sound."""
 
 
 class Interval(NamedTuple):
@@ -39,8 +41,10 @@ def wilson(successes: float, trials: int) -> Interval:
 def of_mean(batches: Sequence[Sequence[float]], generator: np.random.Generator) -> Interval:
     """Interval of the mean of values in 0..1 that come in batches, which are what is independent.
 
-    The batches are resampled. Where that cannot show any spread (all values 0, or all 1, or one batch), Wilson's
-    interval over the batches stands in, which is wider and honest about how few there are.
+    The batches are resampled. Fewer than `FEW` of them give intervals that way that are far too narrow (measured: 50 %
+    coverage at 2 batches, 80 % at 4), so Student's t over the batches is used there. Where neither can show any spread
+    (all values 0, or all 1, or one batch), Wilson's interval over the batches stands in, which is wider and honest
+    about how few there are.
 
     Args:
         batches: the values of each batch.
@@ -56,10 +60,22 @@ def of_mean(batches: Sequence[Sequence[float]], generator: np.random.Generator) 
         return wilson(mean * len(filled), len(filled))._replace(method="wilson-batches")
     if sizes.max() == 1 and set(np.unique(sums)) <= {0.0, 1.0}:
         return wilson(float(sums.sum()), len(filled))
+    if len(filled) < FEW:
+        return _student(sums, sizes)
     picks = generator.integers(len(filled), size=(RESAMPLES, len(filled)))
     means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(low), float(high), "bootstrap-batches")
+
+
+def _student(sums: np.ndarray, sizes: np.ndarray) -> Interval:
+    """Student's t for a ratio of sums: each batch deviates by its sum less its size times the mean."""
+    from scipy.stats import t
+
+    count, mean = len(sums), sums.sum() / sizes.sum()
+    variance = count / (count - 1) * ((sums - mean * sizes) ** 2).sum()
+    half = float(t.ppf(0.975, count - 1) * np.sqrt(variance) / sizes.sum())
+    return Interval(max(0.0, float(mean) - half), min(1.0, float(mean) + half), "t-batches")
 
 
 def paired_difference(differences: Sequence[np.ndarray]) -> tuple[float, Interval]:

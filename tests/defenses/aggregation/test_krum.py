@@ -87,7 +87,7 @@ def test_weights_are_one_hot_in_fp64(convention: str) -> None:
 
 
 def test_the_two_conventions_can_differ() -> None:
-    """n = 5, f = 1: two others count for Blanchard, three for Allouah; the pair and the triple part them."""
+    """With n = 5 and f = 1 two others count for Blanchard, three for Allouah; the pair and the triple part them."""
     vectors = [[10.0], [10.0], [11.5], [0.0], [13.0]]
     chosen = {convention: _slow_choice(vectors, 1, convention) for convention in CONVENTIONS}
     assert chosen["blanchard"] != chosen["allouah"]
@@ -150,7 +150,7 @@ def test_f_outliers_are_never_chosen(convention: str, size: float, together: boo
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_outliers_do_not_change_which_honest_row_is_chosen(convention: str) -> None:
-    """n - f honest rows and f far away: honest scores are those over the honest rows alone, down to their ties."""
+    """Some honest rows and f far away: honest scores are those over the honest rows alone, down to their ties."""
     generator = torch.Generator().manual_seed(3)
     honest = 0.1 + 1e-3 * torch.randn(8, 50, generator=generator)
     near = _choice(torch.cat([honest, torch.full((2, 50), 10.0)]), 2, convention)
