@@ -32,7 +32,7 @@ demo: setup ## attack a federation on hospital notes, see a defense fail and ano
 	$(BIN)/fedsec run quick/inversion
 
 test: setup ## the tests (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-all: setup ## the tests and the slow ones (benchmark scenarios on real data)
 	$(BIN)/python -m pytest -m "not bench" --timeout=3600

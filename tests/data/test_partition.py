@@ -92,6 +92,12 @@ def test_skew_falls_with_alpha_from_one_label_per_client_to_nearly_none() -> Non
     assert skews[-1] < 0.05
 
 
+def test_without_skew_every_client_gets_the_same_share_of_each_label() -> None:
+    labels = np.repeat(np.arange(3), 100)
+    for part in dirichlet(labels, 10, 1e10, 1, _generator()):
+        assert np.bincount(labels[part], minlength=3).tolist() == [10, 10, 10]
+
+
 def test_iid_splits_hold_all_labels() -> None:
     labels = np.arange(3000) % 6
     for part in iid(3000, 10, 1, _generator()):

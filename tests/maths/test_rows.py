@@ -61,9 +61,30 @@ def test_hostile_rows_do_not_blur_the_distances_among_honest_ones(outlier: float
     back = order.argsort()
     found = found[back][:, back].numpy()
     count = len(honest)
-    np.testing.assert_allclose(found[:count, :count], _slow_distances(honest), rtol=1e-6)
+    np.testing.assert_allclose(found[:count, :count], _slow_distances(honest), rtol=1e-10)
     assert (found[count:, :count] > 100 * found[:count, :count].max()).all()
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e6, 1e30])
+def test_a_row_far_above_the_median_norm_counts_as_one_of_a_hundred_times_that_norm(outlier: float) -> None:
+    honest = _matrix(6, 50)
+    median = honest.norm(dim=1).sort().values[3]  # of the seven rows, the outlier last
+    matrix = torch.cat([honest, torch.full((1, 50), outlier)])
+    capped = torch.cat([honest, torch.full((1, 50), float(100 * median / 50**0.5))])
+    np.testing.assert_allclose(Rows(matrix).squared_distances().numpy(), _slow_distances(capped), rtol=1e-5)
+
+
+def test_mixtures_of_honest_rows_keep_their_distances_beside_a_mixture_with_a_huge_row() -> None:
+    honest = 0.1 + _matrix(6, 200, spread=1e-3)
+    matrix = torch.cat([honest, torch.full((1, 200), 1e30)])
+    mixing = torch.zeros(4, 7, dtype=torch.float64)
+    for line, pair in enumerate([(0, 1), (2, 3), (4, 5), (5, 6)]):
+        mixing[line, list(pair)] = 0.5
+    found = Rows(matrix, mixing).squared_distances().numpy()
+    slow = _slow_distances(mixing[:3, :6] @ honest.double())
+    np.testing.assert_allclose(found[:3, :3], slow, rtol=1e-6)
+    assert (found[3, :3] > 100 * slow.max()).all()
 
 
 @pytest.mark.parametrize("negated", [0, 1, 2])
