@@ -141,7 +141,7 @@ CARDS = (
         limits=(
             "Says nothing once a batch has as many tokens as the hidden size has dimensions.",
             "Dropout and noise blur the spans: claims are then a best effort and never verified.",
-            "Rounding of a weight difference does the same at small learning rates (MiniLM: fails at 2e-5, not at 1e-3).",
+            "Rounding of a weight difference does the same at small learning rates (MiniLM: at 2e-5, not at 1e-3).",
             "From batch 8 on, tokens pass at wrong positions: the search ends with 1 of 8 texts found (MiniLM, CoLA).",
         ),
         cost="MiniLM on one core: about 1 s per batch of 1 or 2; at 4 a median of 2 s, up to 35 s; at 8 about 50 s",

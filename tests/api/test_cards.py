@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fedsec import registry
@@ -61,6 +61,7 @@ def test_right_values_pass_and_every_wrong_one_is_refused_with_what_is_allowed(
         assert problem.endswith(f"allowed: {parameter.allowed}")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ALL), _anything)
 def test_whatever_passes_can_be_resolved_and_labelled_and_has_the_defaults_type(
     parameter: Parameter, value: Any
@@ -116,12 +117,14 @@ def test_the_label_is_the_name_and_what_differs_from_the_defaults(given_values: 
 _numbers = st.floats(0, 1e6) | st.sampled_from((0.1, 0.1000001, 0.10000001, 999999.0, 999999.5, 1e6, 1e-9))
 
 
+@settings(deadline=None)
 @given(_numbers, _numbers)
 def test_different_numbers_have_different_labels_and_equal_ones_the_same(first: float, second: float) -> None:
     labels = CARD.label({"scale": first}), CARD.label({"scale": second})
     assert (labels[0] == labels[1]) == (first == second)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6))
 def test_the_number_in_a_label_reads_back_exactly(value: float) -> None:
     assume(value != 1.0)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.data.corpus import Example
@@ -50,6 +50,7 @@ def test_no_rows_give_no_ids(tokenizer: Any) -> None:
 _rows = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(_rows, st.data())
 def test_a_batch_holds_the_chosen_rows_in_order_padded_on_the_right(rows: list[list[int]], data: Any) -> None:
     split = Tokenised(rows, np.arange(len(rows), dtype=np.int64) * 10)

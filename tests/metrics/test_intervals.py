@@ -13,6 +13,7 @@ def _generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
     successes, trials = counts
@@ -22,6 +23,7 @@ def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
     assert found.high == pytest.approx(expected.high, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.floats(0, n), st.just(n))))
 def test_wilson_holds_the_rate_lies_in_the_unit_interval_and_mirrors(counts: tuple[float, int]) -> None:
     successes, trials = counts

@@ -244,6 +244,7 @@ def test_what_is_counted_is_a_plain_whole_number() -> None:
     assert type(clamp_examples(Number.THREE, 10)) is int
 
 
+@settings(deadline=None)
 @given(
     claim=st.one_of(st.integers(), st.floats(), st.text(), st.booleans(), st.none(), st.binary()),
     enrolled=st.integers(1, 10**6),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec import registry
@@ -22,6 +22,7 @@ def test_at_scale_one_every_sign_is_flipped_and_every_size_kept() -> None:
     assert torch.equal(SignFlip().on_update(_update(), _view()), -_update())
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6))
 def test_the_forged_update_is_minus_scale_times_the_honest_one(scale: float) -> None:
     forged = SignFlip(scale=scale).on_update(_update(), _view())
