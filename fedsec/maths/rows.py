@@ -49,8 +49,8 @@ class Rows:
         """
         norms = self._squared_norms().sqrt()  # [clients]
         centre = int(norms.argsort()[(len(norms) - 1) // 2])
-        median = norms[centre]
-        scale = torch.where(norms > NORM_CAP * median, NORM_CAP * median / norms.clamp_min(1e-300), 1.0)
+        cap = NORM_CAP * norms[centre] if norms[centre] > 0 else norms.max()  # a median of 0 says nothing
+        scale = torch.where(norms > cap, cap / norms.clamp_min(1e-300), 1.0)
         clients, parameters = self.matrix.shape
         gram = torch.zeros(clients, clients, dtype=torch.float64)
         for start in range(0, parameters, CHUNK):

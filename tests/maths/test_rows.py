@@ -105,6 +105,11 @@ def test_all_zero_rows_are_at_no_distance() -> None:
     assert torch.equal(Rows(torch.zeros(3, 5)).squared_distances(), torch.zeros(3, 3, dtype=torch.float64))
 
 
+def test_rows_beside_a_majority_of_zero_rows_keep_their_distances() -> None:
+    matrix = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    np.testing.assert_allclose(Rows(matrix).squared_distances().numpy(), _slow_distances(matrix), rtol=1e-12)
+
+
 def test_one_row_alone() -> None:
     rows = Rows(_matrix(1, 10))
     assert len(rows) == 1
