@@ -1,12 +1,8 @@
 """Sign flip: send the negated, scaled honest update."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from fedsec.api import ClientView
-
-if TYPE_CHECKING:
-    import torch
+from fedsec.api import ClientView, Update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +18,6 @@ class SignFlip:
 
     scale: float = 1.0
 
-    def on_update(self, update: "torch.Tensor", view: ClientView) -> "torch.Tensor":
-        """The forged update [parameters]."""
-        return update * -self.scale
+    def on_update(self, update: Update, view: ClientView) -> Update:
+        """The forged update; the claimed number of examples stays honest."""
+        return replace(update, vector=update.vector * -self.scale)

@@ -7,6 +7,7 @@ from fedsec.api import Knowledge, Reconstruction, ServerView
 
 from .dager_candidates import LayerSpace, Scanner, layer_space
 from .dager_judge import Judge
+from .dager_links import attention_links
 from .dager_search import Budget, Search
 from .texts import content, single_rows, texts_per_client
 
@@ -73,7 +74,8 @@ class Dager:
             shortlist=self.shortlist,
             evaluations=self.evaluations if sharp else self.evaluations // 20,
         )
-        search = Search(candidates, judge, end=scanner.end, limit=limit, budget=budget, generator=view.generator)
+        links = attention_links(view, row, first, candidates) if sharp else None
+        search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator)
         notes = {"rank": float(first.space.rank), "candidates": float(sum(map(len, candidates.tokens)))}
         claims = []
         for text in search.run():

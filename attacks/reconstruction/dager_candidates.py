@@ -31,7 +31,7 @@ def layer_space(view: ServerView, row: "Tensor", layer: int) -> LayerSpace | Non
     """The span of what entered a layer's query, key and value projections; None if the update says nothing."""
     layout = view.model.layout
     infos = [only(layout, role, layer) for role in (Role.QUERY, Role.KEY, Role.VALUE)]
-    parts = [_by_input(layout.tensor(row, info.name), view, info) for info in infos]
+    parts = [by_input(layout.tensor(row, info.name), view, info) for info in infos]
     if not all(bool(part.any()) for part in parts):
         return None
     noise = None
@@ -40,7 +40,7 @@ def layer_space(view: ServerView, row: "Tensor", layer: int) -> LayerSpace | Non
     return LayerSpace(query=infos[0].name.removesuffix(".weight"), space=row_space(parts, noise))
 
 
-def _by_input(gradient: "Tensor", view: ServerView, info: ParameterInfo) -> "Tensor":
+def by_input(gradient: "Tensor", view: ServerView, info: ParameterInfo) -> "Tensor":
     """A projection's update as [outputs, inputs] (Conv1D of GPT-2 stores it the other way round)."""
     module = view.model.module.get_submodule(info.name.removesuffix(".weight"))
     return gradient.T if type(module).__name__ == "Conv1D" else gradient
@@ -64,6 +64,19 @@ class Candidates:
     """Positions where a text can end, ascending."""
     sharp: bool
     """Whether the begin token at position 0 and an end token were found within the tolerance."""
+    admitted: tuple[int, ...]
+    """How many of each position's tokens are within the tolerance; the others are only the nearest."""
+    begin: int
+    """Id of the begin token."""
+    last: int
+    """Id of the end token."""
+
+    def pairs(self) -> tuple["Tensor", "Tensor"]:
+        """All that is within the tolerance, end tokens included: ids [count] and positions [count]."""
+        inner = [choice[:count] for choice, count in zip(self.tokens, self.admitted, strict=True)]
+        ids = torch.cat([*inner, torch.full((len(self.ends),), self.last)])
+        places = [torch.full_like(choice, place) for place, choice in enumerate(inner)]
+        return ids, torch.cat([*places, torch.tensor(self.ends, dtype=torch.long)])
 
 
 class Scanner:
@@ -94,7 +107,7 @@ class Scanner:
         """
         bound = min(self.longest, longest or self.longest)
         if bound < 2:  # no room for a begin and an end
-            return Candidates((), (), (), sharp=False)
+            return Candidates((), (), (), False, (), self.begin, self.end)
         edges = torch.tensor([self.end, self.begin])
         off, within = self._judge(self._inputs(edges, bound))  # [2, positions]
         sharp = bool(within[1, 0]) and bool(within[0, 1:].any())
@@ -102,17 +115,20 @@ class Scanner:
         ends = [place for place in ends if place > 0]
         if longest is not None and not sharp:
             ends = [bound - 1]
-        tokens, residuals = self._interior(max(ends) + 1, per_position)
-        tokens[0], residuals[0] = torch.tensor([self.begin]), off[1, :1]
-        return Candidates(tuple(tokens), tuple(residuals), tuple(ends), sharp)
+        tokens, residuals, admitted = self._interior(max(ends) + 1, per_position)
+        tokens[0], residuals[0], admitted[0] = torch.tensor([self.begin]), off[1, :1], int(within[1, 0])
+        return Candidates(
+            tuple(tokens), tuple(residuals), tuple(ends), sharp, tuple(admitted), self.begin, self.end
+        )
 
-    def _interior(self, length: int, per_position: int) -> tuple[list["Tensor"], list["Tensor"]]:
+    def _interior(self, length: int, per_position: int) -> tuple[list["Tensor"], list["Tensor"], list[int]]:
         """Candidates at every position below `length`, special tokens left out."""
         special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
         vocabulary = torch.tensor([i for i in range(self._module.config.vocab_size) if i not in special])
         rough = torch.cat([self._rough(part, length) for part in vocabulary.split(max(1, _CHUNK // length))])
         tokens: list[Tensor] = []
         residuals: list[Tensor] = []
+        admitted: list[int] = []
         short = rough.topk(min(max(per_position, 64), len(vocabulary)), dim=0, largest=False).indices
         near = rough < (4 * self._tolerance) ** 2 + 1e-4
         for place in range(length):
@@ -124,7 +140,8 @@ class Scanner:
             keep = order[within[order]] if bool(within.any()) else order[:per_position]
             tokens.append(ids[keep])
             residuals.append(off[keep])
-        return tokens, residuals
+            admitted.append(int(within.sum()))
+        return tokens, residuals, admitted
 
     def _inputs(self, ids: "Tensor", length: int) -> "Tensor":
         """The first layer's input for each token at each position [ids, length, width]."""

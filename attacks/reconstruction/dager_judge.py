@@ -46,6 +46,11 @@ class Judge:
         """Distinct texts run through the first layer so far."""
         return len(self._known)
 
+    @property
+    def rank(self) -> int:
+        """The second layer's rank: the number of the batch's tokens, specials included, equal texts counted once."""
+        return self._second.space.rank
+
     def mean_residuals(self, texts: "Tensor") -> "Tensor":
         """Mean residual over each text's tokens [texts], fp32, for ids [texts, length]."""
         keys = [line.tobytes() for line in texts.numpy().astype(np.int32)]

@@ -8,6 +8,8 @@ import torch
 
 from .dager_candidates import Candidates
 from .dager_judge import Judge
+from .dager_links import Links
+from .dager_lengths import fitting
 from .dager_moves import overlap, rearrange
 
 if TYPE_CHECKING:
@@ -50,24 +52,34 @@ class Search:
     Args:
         candidates: what can stand where.
         judge: residuals in the second layer.
-        end: id of the end token.
+        links: which candidates share a text, if the update tells.
         limit: most texts to find.
         budget: when to stop.
         generator: source of starts and moves.
     """
 
     def __init__(
-        self, candidates: Candidates, judge: Judge, *, end: int, limit: int, budget: Budget, generator: "Generator"
+        self,
+        candidates: Candidates,
+        judge: Judge,
+        links: Links | None,
+        *,
+        limit: int,
+        budget: Budget,
+        generator: "Generator",
     ) -> None:
-        self._candidates, self._judge, self._end = candidates, judge, end
+        self._candidates, self._judge, self._links = candidates, judge, links
         self._limit, self._budget, self._generator = limit, budget, generator
         self._found: dict[tuple[int, ...], float] = {}
         self._stuck: dict[tuple[int, ...], float] = {}
 
     def run(self) -> list[Found]:
         """Verified texts, then, while the batch is not explained, the best others that do not resemble them."""
-        for _ in range(self._budget.rounds):
-            for end in self._ordered_ends():
+        for end in self._candidates.ends if self._links else ():
+            if not self._over():
+                self._linked(end)
+        for turn in range(self._budget.rounds):
+            for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
                 if self._over():
                     break
                 self._wave(end)
@@ -80,19 +92,44 @@ class Search:
     def _explained(self) -> bool:
         return len(self._found) >= self._limit or self._judge.explained(list(self._found))
 
-    def _ordered_ends(self) -> list[int]:
-        """Ends of no found text first, short ones first; the last text holds every token that no other explains."""
+    def _ordered_ends(self, *, narrow: bool) -> list[int]:
+        """Ends of no found text first, short ones first; the last text holds every token that no other explains.
+
+        Args:
+            narrow: leave out ends that no choice of lengths for the remaining texts contains; if nothing fits (texts
+                that are equal in the batch count once), every end is left in.
+        """
         explained = {len(ids) - 1 for ids in self._found}
         known = {token for ids in self._found for token in ids}
+        ends: Sequence[int] = self._candidates.ends
+        if narrow and self._candidates.sharp:
+            missing = self._judge.rank - sum(map(len, self._found))
+            lengths = fitting([end + 1 for end in ends], self._limit - len(self._found), missing)
+            ends = [length - 1 for length in lengths] or ends
         left = {token for choice in self._candidates.tokens for token in choice.tolist()} - known
         shortest = len(left) + 1 if self._candidates.sharp and len(self._found) == self._limit - 1 else 0
-        ends = [end for end in self._candidates.ends if end >= shortest] or self._candidates.ends
+        ends = [end for end in ends if end >= shortest] or ends
         return sorted(ends, key=lambda end: (end in explained, end))
+
+    def _linked(self, end: int) -> None:
+        """Judge the texts that the first layer's links suggest for that end."""
+        options = self._options(end)
+        assert self._links is not None
+        texts = self._links.texts(self._candidates.begin, self._candidates.last, end)
+        if texts:
+            self._record(torch.tensor(texts), self._judge.mean_residuals(torch.tensor(texts)), options)
 
     def _wave(self, end: int) -> None:
         """One wave of restarts for texts that end at that position."""
-        options = [*self._candidates.tokens[:end], torch.tensor([self._end])]
+        options = self._options(end)
         texts, scores = self._descend(self._starts(options), options)
+        self._record(texts, scores, options)
+
+    def _options(self, end: int) -> list["Tensor"]:
+        """What can stand at each position of a text that ends there."""
+        return [*self._candidates.tokens[:end], torch.tensor([self._candidates.last])]
+
+    def _record(self, texts: "Tensor", scores: "Tensor", options: Sequence["Tensor"]) -> None:
         for ids, score in zip(texts.tolist(), scores.tolist(), strict=True):
             key = tuple(ids)
             if key not in self._found and self._judge.verified(key, score, options):

@@ -14,6 +14,15 @@ def krum_precondition(population: Population, parameters: Mapping[str, Parameter
     return None if n > 2 * f else f"Krum (Allouah) needs n > 2f = {2 * f}, has {n}"
 
 
+def krum_assumption_broken(population: Population, parameters: Mapping[str, ParameterValue]) -> str | None:
+    """Blanchard's theorem is about his neighbours, at most f malicious rows, and identically distributed others."""
+    if parameters["neighbours"] != "blanchard":
+        return "the theorem is about Blanchard's neighbours"
+    if population.malicious > population.declared_malicious:
+        return f"{population.malicious} clients are malicious, more than the declared {population.declared_malicious}"
+    return None if population.identically_distributed else "the clients' data are not identically distributed"
+
+
 CARDS = (
     DefenseCard(
         name="krum",
@@ -31,6 +40,7 @@ CARDS = (
         protects="robustness",
         guarantee="(alpha, f)-Byzantine resilience for n >= 2f+3 identically distributed rows of low variance",
         precondition=krum_precondition,
+        assumption_broken=krum_assumption_broken,
         is_rule=True,
         paper="Blanchard et al., NeurIPS 2017, section 4; Allouah et al., AISTATS 2023, appendix.",
         limits=(

@@ -11,12 +11,15 @@ from fedsec.api.cards import (
     Population,
     Provenance,
 )
-from fedsec.api.hooks import Filter, ModelHook, Reconstructor, UpdateHook, WeightRule
+from fedsec.api.hooks import Filter, ModelHook, Reconstructor, UpdateHook, VectorRule, WeightRule, implements
 from fedsec.api.metrics import BetterFor, MetricValue
 from fedsec.api.threat import Asset, Behaviour, Goal, Knowledge, Position, ThreatModel
 from fedsec.api.views import (
     ClientView,
+    ColluderView,
+    Granted,
     Layout,
+    Mixed,
     ModelSetup,
     ParameterInfo,
     PublicModel,
@@ -25,6 +28,7 @@ from fedsec.api.views import (
     RoundContext,
     ServerView,
     TrainingSettings,
+    Update,
 )
 
 __all__ = [
@@ -34,14 +38,17 @@ __all__ = [
     "BetterFor",
     "Card",
     "ClientView",
+    "ColluderView",
     "DatasetCard",
     "DefenseCard",
     "Filter",
     "Goal",
+    "Granted",
     "Knowledge",
     "Layout",
     "MetricCard",
     "MetricValue",
+    "Mixed",
     "ModelCard",
     "ModelHook",
     "ModelSetup",
@@ -58,6 +65,9 @@ __all__ = [
     "ServerView",
     "ThreatModel",
     "TrainingSettings",
+    "Update",
     "UpdateHook",
+    "VectorRule",
     "WeightRule",
+    "implements",
 ]

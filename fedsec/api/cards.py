@@ -138,6 +138,10 @@ class Population:
     """Rows of a full round."""
     declared_malicious: int
     """f: how many of them the defense believes malicious."""
+    malicious: int = 0
+    """How many there are."""
+    identically_distributed: bool = True
+    """Whether the clients' data come from one distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,8 @@ class DefenseCard(Card):
     """What it is for: `robustness` or `privacy`."""
     guarantee: str | None = None
     """What is proven, with its assumptions; None if nothing is."""
+    assumption_broken: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
+    """Which assumption of the guarantee this population breaks, or None."""
     removes: frozenset[Asset] = frozenset()
     """What it takes from a server's sight."""
     precondition: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
@@ -164,6 +170,7 @@ class DefenseCard(Card):
             "protects": self.protects,
             "guarantee": self.guarantee,
             "removes": sorted(a.value for a in self.removes),
+            "is_rule": self.is_rule,
             "fallback": self.fallback,
         }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 
@@ -31,9 +32,21 @@ class MetricValue:
     baseline: float | None = None
     """The same metric for a guess from the prior alone with the same side knowledge, if there is one."""
 
+    left_out: int = 0
+    """Samples that could not count: planted data that truncation took away, references too short for ROUGE-n."""
+
+    def __post_init__(self) -> None:
+        """Refuse what JSON cannot hold here, where it arises; ValueError names the field."""
+        for name in ("value", "ci_low", "ci_high", "baseline"):
+            number = getattr(self, name)
+            if number is not None and not isfinite(number):
+                raise ValueError(f"MetricValue.{name} is {number}; only finite numbers can be written")
+
     def as_json(self) -> dict[str, Any]:
-        """The value as it stands in `scorecard.json`; `baseline` is left out where there is none."""
+        """The value as it stands in `scorecard.json`; `baseline` and `left_out` only where there is something."""
         fields = asdict(self)
         if self.baseline is None:
             del fields["baseline"]
+        if not self.left_out:
+            del fields["left_out"]
         return fields

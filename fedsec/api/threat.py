@@ -26,7 +26,6 @@ class Behaviour(StrEnum):
 class Goal(StrEnum):
     """What the adversary wants."""
 
-    NONE = "none"
     UNTARGETED = "untargeted"
     """Ruin the model for everybody."""
     RECONSTRUCTION = "reconstruction"

@@ -5,7 +5,7 @@ knowledge that the scenario grants. It holds no ground truth. Python cannot seal
 through the interpreter can cheat, and the contract tests are there to notice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ class ServerView:
     clients: tuple[int, ...]
     """Who sent the rows, in their order."""
     rows: "torch.Tensor | None"
-    """fp32 updates [clients, parameters], or None where single rows stay hidden."""
+    """fp32 updates [clients, parameters], or None where single rows stay hidden; a copy."""
     aggregate: "torch.Tensor"
     """What the rule made of them [parameters]."""
     model: PublicModel
@@ -118,20 +118,42 @@ class ServerView:
     """The attack's own randomness."""
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a client contributes in a round. A hook returns a changed copy."""
+
+    vector: "torch.Tensor"
+    """fp32 [parameters]: the gradient, or weights after minus before."""
+    examples: int
+    """Claimed number of examples; the server clamps it to what was enrolled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientView:
-    """What a client (or its malicious owner) sees when its update is about to leave."""
+    """What a client sees when its update is about to leave. Its tensors are copies."""
 
     client: int
     round: int
     global_parameters: "torch.Tensor"
     """[parameters], as broadcast."""
+    layout: Layout
+    training: TrainingSettings
     generator: "torch.Generator"
-    blackboard: dict[str, Any] | None = None
-    """Shared by the colluders; None for an honest client."""
-    colluders: tuple[int, ...] = ()
-    benign_updates: "torch.Tensor | None" = None
-    """The honest rows of this round [honest, parameters], if `benign-updates` is granted."""
+    """This hook's own randomness in this round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColluderView(ClientView):
+    """What a malicious client sees: its own side, and what its fellows share with it."""
+
+    colluders: tuple[int, ...]
+    """Malicious clients of this round's cohort, itself included."""
+    own_rows: "torch.Tensor"
+    """The colluders' honest updates [colluders, parameters], in that order."""
+    blackboard: dict[str, Any]
+    """Shared by the colluders over all rounds."""
+    granted: Mapping[Knowledge, Any]
+    """Side knowledge by kind. `benign-updates`: what the honest clients send this round [honest, parameters]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +162,51 @@ class RoundContext:
 
     round: int
     clients: tuple[int, ...]
+    """Senders of the rows before any filter."""
+    examples: tuple[int, ...]
+    """Their claims, clamped."""
     declared_malicious: int
-    """f among these rows, as the defense believes."""
+    """f among the rows that are left, as the defense believes."""
+    layout: Layout
+    global_parameters: "torch.Tensor"
+    """[parameters], as broadcast; a copy."""
     generator: "torch.Generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """What a filter leaves of a round's rows."""
+
+    mixing: "torch.Tensor"
+    """fp64 [kept, rows]: each kept row as a combination of the rows."""
+    declared_malicious: int
+    """f among the kept rows: buckets spread a malicious row, dropping removes it."""
+
+
+class Granted(Mapping[Knowledge, Any]):
+    """Side knowledge that a scenario grants; remembers what an attack looked up."""
+
+    def __init__(self, content: Mapping[Knowledge, Any]) -> None:
+        self._content = dict(content)
+        self.used: set[Knowledge] = set()
+
+    def __getitem__(self, kind: Knowledge) -> Any:
+        value = self._content[kind]
+        self.used.add(kind)
+        return value
+
+    def provide(self, kind: Knowledge, value: Any) -> None:
+        """Set what a kind of knowledge is now; the engine's, round by round."""
+        self._content[kind] = value
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._content
+
+    def __iter__(self) -> Iterator[Knowledge]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=_version,
+            is_eager=True,
+            allow_from_autoenv=False,  # FEDSEC_VERSION often says which version to install
+        ),
     ] = False,
 ) -> None:
     pass
@@ -48,8 +55,7 @@ def main() -> None:
     except FedsecError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. The same command continues where it left off.\n")
+    except KeyboardInterrupt:  # before or after a verb ran
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         sys.exit(ExitCode.OK)

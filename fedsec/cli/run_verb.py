@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsec.cli.options import Display, Json, Out, Set
 from fedsec.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fedsec.result import RunResult
 
 
 def run(
@@ -20,6 +23,23 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a scenario, or what an earlier run of it left undone; print its table and where the report is."""
+    try:
+        result, question = _run(scenario, overrides, out, display)
+    except KeyboardInterrupt:  # caught here: typer turns it into a silent exit
+        typer.echo("\nInterrupted. The same command continues where it left off.", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(result.scorecard, ensure_ascii=False))
+    else:
+        from fedsec.cli.summary import print_result
+
+        print_result(result, question)
+    if not result.complete:
+        raise typer.Exit(ExitCode.CELLS_MISSING)
+
+
+def _run(scenario: str, overrides: list[str], out: Path, display: Display | None) -> tuple["RunResult", str]:
+    """The result, and the question that the scenario asks."""
     from fedsec.config.load import load_scenario
 
     loaded = load_scenario(scenario, overrides)
@@ -27,12 +47,4 @@ def run(
     from fedsec.result import run as run_scenario
 
     with make_observer(display) as observer:
-        result = run_scenario(loaded, out, observer)
-    if as_json:
-        typer.echo(json.dumps(result.scorecard, ensure_ascii=False))
-    else:
-        from fedsec.cli.summary import print_result
-
-        print_result(result, loaded.summary)
-    if not result.complete:
-        raise typer.Exit(ExitCode.CELLS_MISSING)
+        return run_scenario(loaded, out, observer), loaded.summary

@@ -25,7 +25,9 @@ def print_result(result: "RunResult", question: str) -> None:
         console.print(Text(f"- {paragraph}".replace("\u00a0", " ")))
     console.print(Text(f"\nReport: {result.path / 'report.html'}"))
     if not result.complete:
-        console.print(Text(f"Cells in error or missing; see {result.path / 'events.jsonl'}. The same command retries."))
+        where = next((path for name in ("errors.log", "events.jsonl") if (path := result.path / name).is_file()), None)
+        hint = f"; see {where}" if where else ""
+        console.print(Text(f"Cells in error or missing{hint}. The same command retries."))
     name = result.scorecard["scenario"]
     following = "fedsec run quick/byzantine" if name == "quick/inversion" else "fedsec list scenarios"
     console.print(Text(f"Next:   {following}"))

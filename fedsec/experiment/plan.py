@@ -6,12 +6,19 @@ from itertools import product
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import Population, Position
+from fedsec.api import Behaviour, Knowledge, Population, Position
 from fedsec.config.load import substitute
 from fedsec.config.population import declared_in_round
 from fedsec.config.schema import Component, Scenario
 
 NONE = "none"
+PROVIDED = {
+    (Position.SERVER, Behaviour.CURIOUS): frozenset(
+        {Knowledge.LABELS, Knowledge.LENGTHS, Knowledge.COHORT, Knowledge.DEFENSE_SETTINGS}
+    ),
+    (Position.CLIENT, Behaviour.MALICIOUS): frozenset({Knowledge.BENIGN_UPDATES, Knowledge.DEFENSE_SETTINGS}),
+}
+"""Adversaries that the engine runs, and the side knowledge that it can hand them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +82,38 @@ def refusal(cell: Cell) -> str | None:
     """Why a cell does not apply at all, as far as the scenario tells, or None."""
     if cell.attack_position == Position.CLIENT and cell.scenario.threat.malicious == 0:
         return f"{cell.attack_label} acts from a client, and threat.malicious is 0"
-    federation = cell.scenario.federation
-    declared = declared_in_round(federation.clients, federation.cohort, cell.scenario.threat.declared)
-    population = Population(clients=federation.cohort, declared_malicious=declared)
+    if cell.attack_position is not None:
+        threat = registry.attacks().get(cell.attack["name"]).threat
+        if (threat.position, threat.behaviour) not in PROVIDED:
+            return f"this version runs no {threat.behaviour} adversary at the position {threat.position}"
+        lacking = sorted(threat.knowledge - knowledge(cell))
+        if lacking:
+            return f"{cell.attack_label} needs {' and '.join(lacking)}, which is not handed to a {threat.position}"
     for component in cell.defense:
         check = registry.defenses().get(component["name"]).precondition
-        reason = check(population, component["params"]) if check else None
+        reason = check(population(cell), component["params"]) if check else None
         if reason:
             return reason
     return None
+
+
+def knowledge(cell: Cell) -> frozenset[Knowledge]:
+    """The side knowledge that a cell's adversary is really handed: granted, and available at its position."""
+    if cell.attack["name"] == NONE:
+        return frozenset()
+    threat = registry.attacks().get(cell.attack["name"]).threat
+    return frozenset(cell.scenario.threat.knowledge) & PROVIDED.get((threat.position, threat.behaviour), frozenset())
+
+
+def population(cell: Cell) -> Population:
+    """Who takes part in a full round of a cell."""
+    federation, threat = cell.scenario.federation, cell.scenario.threat
+    return Population(
+        clients=federation.cohort,
+        declared_malicious=declared_in_round(federation.clients, federation.cohort, threat.declared),
+        malicious=threat.malicious if cell.attack_position == Position.CLIENT else 0,
+        identically_distributed=cell.scenario.data.partition.kind == "iid",
+    )
 
 
 def _variants(scenario: Scenario) -> Iterator[tuple[dict[str, Any], Scenario]]:

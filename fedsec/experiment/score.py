@@ -1,14 +1,15 @@
 """From a trained federation and an attack to a cell of the scorecard."""
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from math import isfinite
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import AttackCard, Knowledge, MetricValue, Position, Reconstruction
-from fedsec.experiment.plan import Cell
-from fedsec.experiment.sight import Granted, secrets_of, server_view, visible
+from fedsec.api import AttackCard, Granted, Knowledge, MetricValue, Position, Reconstruction
+from fedsec.experiment.plan import NONE, Cell, knowledge, population
+from fedsec.experiment.sight import check_untouched, secrets_of, server_view, visible
 from fedsec.experiment.training import Trained
 from fedsec.federation.transcript import RoundSummary
 from fedsec.metrics.cost import costs, plain
@@ -37,7 +38,11 @@ def score(cell: Cell, trained: Trained) -> dict[str, Any]:
             found, scored, adaptive = _read(cell, trained, blocked=status == BLOCKED)
             metrics |= found
             head["adaptive"] = adaptive
+            head["guarantee"] = _guarantee(cell)
             texts = _texts(scored, trained.tokenizer) if cell.scenario.keep_text else None
+    else:
+        head["guarantee"] = _guarantee(cell)
+        head["adaptive"] = _adapted(cell, outcome.knowledge_used)
     head["metrics"] = {name: metrics[name].as_json() for name in sorted(metrics)}
     return {
         "cell": head,
@@ -50,9 +55,6 @@ def score(cell: Cell, trained: Trained) -> dict[str, Any]:
 
 
 def _head(cell: Cell, status: str, reason: str | None) -> dict[str, Any]:
-    threat = cell.scenario.threat
-    stack = [{"name": d["name"], "params": d["params"]} for d in cell.defense]
-    guarantees = [card.guarantee for d in stack if (card := registry.defenses().get(d["name"])).guarantee]
     position = cell.attack_position
     return {
         "attack": cell.attack_label,
@@ -60,21 +62,34 @@ def _head(cell: Cell, status: str, reason: str | None) -> dict[str, Any]:
         "seed": cell.seed,
         "settings": cell.settings,
         "attack_params": cell.attack["params"],
-        "defense_stack": stack,
+        "defense_stack": [{"name": d["name"], "params": d["params"]} for d in cell.defense],
         "position": position.value if position else None,
-        "knowledge": sorted(kind.value for kind in threat.knowledge) if position else [],
+        "knowledge": sorted(kind.value for kind in knowledge(cell)),
         "adaptive": False,
         "status": status,
         "reason": reason,
-        "guarantee": {"kind": "robustness", "assumes": "; ".join(guarantees)} if guarantees else None,
+        "guarantee": None,
         "metrics": {},
     }
+
+
+def _guarantee(cell: Cell) -> dict[str, Any] | None:
+    """What the stack proves for this cell; nothing where the scenario breaks an assumption."""
+    proven = []
+    for component in cell.defense:
+        card = registry.defenses().get(component["name"])
+        broken = card.assumption_broken(population(cell), component["params"]) if card.assumption_broken else None
+        if card.guarantee and broken is None:
+            proven.append((card.protects, card.guarantee))
+    kinds = "+".join(dict.fromkeys(kind for kind, _ in proven))
+    return {"kind": kinds, "assumes": "; ".join(text for _, text in proven)} if proven else None
 
 
 def _hindrance(cell: Cell, trained: Trained) -> tuple[str | None, str]:
     """Why a curious server cannot attack, and the status that follows."""
     card: AttackCard = registry.attacks().get(cell.attack["name"])
-    missing = card.threat.needs - visible(trained.model.setup)
+    removed = {asset for d in cell.defense for asset in registry.defenses().get(d["name"]).removes}
+    missing = card.threat.needs - (visible(trained.model.setup) - removed)
     if not missing:
         return None, OK
     names = " and ".join(sorted(asset.value for asset in missing))
@@ -100,20 +115,24 @@ def _read(cell: Cell, trained: Trained, *, blocked: bool) -> tuple[dict[str, Met
     began = time.perf_counter()
     guesses: list[Reconstruction] = attack.reconstruct(view)
     seconds = time.perf_counter() - began
+    check_untouched(cell, trained)
     scored = match(secrets, guesses)
     found = leakage(scored, trained.tokenizer, seeds.numpy("intervals"))
     values = {
         name: replace(value, baseline=floor[name].value) if name in floor else value for name, value in found.items()
     }
     values["cost/attack-seconds"] = plain(seconds, "seconds", 1)
-    return values, scored, _adapted(cell, view.granted)
+    used = view.granted.used if isinstance(view.granted, Granted) else ()
+    return values, scored, _adapted(cell, used)
 
 
-def _adapted(cell: Cell, granted: Any) -> bool:
+def _adapted(cell: Cell, used: Collection[Knowledge]) -> bool:
+    """Whether the attack knows this defense and looked its settings up."""
+    if cell.attack["name"] == NONE:
+        return False
     card: AttackCard = registry.attacks().get(cell.attack["name"])
     faced = {component["name"] for component in cell.defense}
-    used = isinstance(granted, Granted) and Knowledge.DEFENSE_SETTINGS in granted.used
-    return bool(faced & set(card.adaptive_to)) and used
+    return bool(faced & set(card.adaptive_to)) and Knowledge.DEFENSE_SETTINGS in used
 
 
 def _texts(scored: Scored, tokenizer: Any) -> list[dict[str, Any]]:

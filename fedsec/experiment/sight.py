@@ -1,33 +1,15 @@
 """Who sees what: from a trained federation to the view that an attack's position is handed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
-from fedsec.api import Asset, Knowledge, ModelSetup, PublicModel, Role, ServerView
-from fedsec.experiment.plan import Cell
+from fedsec.api import Asset, Granted, Knowledge, ModelSetup, PublicModel, Role, ServerView
+from fedsec.experiment.plan import Cell, knowledge
 from fedsec.experiment.resources import training_settings
-from fedsec.experiment.training import Trained
+from fedsec.experiment.training import Trained, fingerprint
 from fedsec.federation.transcript import Secret
 from fedsec.seeds import SeedTree
-
-
-class Granted(Mapping[Knowledge, Any]):
-    """Side knowledge that the scenario grants; remembers what an attack looked up."""
-
-    def __init__(self, content: Mapping[Knowledge, Any]) -> None:
-        self._content = dict(content)
-        self.used: set[Knowledge] = set()
-
-    def __getitem__(self, kind: Knowledge) -> Any:
-        value = self._content[kind]
-        self.used.add(kind)
-        return value
-
-    def __iter__(self) -> Iterator[Knowledge]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
 
 
 def visible(setup: ModelSetup) -> frozenset[Asset]:
@@ -63,8 +45,8 @@ def server_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> 
     return ServerView(
         round=observed.round,
         clients=observed.clients,
-        rows=observed.rows,
-        aggregate=observed.aggregate,
+        rows=observed.rows.clone(),  # other attacks read the same round
+        aggregate=observed.aggregate.clone(),
         model=PublicModel(module=trained.model.module, tokenizer=trained.tokenizer, layout=trained.model.layout),
         training=training_settings(cell.scenario),
         granted=Granted(_grants(cell, observed.clients, secrets)),
@@ -72,11 +54,19 @@ def server_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> 
     )
 
 
+def check_untouched(cell: Cell, trained: Trained) -> None:
+    """RuntimeError if an attack changed the model that it, or one before it, was shown."""
+    shown = trained.outcome.observed[cell.attack_round].start
+    same = bool((trained.model.values == shown).all()) and fingerprint(trained.model.module) == trained.frozen
+    if not same or trained.model.module.training:
+        raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
+
+
 def _grants(cell: Cell, clients: tuple[int, ...], secrets: Mapping[int, Secret]) -> dict[Knowledge, Any]:
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.LABELS: lambda: tuple(secrets[c].labels for c in clients),
         Knowledge.LENGTHS: lambda: tuple(secrets[c].lengths for c in clients),
         Knowledge.COHORT: lambda: clients,
-        Knowledge.DEFENSE_SETTINGS: lambda: tuple(cell.defense),
+        Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
     }
-    return {kind: available[kind]() for kind in cell.scenario.threat.knowledge if kind in available}
+    return {kind: available[kind]() for kind in knowledge(cell)}

@@ -1,8 +1,12 @@
 """One federation of one cell, trained; passive attacks on it share it."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import nn
 
 from fedsec.api import Knowledge, ModelSetup, Position
 from fedsec.config.population import declared_in_round
@@ -16,9 +20,10 @@ from fedsec.experiment.resources import (
     split,
     training_settings,
 )
-from fedsec.federation.loop import Federation, FederationSettings, Outcome, Participants
-from fedsec.federation.plugins import set_up
+from fedsec.federation.loop import Federation, FederationSettings, Outcome
+from fedsec.federation.plugins import Stack
 from fedsec.federation.progress import Progress
+from fedsec.federation.sending import Adversary
 from fedsec.models.flat import FlatModel
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
@@ -35,6 +40,8 @@ class Trained:
     undefended: ModelSetup
     """What would be trained without the defense stack."""
     malicious: frozenset[int]
+    frozen: tuple[float, ...]
+    """Fingerprint of what is not trained."""
 
 
 def training_key(cell: Cell) -> str:
@@ -69,35 +76,46 @@ def train(cell: Cell, observe: frozenset[int], resources: Resources, on_round: C
         dropout=scenario.model.dropout,
         generator=seeds.torch("adapters"),
     )
-    stack = tuple(defense_plugin(component) for component in cell.defense)
-    model = FlatModel(module, set_up(undefended, stack))
-    participants = _participants(cell, deal(scenario, train_split, seeds), seeds)
+    stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
+    model = FlatModel(module, stack.set_up(undefended))
+    adversary = _adversary(cell, seeds)
     outcome = Federation(
         model=model,
         train=train_split,
         test=test_split,
         examples=part.train,
         tokenizer=base.tokenizer,
-        participants=participants,
+        rows=deal(scenario, train_split, seeds),
         stack=stack,
+        adversary=adversary,
         settings=_settings(cell, observe),
         seeds=seeds,
         on_round=on_round,
     ).run()
-    return Trained(outcome, model, base.tokenizer, undefended, participants.malicious)
+    malicious = adversary.clients if adversary else frozenset()
+    return Trained(outcome, model, base.tokenizer, undefended, malicious, fingerprint(model.module))
 
 
-def _participants(cell: Cell, rows: list[Any], seeds: SeedTree) -> Participants:
+def _adversary(cell: Cell, seeds: SeedTree) -> Adversary | None:
     threat = cell.scenario.threat
     if cell.attack_position != Position.CLIENT or threat.malicious == 0:
-        return Participants(rows=rows)
-    chosen = seeds.numpy("malicious").choice(len(rows), size=threat.malicious, replace=False)
-    return Participants(
-        rows=rows,
-        malicious=frozenset(int(client) for client in chosen),
+        return None
+    clients = cell.scenario.federation.clients
+    chosen = seeds.numpy("malicious").choice(clients, size=threat.malicious, replace=False)
+    knowledge = {Knowledge.DEFENSE_SETTINGS: deepcopy(cell.defense)}
+    return Adversary(
+        clients=frozenset(int(client) for client in chosen),
         attack=attack_plugin(cell.attack),
         obeys_client_defenses=threat.obeys_client_defenses,
+        grants_benign_updates=Knowledge.BENIGN_UPDATES in threat.knowledge,
+        knowledge={kind: value for kind, value in knowledge.items() if kind in threat.knowledge},
     )
+
+
+def fingerprint(module: nn.Module) -> tuple[float, ...]:
+    """Sums over every parameter and buffer that is not trained, which no attack may change; cheap to compare."""
+    frozen = [p for p in module.parameters() if not p.requires_grad]
+    return tuple(float(t.sum(dtype=torch.float64)) for t in (*frozen, *module.buffers()))
 
 
 def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:
@@ -112,5 +130,4 @@ def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:
         evaluate_every=federation.evaluate_every,
         declared_malicious=declared_in_round(federation.clients, federation.cohort, scenario.threat.declared),
         observe=observe,
-        grant_benign_updates=Knowledge.BENIGN_UPDATES in scenario.threat.knowledge,
     )

@@ -38,7 +38,7 @@ class LocalTrainer:
         """
         self._model.load(start)
         self._model.module.train(self._dropout)
-        with scoped_torch_rng(generator):
+        with scoped_torch_rng(generator), self._model.sparse_embeddings():
             if self._settings.update == "gradient":
                 loss = self._backward(batches[0])
                 out.copy_(self._model.gradient)

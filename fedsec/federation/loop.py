@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import ClientView, Population, RoundContext, TrainingSettings, UpdateHook
+from fedsec.api import Knowledge, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised, collate, content_ids
+from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.evaluation import Evaluation, evaluate
 from fedsec.federation.local import LocalTrainer
-from fedsec.federation.plugins import Plugin, ServerSide, client_side
+from fedsec.federation.plugins import Stack
 from fedsec.federation.progress import Progress
+from fedsec.federation.sending import Adversary, Sender
 from fedsec.federation.transcript import Observed, RoundSummary, Secret, Vault
-from fedsec.maths.rows import Rows
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import SeedTree
-from fedsec.wire.receive import Message, Received, receive
+from fedsec.wire.receive import Received
 
 BYTES_PER_VALUE = 4
 
@@ -43,19 +44,6 @@ class FederationSettings:
     """f in a round of `cohort` clients."""
     observe: frozenset[int]
     """Rounds whose rows are kept for attacks."""
-    grant_benign_updates: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Participants:
-    """Clients, their rows of the training split, and who is malicious."""
-
-    rows: Sequence[np.ndarray]
-    """Row numbers of each client."""
-    malicious: frozenset[int] = frozenset()
-    attack: Plugin | None = None
-    """What malicious clients run when their update leaves; None in a control."""
-    obeys_client_defenses: bool = False
 
 
 @dataclass(slots=True)
@@ -69,12 +57,8 @@ class Outcome:
     rounds: list[RoundSummary]
     observed: dict[int, Observed]
     vault: Vault
-
-
-@dataclass(slots=True)
-class _Client:
-    hooks: list[UpdateHook]
-    colluding: bool
+    knowledge_used: frozenset[Knowledge]
+    """What malicious clients looked up of what they were granted."""
 
 
 @dataclass(slots=True)
@@ -86,8 +70,9 @@ class Federation:
         train, test: tokenised splits.
         examples: the training split's texts, for the vault.
         tokenizer: gives padding and special tokens.
-        participants: clients and attackers.
+        rows: row numbers of the training split that each client holds.
         stack: the defense stack.
+        adversary: malicious clients and what they run, or None.
         settings: the protocol.
         seeds: the seed tree.
         on_round: called after every round.
@@ -98,19 +83,26 @@ class Federation:
     test: Tokenised
     examples: Sequence[Example]
     tokenizer: Any
-    participants: Participants
-    stack: tuple[Plugin, ...]
+    rows: Sequence[np.ndarray]
+    stack: Stack
+    adversary: Adversary | None
     settings: FederationSettings
     seeds: SeedTree
     on_round: Callable[[Progress], None] = lambda _: None
     _vault: Vault = field(default_factory=Vault)
-    _blackboard: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Outcome:
         """All rounds."""
         settings = self.settings
-        server = ServerSide(self.stack)
-        clients = [self._equip(client) for client in range(len(self.participants.rows))]
+        enrolled = [len(rows) for rows in self.rows]
+        sender = Sender(enrolled, self.stack, self.adversary, self.model.layout, settings.training, self.seeds)
+        aggregator = Aggregator(
+            self.stack,
+            weighting=settings.weighting,
+            declared_malicious=settings.declared_malicious,
+            layout=self.model.layout,
+            seeds=self.seeds,
+        )
         trainer = LocalTrainer(self.model, settings.training, dropout=self.model.setup.dropout)
         current = self.model.values.clone()  # [parameters]
         buffer = torch.empty(settings.cohort, len(current))  # [clients, parameters]
@@ -121,15 +113,15 @@ class Federation:
             began = time.perf_counter()
             cohort = self._sample(number)
             losses = self._train(number, cohort, current, buffer, trainer)  # 1 to 3
-            received = self._send(number, cohort, clients, current, buffer)  # 4 and 5
-            aggregate, weights, skipped = self._aggregate(number, server, received)  # 6
+            received = sender.send(number, cohort, current, buffer)  # 4 and 5
+            aggregate = aggregator.aggregate(number, received, current)  # 6
             if number in settings.observe:
                 observed[number] = Observed(
-                    number, received.clients, received.rows.clone(), aggregate.clone(), current.clone()
+                    number, received.clients, received.rows.clone(), aggregate.vector.clone(), current.clone()
                 )
-            self._step(current, aggregate)  # 7
+            self._step(current, aggregate.vector)  # 7
             seconds = time.perf_counter() - began
-            summaries.append(self._summary(number, cohort, losses, received, weights, skipped, seconds))
+            summaries.append(self._summary(number, cohort, losses, received, aggregate, seconds))
             accuracy = None
             if number % settings.evaluate_every == 0 or number == settings.rounds:  # 8
                 evaluation = self._evaluate(current)
@@ -139,18 +131,10 @@ class Federation:
                 Progress(number, settings.rounds, len(cohort), summaries[-1].loss, accuracy, len(received.rejected))
             )
         self.model.load(current)
-        return Outcome(untrained, evaluation, curve, summaries, observed, self._vault)
-
-    def _equip(self, client: int) -> _Client:
-        participants = self.participants
-        hostile = client in participants.malicious and participants.attack is not None
-        hooks = client_side(self.stack) if not hostile or participants.obeys_client_defenses else []
-        if hostile and participants.attack is not None:
-            hooks.append(participants.attack.make())
-        return _Client(hooks, hostile)
+        return Outcome(untrained, evaluation, curve, summaries, observed, self._vault, frozenset(sender.granted.used))
 
     def _sample(self, number: int) -> list[int]:
-        everybody = len(self.participants.rows)
+        everybody = len(self.rows)
         generator = self.seeds.numpy("cohort", round_number=number)
         return sorted(int(c) for c in generator.choice(everybody, size=self.settings.cohort, replace=False))
 
@@ -173,14 +157,19 @@ class Federation:
         return losses
 
     def _choose(self, number: int, client: int) -> list[np.ndarray]:
-        """Row numbers of each local step: the client's rows in random order, over again when they run out."""
-        own = self.participants.rows[client]
-        steps, size = self.settings.training.local_steps, self.settings.training.batch_size
-        size = min(size, len(own))
+        """Row numbers of each local step: the client's rows in random order, reshuffled when too few are left.
+
+        No row comes twice in a batch.
+        """
+        own = self.rows[client]
+        steps = self.settings.training.local_steps
+        size = min(self.settings.training.batch_size, len(own))
         generator = self.seeds.numpy("batches", round_number=number, client=client)
-        passes = -(-steps * size // len(own))
-        order = np.concatenate([generator.permutation(own) for _ in range(passes)])
-        return [order[step * size : (step + 1) * size] for step in range(steps)]
+        per_pass = len(own) // size
+        orders = [generator.permutation(own) for _ in range(-(-steps // per_pass))]
+        return [
+            orders[step // per_pass][step % per_pass * size : (step % per_pass + 1) * size] for step in range(steps)
+        ]
 
     def _secret(self, rows: np.ndarray) -> Secret:
         ids = [self.train.ids[i] for i in rows]
@@ -190,73 +179,6 @@ class Federation:
             labels=tuple(int(self.train.labels[i]) for i in rows),
             planted=tuple(self.examples[i].planted for i in rows),
         )
-
-    def _send(
-        self,
-        number: int,
-        cohort: list[int],
-        clients: list[_Client],
-        current: torch.Tensor,
-        buffer: torch.Tensor,
-    ) -> Received:
-        colluders = tuple(c for c in cohort if clients[c].colluding)
-        benign = None
-        if self.settings.grant_benign_updates and colluders:
-            benign = buffer[[i for i, c in enumerate(cohort) if not clients[c].colluding]]
-        messages = []
-        for row, client in enumerate(cohort):
-            payload: Any = buffer[row]
-            for hook in clients[client].hooks:
-                colluding = clients[client].colluding
-                view = ClientView(
-                    client=client,
-                    round=number,
-                    global_parameters=current,
-                    generator=self.seeds.torch(f"hook {type(hook).__name__}", round_number=number, client=client),
-                    blackboard=self._blackboard if colluding else None,
-                    colluders=colluders if colluding else (),
-                    benign_updates=benign if colluding else None,
-                )
-                payload = hook.on_update(payload, view)
-            messages.append(Message(client, payload, len(self.participants.rows[client])))
-        enrolled = [len(self.participants.rows[client]) for client in cohort]
-        return receive(messages, len(current), enrolled, buffer)
-
-    def _aggregate(
-        self, number: int, server: ServerSide, received: Received
-    ) -> tuple[torch.Tensor, torch.Tensor | None, str | None]:
-        """The update [parameters], the weight that each received row got, and why the round was skipped if so."""
-        nothing = torch.zeros(self.model.layout.size)
-        count = len(received.clients)
-        if count == 0:
-            return nothing, None, "no client sent a usable update"
-        declared = max(0, self.settings.declared_malicious - len(received.rejected))
-        context = RoundContext(
-            round=number,
-            clients=received.clients,
-            declared_malicious=declared,
-            generator=self.seeds.torch("server", round_number=number),
-        )
-        rows = Rows(received.rows)
-        for step in server.filters:
-            rows = rows.mixed(step.mixing(rows, context))
-        if len(rows) == 0:
-            return nothing, None, "the filters dropped every row"
-        if server.rule is None:
-            weights = self._plain_weights(received, rows)
-        else:
-            refusal = server.refusal(Population(clients=len(rows), declared_malicious=declared))
-            if refusal:
-                return nothing, None, refusal
-            weights = server.rule.weights(rows, context)
-        return rows.weighted_sum(weights), weights @ rows.mixing, None
-
-    def _plain_weights(self, received: Received, rows: Rows) -> torch.Tensor:
-        if self.settings.weighting == "examples":
-            # A mixed row stands for as many examples as the rows that it is made of, each by its share.
-            claims = rows.mixing @ torch.tensor(received.examples, dtype=torch.float64)
-            return claims / claims.sum()
-        return torch.full((len(rows),), 1.0 / len(rows), dtype=torch.float64)
 
     def _step(self, current: torch.Tensor, aggregate: torch.Tensor) -> None:
         if self.settings.training.update == "gradient":
@@ -273,8 +195,7 @@ class Federation:
         cohort: list[int],
         losses: list[float],
         received: Received,
-        weights: torch.Tensor | None,
-        skipped: str | None,
+        aggregate: Aggregate,
         seconds: float,
     ) -> RoundSummary:
         return RoundSummary(
@@ -282,8 +203,8 @@ class Federation:
             clients=tuple(cohort),
             loss=sum(losses) / len(losses),
             rejected=received.rejected,
-            weights=None if weights is None else tuple(weights.tolist()),
-            skipped=skipped,
+            weights=None if aggregate.weights is None else tuple(aggregate.weights.tolist()),
+            skipped=aggregate.skipped,
             upload_bytes=received.upload_bytes,
             download_bytes=BYTES_PER_VALUE * self.model.layout.size,
             seconds=seconds,

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fedsec.api import Filter, ModelHook, ModelSetup, Population, UpdateHook, WeightRule
+from fedsec.api import Filter, ModelHook, ModelSetup, Population, UpdateHook, VectorRule, WeightRule, implements
+from fedsec.api.hooks import METHODS
+from fedsec.errors import FedsecError
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plug-in with its parameters bound; every client that runs it gets an instance of its own."""
+    """A plug-in with its parameters bound."""
 
     label: str
     make: Callable[[], Any]
@@ -17,33 +19,63 @@ class Plugin:
     """Why it cannot run for a population, or None."""
 
 
-class ServerSide:
-    """The server's part of a defense stack, in the stack's order."""
+class Stack:
+    """A defense stack: one instance of each defense for the model and the server, and one per client.
 
-    def __init__(self, stack: tuple[Plugin, ...]) -> None:
-        instances = [(plugin, plugin.make()) for plugin in stack]
-        self.filters = [made for _, made in instances if isinstance(made, Filter)]
-        rules = [(plugin, made) for plugin, made in instances if isinstance(made, WeightRule)]
+    Args:
+        plugins: the stack in its order.
+
+    Raises:
+        FedsecError: a defense has no hook at all, or there is more than one rule.
+    """
+
+    def __init__(self, plugins: tuple[Plugin, ...]) -> None:
+        self._plugins = plugins
+        self._made = [checked(plugin) for plugin in plugins]
+        rules = [
+            (plugin, made)
+            for plugin, made in zip(plugins, self._made, strict=True)
+            if implements(made, "weights") or implements(made, "vector")
+        ]
         if len(rules) > 1:
-            raise ValueError(f"a stack holds one rule, not {', '.join(plugin.label for plugin, _ in rules)}")
-        self.rule: WeightRule | None = rules[0][1] if rules else None
+            raise FedsecError(f"a stack holds one rule, not {' and '.join(plugin.label for plugin, _ in rules)}")
+        self.rule: WeightRule | VectorRule | None = rules[0][1] if rules else None
+        self.rule_label = rules[0][0].label if rules else "none"
         self._precondition = rules[0][0].precondition if rules else None
+
+    @property
+    def filters(self) -> list[tuple[str, Filter]]:
+        """The stack's filters with their labels."""
+        return [
+            (plugin.label, made)
+            for plugin, made in zip(self._plugins, self._made, strict=True)
+            if implements(made, "mix")
+        ]
 
     def refusal(self, population: Population) -> str | None:
         """Why the rule cannot decide for this population, or None."""
         return self._precondition(population) if self._precondition else None
 
+    def set_up(self, setup: ModelSetup) -> ModelSetup:
+        """The setup after every defense of the stack that acts on the model (step 0)."""
+        for made in self._made:
+            if implements(made, "setup_model"):
+                hook: ModelHook = made
+                setup = hook.setup_model(setup)
+        return setup
 
-def client_side(stack: tuple[Plugin, ...]) -> list[UpdateHook]:
-    """One client's own instances of the stack's client-side parts."""
-    made = (plugin.make() for plugin in stack)
-    return [hook for hook in made if isinstance(hook, UpdateHook)]
+    def for_client(self) -> list[tuple[str, UpdateHook]]:
+        """A client's own instances of the stack's client-side parts, each with a label unique in the stack."""
+        return [
+            (f"defense {place} {plugin.label}", checked(plugin))
+            for place, (plugin, made) in enumerate(zip(self._plugins, self._made, strict=True))
+            if implements(made, "on_update")
+        ]
 
 
-def set_up(setup: ModelSetup, stack: tuple[Plugin, ...]) -> ModelSetup:
-    """The setup after every defense of the stack that acts on the model (step 0)."""
-    for plugin in stack:
-        made = plugin.make()
-        if isinstance(made, ModelHook):
-            setup = made.setup_model(setup)
-    return setup
+def checked(plugin: Plugin) -> Any:
+    """An instance of a plug-in; FedsecError if it has none of the hooks, which would make it do nothing."""
+    made = plugin.make()
+    if not any(implements(made, method) for method in METHODS):
+        raise FedsecError(f"{plugin.label} has none of the hooks {', '.join(METHODS)}: it would do nothing")
+    return made

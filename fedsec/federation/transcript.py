@@ -18,7 +18,7 @@ class RoundSummary:
     """Mean over the cohort of each client's mean local loss."""
     rejected: tuple[Rejection, ...]
     weights: tuple[float, ...] | None
-    """What the rule gave each received row; None if the round was skipped."""
+    """What the rule gave each received row; None under a coordinate-wise rule or if the round was skipped."""
     skipped: str | None
     """Why the global model was kept, if it was."""
     upload_bytes: int

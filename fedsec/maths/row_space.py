@@ -11,6 +11,9 @@ CLEAR_GAP = 30.0
 _SHRINK = 1.95
 """Gavish and Donoho (2014): optimal hard threshold over the median singular value, aspect 1/3, unknown noise."""
 
+_FLOOR = 40.0
+"""Behind a clear gap, what exceeds this times the tail's median is weak signal; rounding's own top reaches 8."""
+
 _FLAT = 0.15
 """White noise of this shape has no singular value below 0.4 of its median; a spectrum that falls further is signal."""
 
@@ -93,7 +96,8 @@ def _cut(singular: torch.Tensor) -> int:
     ratios = floored[:-1] / floored[1:]
     best = int(ratios.argmax())
     if float(ratios[best]) >= CLEAR_GAP:
-        return best + 1
+        tail = floored[best + 1 :]
+        return best + 1 + int((tail > _FLOOR * tail.median()).sum())
     if float(singular[-1]) < _FLAT * float(singular.median()):
         return len(singular)
     return int((singular > _SHRINK * singular.median()).sum())

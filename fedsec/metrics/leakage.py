@@ -4,8 +4,9 @@ Predictions are matched to a client's texts one to one so that the summed token 
 prediction score 0. Special tokens and padding never count.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from fedsec.federation.transcript import Secret
 from fedsec.metrics.stats.intervals import of_mean
 
 Tokens = tuple[int, ...]
+_PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
+"""A run of letters and digits, or any other visible character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,16 @@ class Scored(NamedTuple):
 
     pairs: tuple[Pair, ...]
     claims: tuple[tuple[int, bool], ...]
-    """(client, exact) of each reconstruction that its attack calls verified, matched or not."""
+    """(client, exact) of each reconstruction that its attack calls verified, matched or not, known client or not."""
+
+
+class Column(NamedTuple):
+    """What a metric averages."""
+
+    values: list[tuple[int, float]]
+    """(client, value) of each sample."""
+    left_out: int = 0
+    """Samples that could not count."""
 
 
 def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> Scored:
@@ -43,7 +55,8 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
     Args:
         secrets: the truth by client.
         guesses: what the attack claims, in any order. Of more than a client has texts only the surest are matched:
-            the truth must not pick among them. The others still count as claims.
+            the truth must not pick among them. The others still count as claims. Claims for clients without a secret
+            are false ones.
     """
     pairs: list[Pair] = []
     claims: list[tuple[int, bool]] = []
@@ -57,6 +70,7 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
         partner = _assign(secret.tokens, own[: len(secret.tokens)])
         for index, (tokens, planted) in enumerate(zip(secret.tokens, secret.planted, strict=True)):
             pairs.append(Pair(client, tokens, planted, partner.get(index)))
+    claims += sorted((guess.client, False) for guess in guesses if guess.verified and guess.client not in secrets)
     return Scored(tuple(pairs), tuple(claims))
 
 
@@ -69,19 +83,19 @@ def leakage(scored: Scored, tokenizer: Any, generator: np.random.Generator) -> d
         generator: resamples for the intervals.
     """
     words = [(_words(p.truth, tokenizer), _words(p.guess.tokens if p.guess else (), tokenizer)) for p in scored.pairs]
-    columns: dict[str, list[tuple[int, float]]] = {
-        "exact-match": _column(scored, lambda p, _: float(_exact(p))),
-        "verified-exact": _column(scored, lambda p, _: float(_exact(p) and p.guess is not None and p.guess.verified)),
-        "token-f1": _column(scored, lambda p, _: _overlap(p)[0]),
-        "token-recall": _column(scored, lambda p, _: _overlap(p)[1]),
-        "false-claim": [(client, float(not exact)) for client, exact in scored.claims],
-        "pii-recall": _planted_found(scored, tokenizer),
+    columns: dict[str, Column] = {
+        "exact-match": _column(scored, lambda p: float(_exact(p))),
+        "verified-exact": _column(scored, lambda p: float(_exact(p) and p.guess is not None and p.guess.verified)),
+        "token-f1": _column(scored, lambda p: _overlap(p)[0]),
+        "token-recall": _column(scored, lambda p: _overlap(p)[1]),
+        "false-claim": Column([(client, float(not exact)) for client, exact in scored.claims]),
+        "pii-recall": _planted_found(scored, words, tokenizer),
         **_rouge(scored, words),
     }
     return {
         f"leakage/{name}": _value(name, column, generator)
         for name, column in columns.items()
-        if column or name not in ("pii-recall", "false-claim", "rouge-2")
+        if column.values or name not in ("pii-recall", "false-claim", "rouge-2")
     }
 
 
@@ -116,58 +130,81 @@ def _exact(pair: Pair) -> bool:
     return pair.guess is not None and pair.guess.tokens == pair.truth
 
 
-def _column(scored: Scored, score: Any) -> list[tuple[int, float]]:
-    return [(pair.client, score(pair, index)) for index, pair in enumerate(scored.pairs)]
+def _column(scored: Scored, score: Callable[[Pair], float]) -> Column:
+    return Column([(pair.client, score(pair)) for pair in scored.pairs])
 
 
 def _words(tokens: Tokens, tokenizer: Any) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=True)) if tokens else ""
 
 
-def _rouge(scored: Scored, words: Sequence[tuple[str, str]]) -> dict[str, list[tuple[int, float]]]:
+def _rouge(scored: Scored, words: Sequence[tuple[str, str]]) -> dict[str, Column]:
+    """ROUGE F of each text that has enough words for it.
+
+    Source: Lin, ACL workshop 2004, as rouge-score computes it. Deviations: none.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
-    columns: dict[str, list[tuple[int, float]]] = {"rouge-1": [], "rouge-2": [], "rouge-l": []}
-    for pair, (truth, guess) in zip(scored.pairs, words, strict=True):
-        found = scorer.score(truth, guess)
-        length = len(scorer._tokenizer.tokenize(truth))
-        for name, key, least in (
-            ("rouge-1", "rouge1", 1),
-            ("rouge-2", "rouge2", 2),
-            ("rouge-l", "rougeL", 1),
-        ):
-            if length >= least:
-                columns[name].append((pair.client, float(found[key].fmeasure)))
+    found = [scorer.score(truth, guess) for truth, guess in words]
+    lengths = [len(scorer._tokenizer.tokenize(truth)) for truth, _ in words]
+    columns = {}
+    for name, key, least in (("rouge-1", "rouge1", 1), ("rouge-2", "rouge2", 2), ("rouge-l", "rougeL", 1)):
+        values = [
+            (pair.client, float(scores[key].fmeasure))
+            for pair, scores, length in zip(scored.pairs, found, lengths, strict=True)
+            if length >= least
+        ]
+        columns[name] = Column(values, len(words) - len(values))
     return columns
 
 
-def _planted_found(scored: Scored, tokenizer: Any) -> list[tuple[int, float]]:
-    found = []
-    for pair in scored.pairs:
-        guess = pair.guess.tokens if pair.guess else ()
-        for value in pair.planted:
-            ids = tuple(tokenizer(value, add_special_tokens=False)["input_ids"])
-            if _contains(pair.truth, ids):  # what truncation took away never reached the update
-                found.append((pair.client, float(_contains(guess, ids))))
-    return found
+def _planted_found(scored: Scored, words: Sequence[tuple[str, str]], tokenizer: Any) -> Column:
+    """Which planted values the matched reconstruction spells out, case and spaces aside.
+
+    Text is compared, not tokens: BPE splits a value otherwise within a text than alone. What the update never held is
+    left out: values that truncation took away, and those that the vocabulary cannot spell.
+    """
+    values: list[tuple[int, float]] = []
+    left_out = 0
+    for pair, (truth, guess) in zip(scored.pairs, words, strict=True):
+        for planted in pair.planted:
+            pieces = _spelled(planted, tokenizer)
+            if pieces and _contains(_pieces(truth), pieces):
+                values.append((pair.client, float(_contains(_pieces(guess), pieces))))
+            else:
+                left_out += 1
+    return Column(values, left_out)
 
 
-def _contains(tokens: Tokens, part: Tokens) -> bool:
-    return any(tokens[i : i + len(part)] == part for i in range(len(tokens) - len(part) + 1))
+def _spelled(value: str, tokenizer: Any) -> list[str]:
+    """The value's pieces as a model's text shows them (without accents, for one); none if it has unknown tokens."""
+    ids = list(tokenizer(value, add_special_tokens=False)["input_ids"])
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    return [] if unknown in ids else _pieces(_words(tuple(ids), tokenizer))
 
 
-def _value(name: str, column: Sequence[tuple[int, float]], generator: np.random.Generator) -> MetricValue:
+def _pieces(text: str) -> list[str]:
+    """Words and signs. WordPiece sets signs apart by spaces; `ann a` must not become `anna` when they go."""
+    return _PIECE.findall(text.casefold())
+
+
+def _contains(pieces: Sequence[str], part: Sequence[str]) -> bool:
+    return any(pieces[i : i + len(part)] == part for i in range(len(pieces) - len(part) + 1))
+
+
+def _value(name: str, column: Column, generator: np.random.Generator) -> MetricValue:
     batches: dict[int, list[float]] = {}
-    for client, value in column:
+    for client, value in column.values:
         batches.setdefault(client, []).append(value)
     interval = of_mean(list(batches.values()), generator)
     return MetricValue(
-        value=sum(value for _, value in column) / len(column) if column else 0.0,
+        value=sum(value for _, value in column.values) / len(column.values) if column.values else 0.0,
         unit="fraction",
         better_for=BetterFor.DEFENDER if name == "false-claim" else BetterFor.ATTACKER,
-        n=len(column),
+        n=len(column.values),
         ci_low=interval.low,
         ci_high=interval.high,
         method=interval.method,
+        left_out=column.left_out,
     )

@@ -1,5 +1,7 @@
 """All trainables of one resident model as views into one flat fp32 vector."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 
 import torch
@@ -34,15 +36,26 @@ class FlatModel:
                 view.copy_(parameter.data)
                 parameter.data = view
                 parameter.grad = self.layout.tensor(self.gradient, name)
-        for part in module.modules():
-            if isinstance(part, nn.Embedding):
-                # Only the rows of a batch's words are added to the flat gradient; a dense one would be as large as
-                # the vocabulary in every step. The sum is the same.
-                part.sparse = True
 
     def load(self, vector: torch.Tensor) -> None:
         """Make `vector` [parameters] the model's trainables."""
         self.values.copy_(vector)
+
+    @contextmanager
+    def sparse_embeddings(self) -> Iterator[None]:
+        """While training, add only the rows of a batch's words to the flat gradient; the sum is the same.
+
+        A dense embedding gradient is as large as the vocabulary in every step. Outside, embeddings stay dense: what
+        attacks differentiate expects that.
+        """
+        tables = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
+        for table in tables:
+            table.sparse = True
+        try:
+            yield
+        finally:
+            for table in tables:
+                table.sparse = False
 
     def attached(self) -> bool:
         """Whether every trainable parameter and its gradient still are the views; a check for tests."""

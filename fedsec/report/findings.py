@@ -40,6 +40,7 @@ def _finding(subject: str, rows: Sequence[Row]) -> list[str]:
         reasons = [brief(row["reason"]) for row in rows if row["status"] == status]
         if reasons:
             share = f" in {len(reasons)} of {len(rows)} settings" if len(reasons) < len(rows) else ""
+            share += f", in {part} seeds" if (part := next((p for r in rows if (p := partly(r))), "")) else ""
             sentences.append(f"{lead} {words}{share}: {reasons[0].rstrip('.')}.")
     return sentences
 
@@ -59,6 +60,12 @@ def _outcome(metrics: Row) -> str:
     chance = ", so it may be chance" if drop["value"] and drop["ci_low"] <= 0 <= drop["ci_high"] else ""
     lost = f"{percent(abs(drop['value']), '')} points {side} the same training without it"
     return f"leaves {percent(accuracy['value'])} accuracy, {lost} (95\u00a0% interval {span(drop, '')}{chance})"
+
+
+def partly(row: Row) -> str:
+    """`1 of 3`, where an error stopped some seeds and spared others; empty otherwise."""
+    failed, seeds = row.get("failed", 0), row["seeds"]
+    return f"{failed} of {failed + seeds}" if failed and seeds else ""
 
 
 def brief(reason: Any) -> str:

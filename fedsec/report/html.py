@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from fedsec import registry
 from fedsec.report import plots
-from fedsec.report.findings import brief, controls_first, evidence, findings, percent, span
+from fedsec.report.findings import brief, controls_first, evidence, findings, partly, percent, span
 from fedsec.report.scorecard import ACCURACY, DROP, EXACT, NONE, ROUGE, harm, settings_label
 
 LEVELS = (0.05, 0.2, 0.5, 0.8)
@@ -114,7 +114,8 @@ def _square(row: Row | None) -> dict[str, Any]:
         return {"look": "missing", "main": "no result", "lines": [], "unadapted": False}
     if row["status"] in ("n/a", "error"):
         look = "error" if row["status"] == "error" else "na"
-        return {"look": look, "main": row["status"], "lines": [brief(row["reason"])], "unadapted": False}
+        share = [f"in {part} seeds"] if (part := partly(row)) else []
+        return {"look": look, "main": row["status"], "lines": [*share, brief(row["reason"])], "unadapted": False}
     metrics, main = row["metrics"], ""
     exact, overlap, accuracy, drop = (metrics.get(name) for name in (EXACT, ROUGE, ACCURACY, DROP))
     lines: list[str] = []

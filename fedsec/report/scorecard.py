@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from fedsec.api import BetterFor, MetricValue, Position
-from fedsec.metrics.stats.intervals import paired_difference
+from fedsec.metrics.stats.intervals import Interval, over_seeds, paired_difference
 
 SCHEMA = 1
 NONE = "none"
 ACCURACY, DROP = "utility/accuracy", "robustness/utility-drop"
 EXACT, ROUGE = "leakage/exact-match", "leakage/rouge-l"
+_RESULT = ("ok", "blocked")
+"""Statuses that are averaged, the one that says more first."""
 
 Content = Mapping[str, Any]
 """A cell file."""
@@ -105,40 +107,56 @@ def _summary(contents: Sequence[Content]) -> list[dict[str, Any]]:
 
 
 def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
-    cells = [content["cell"] for content in group]
-    statuses = [cell["status"] for cell in cells]
-    names = sorted({name for cell in cells for name in cell["metrics"]})
-    metrics = {name: _mean([c["metrics"][name] for c in cells if name in c["metrics"]]) for name in names}
-    pairs = [(control, content) for content in group if (control := _control(content, contents)) is not None]
+    """Means over the seeds that have a result; `failed` counts those in error, where there are any."""
+    ran = [content for content in group if content["cell"]["status"] in _RESULT]
+    cells, counted = ([content["cell"] for content in some] for some in (group, ran))
+    names = sorted({name for cell in counted for name in cell["metrics"]})
+    metrics = {name: _mean([c["metrics"][name] for c in counted if name in c["metrics"]]) for name in names}
+    pairs = [(control, content) for content in ran if (control := _control(content, contents)) is not None]
     if pairs:
         metrics[DROP] = _drop(pairs).as_json()
+    statuses = [cell["status"] for cell in cells]
+    status = next((s for s in ("error", *_RESULT) if s in statuses), statuses[0])
+    failed = statuses.count("error")
     return {
         "attack": cells[0]["attack"],
         "defense": cells[0]["defense"],
         "settings": cells[0]["settings"],
-        "seeds": len(cells),
-        "status": next((s for s in ("error", "ok", "blocked") if s in statuses), statuses[0]),
-        "reason": next((cell["reason"] for cell in cells if cell["reason"]), None),
+        "seeds": len(counted),
+        **({"failed": failed} if failed else {}),
+        "status": status,
+        "reason": next((cell["reason"] for cell in cells if cell["status"] == status and cell["reason"]), None),
         "adaptive": any(cell["adaptive"] for cell in cells),
         "metrics": metrics,
     }
 
 
 def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean over seeds; with one seed its own interval, with several the widest span of theirs."""
-    first = dict(values[0])
+    """Mean over seeds; one seed keeps its own interval, several get that of `over_seeds`."""
+    mean = dict(values[0])
     if len(values) == 1:
-        return first
-    first["value"] = float(np.mean([v["value"] for v in values]))
-    first["n"] = sum(v["n"] for v in values)
-    if first["ci_low"] is not None:
-        first["ci_low"] = min(v["ci_low"] for v in values)
-        first["ci_high"] = max(v["ci_high"] for v in values)
-        first["method"] = "span-of-seeds"
-    first.pop("baseline", None)  # one seed's guess does not stand beside all seeds' mean
+        return mean
+    mean["value"] = float(np.mean([v["value"] for v in values]))
+    mean["n"] = sum(v["n"] for v in values)
+    mean |= _interval(values)
+    for name in ("baseline", "left_out"):
+        mean.pop(name, None)  # one seed's does not stand beside all seeds' mean
     if all("baseline" in v for v in values):
-        first["baseline"] = float(np.mean([v["baseline"] for v in values]))
-    return first
+        mean["baseline"] = float(np.mean([v["baseline"] for v in values]))
+    if left_out := sum(v.get("left_out", 0) for v in values):
+        mean["left_out"] = left_out
+    return mean
+
+
+def _interval(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Over seeds; none where a seed has none, as costs have not."""
+    ends = [(v["ci_low"], v["ci_high"]) for v in values]
+    if any(low is None or high is None for low, high in ends):
+        return {"ci_low": None, "ci_high": None, "method": "none"}
+    within = [Interval(low, high, "") for low, high in ends]
+    limits = (0.0, 1.0) if values[0]["unit"] == "fraction" else (-np.inf, np.inf)
+    found = over_seeds([v["value"] for v in values], within, *limits)
+    return {"ci_low": found.low, "ci_high": found.high, "method": found.method}
 
 
 def _pareto(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -168,7 +186,7 @@ def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
         ),
         None,
     )
-    if row["attack"] == NONE or control is None or row["status"] not in ("ok", "blocked"):
+    if row["attack"] == NONE or control is None or row["status"] not in _RESULT:
         return None
     return float(control), harm(row["metrics"])
 

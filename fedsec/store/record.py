@@ -4,6 +4,8 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,28 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _LIBRARIES},
-        "git": _git_state(),
+        "git": _git_state(Path(__file__)),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": "cpu",
         "randomness": "seeded",
     }
+
+
+def history(before: Mapping[str, Any] | None, *, resumes: bool) -> dict[str, Any]:
+    """When a run began and when it went on.
+
+    Args:
+        before: the run's record so far, if it has one.
+        resumes: whether something is left to run now.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if before is None:
+        return {"created": now, "resumed": []}
+    resumed = before.get("resumed")
+    times = [*(resumed if isinstance(resumed, list) else []), *([now] if resumes else [])]
+    return {"created": before.get("created", now), "resumed": times}
 
 
 def _version(name: str) -> str | None:
@@ -34,12 +51,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git_state() -> dict[str, Any] | None:
-    here = Path(__file__).parent
-    revision = _git(here, "rev-parse", "HEAD")
+def _git_state(source: Path) -> dict[str, Any] | None:
+    """The commit that a source file lies in; None where it is no part of the checkout around it (site-packages)."""
+    if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
+        return None
+    revision = _git(source.parent, "rev-parse", "HEAD")
     if revision is None or not re.fullmatch(r"[0-9a-f]{40,64}", revision):
         return None
-    return {"commit": revision, "dirty": bool(_git(here, "status", "--porcelain"))}
+    return {"commit": revision, "dirty": bool(_git(source.parent, "status", "--porcelain"))}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

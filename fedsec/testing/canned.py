@@ -6,13 +6,16 @@ from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 
 
-def reconstruction(attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = ()) -> Scenario:
-    """Four clients send one gradient of one note each, through a small random encoder.
+def reconstruction(
+    attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = (), batch_size: int = 1
+) -> Scenario:
+    """Four clients send the gradient of one batch each, through a small random encoder.
 
     Args:
         attack: as in `matrix.attack`.
         defense: as in `matrix.defense`.
         knowledge: granted side knowledge.
+        batch_size: notes in an update.
     """
     return load_scenario(
         {
@@ -24,7 +27,7 @@ def reconstruction(attack: Any, defense: Any = "none", knowledge: tuple[str, ...
             "federation": {
                 "clients": 4,
                 "rounds": 1,
-                "batch_size": 1,
+                "batch_size": batch_size,
                 "optimizer": "sgd",
                 "learning_rate": 0.1,
                 "update": "gradient",

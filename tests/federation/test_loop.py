@@ -1,6 +1,6 @@
 """The round loop: against slow references, with hostile clients, and with the smallest possible plug-ins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from fedsec.api import ClientView, RoundContext, TrainingSettings
+from fedsec.api import ClientView, ColluderView, Granted, Knowledge, Mixed, RoundContext, TrainingSettings, Update
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.tokens import collate, tokenise
-from fedsec.federation.loop import Federation, FederationSettings, Outcome, Participants
-from fedsec.federation.plugins import Plugin
+from fedsec.errors import FedsecError
+from fedsec.federation.loop import Federation, FederationSettings, Outcome
+from fedsec.federation.plugins import Plugin, Stack
+from fedsec.federation.sending import Adversary
 from fedsec.maths.rows import Rows
 from fedsec.models import tiny_bert
 from fedsec.models.flat import FlatModel
@@ -62,13 +64,11 @@ def _federation(
         test=tokenise(corpus.test, base.tokenizer, 32),
         examples=corpus.train,
         tokenizer=base.tokenizer,
-        participants=Participants(
-            rows=np.split(np.arange(50), [5, 15, 25, 40]),
-            malicious=malicious,
-            attack=attack,
-            obeys_client_defenses=obeys,
-        ),
-        stack=stack,
+        rows=np.split(np.arange(50), [5, 15, 25, 40]),
+        stack=Stack(stack),
+        adversary=None
+        if attack is None
+        else Adversary(clients=malicious, attack=attack, obeys_client_defenses=obeys, grants_benign_updates=benign),
         settings=FederationSettings(
             training=training,
             rounds=rounds,
@@ -78,7 +78,6 @@ def _federation(
             evaluate_every=1,
             declared_malicious=declared,
             observe=observe,
-            grant_benign_updates=benign,
         ),
         seeds=seeds,
     )
@@ -95,24 +94,24 @@ class Sends:
 
     payload: Any
 
-    def on_update(self, update: torch.Tensor, view: ClientView) -> Any:
-        return self.payload(update) if callable(self.payload) else self.payload
+    def on_update(self, update: Update, view: ClientView) -> Any:
+        return replace(update, vector=self.payload(update.vector) if callable(self.payload) else self.payload)
 
 
 @dataclass(frozen=True)
 class Halves:
     """An honest client-side defense."""
 
-    def on_update(self, update: torch.Tensor, view: ClientView) -> torch.Tensor:
-        return update / 2
+    def on_update(self, update: Update, view: ClientView) -> Update:
+        return replace(update, vector=update.vector / 2)
 
 
 @dataclass(frozen=True)
 class DropsTheLast:
     """A filter."""
 
-    def mixing(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        return torch.eye(len(rows), dtype=torch.float64)[:-1]
+    def mix(self, rows: Rows, context: RoundContext) -> Mixed:
+        return Mixed(torch.eye(len(rows), dtype=torch.float64)[:-1], context.declared_malicious)
 
 
 @dataclass(frozen=True)
@@ -258,21 +257,142 @@ def test_malicious_clients_skip_client_side_defenses_unless_they_obey(obeys: boo
 
 
 def test_benign_updates_reach_colluders_only_when_granted() -> None:
-    seen: list[Any] = []
+    seen: list[ColluderView] = []
 
     @dataclass(frozen=True)
     class Looks:
-        def on_update(self, update: torch.Tensor, view: ClientView) -> torch.Tensor:
+        def on_update(self, update: Update, view: ColluderView) -> Update:
             seen.append(view)
             return update
 
     for benign in (False, True):
-        _federation(rounds=1, attack=Plugin("looks", Looks), malicious=frozenset({1, 3}), benign=benign).run()
+        _federation(
+            rounds=1,
+            attack=Plugin("looks", Looks),
+            malicious=frozenset({1, 3}),
+            benign=benign,
+            stack=(Plugin("halves", Halves),),
+        ).run()
+    plain = _federation(rounds=1, observe=frozenset({1})).run().observed[1].rows
     hidden, shown = seen[0], seen[2]
-    assert hidden.benign_updates is None
-    assert shown.benign_updates.shape[0] == CLIENTS - 2
+    assert Knowledge.BENIGN_UPDATES not in hidden.granted
+    assert torch.equal(shown.granted[Knowledge.BENIGN_UPDATES], plain[[0, 2, 4]] / 2), "what they really send"
+    assert torch.equal(shown.own_rows, plain[[1, 3]])
     assert shown.colluders == (1, 3)
     assert seen[2].blackboard is seen[3].blackboard
+
+
+def test_what_a_plugin_does_to_its_view_changes_nothing_else() -> None:
+    @dataclass(frozen=True)
+    class Vandal:
+        def on_update(self, update: Update, view: ColluderView) -> Update:
+            honest = replace(update, vector=update.vector.clone())
+            for tensor in (view.global_parameters, view.own_rows, view.granted[Knowledge.BENIGN_UPDATES]):
+                tensor.zero_()
+            update.vector.zero_()
+            return honest
+
+    attack = Plugin("vandal", Vandal)
+    _, plain = _final(_federation())
+    _, visited = _final(_federation(attack=attack, malicious=frozenset({1, 3}), benign=True))
+    assert torch.equal(plain, visited)
+
+
+def test_obeying_means_that_what_is_forged_is_still_bounded() -> None:
+    @dataclass(frozen=True)
+    class Clips:
+        def on_update(self, update: Update, view: ClientView) -> Update:
+            return replace(update, vector=update.vector * min(1.0, 0.01 / float(update.vector.norm())))
+
+    outcome = _federation(
+        rounds=1,
+        observe=frozenset({1}),
+        stack=(Plugin("clips", Clips),),
+        attack=Plugin("sends", partial(Sends, lambda u: 1000 * u)),
+        malicious=frozenset({0}),
+        obeys=True,
+    ).run()
+    assert float(outcome.observed[1].rows[0].norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_coordinate_wise_rule_returns_the_update_itself() -> None:
+    @dataclass(frozen=True)
+    class Median:
+        def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
+            return torch.cat([chunk.median(dim=0).values for chunk in rows.chunks()]).float()
+
+    federation = _federation(stack=(Plugin("median", Median),), rounds=1, observe=frozenset({1}))
+    start = federation.model.values.clone()
+    outcome, values = _final(federation)
+    torch.testing.assert_close(values, start + outcome.observed[1].rows.median(dim=0).values)
+    assert outcome.rounds[0].weights is None
+    assert outcome.rounds[0].skipped is None
+
+
+@pytest.mark.parametrize("bad", [torch.tensor([float("nan")] * 5, dtype=torch.float64), torch.ones(3), None])
+def test_a_rule_that_returns_nonsense_is_named(bad: Any) -> None:
+    @dataclass(frozen=True)
+    class Nonsense:
+        def weights(self, rows: Rows, context: RoundContext) -> Any:
+            return bad
+
+    with pytest.raises(ValueError, match="my-rule returned"):
+        _federation(stack=(Plugin("my-rule", Nonsense),)).run()
+
+
+def test_a_plugin_without_a_hook_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Misspelt:
+        weights: str = "a field is no hook"
+
+        def on_updates(self) -> None: ...
+
+    with pytest.raises(FedsecError, match="misspelt has none of the hooks"):
+        Stack((Plugin("misspelt", Misspelt),))
+
+
+def test_two_noises_of_one_name_in_a_stack_draw_apart() -> None:
+    @dataclass(frozen=True)
+    class Noise:
+        def on_update(self, update: Update, view: ClientView) -> Update:
+            return replace(update, vector=torch.randn(len(update.vector), generator=view.generator))
+
+    @dataclass(frozen=True)
+    class AddsNoise:
+        def on_update(self, update: Update, view: ClientView) -> Update:
+            noise = torch.randn(len(update.vector), generator=view.generator)
+            return replace(update, vector=update.vector - noise)
+
+    stack = (Plugin("noise", Noise), Plugin("noise", AddsNoise))
+    rows = _federation(stack=stack, rounds=1, observe=frozenset({1})).run().observed[1].rows
+    assert float(rows.abs().max()) > 1, "equal streams would cancel"
+
+
+def test_a_claim_beyond_enrolment_is_clamped() -> None:
+    @dataclass(frozen=True)
+    class Boasts:
+        def on_update(self, update: Update, view: ClientView) -> Update:
+            return replace(update, examples=10**9)
+
+    attack = Plugin("boasts", Boasts)
+    plain = _federation(weighting="examples", rounds=1).run()
+    boasted = _federation(weighting="examples", rounds=1, attack=attack, malicious=frozenset({0})).run()
+    assert boasted.rounds[0].weights == plain.rounds[0].weights
+
+
+def test_a_batch_holds_no_row_twice() -> None:
+    federation = _federation(training=replace(DELTA, local_steps=7))
+    for client in range(CLIENTS):
+        for rows in federation._choose(1, client):
+            assert len(set(rows.tolist())) == len(rows) == 3
+
+
+def test_asking_whether_knowledge_is_there_does_not_count_as_using_it() -> None:
+    granted = Granted({Knowledge.LABELS: (1,)})
+    assert Knowledge.LABELS in granted
+    assert not granted.used
+    assert granted[Knowledge.LABELS] == (1,)
+    assert granted.used == {Knowledge.LABELS}
 
 
 def test_the_vault_holds_what_the_client_trained_on() -> None:
@@ -295,5 +415,5 @@ def test_a_sampled_cohort_is_sorted_distinct_and_repeatable() -> None:
 
 def test_two_rules_in_a_stack_are_refused() -> None:
     rule = Plugin("rule", TakesTheFirst)
-    with pytest.raises(ValueError, match="one rule"):
-        _federation(stack=(rule, rule)).run()
+    with pytest.raises(FedsecError, match="one rule"):
+        Stack((rule, rule))

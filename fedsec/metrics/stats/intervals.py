@@ -9,6 +9,8 @@ Z95 = 1.959963984540054
 RESAMPLES = 2000
 FEW = 20
 """Batches from which on resampling them is sound."""
+_ROUNDING = 1e-12
+"""Means of batches that differ by less are equal: an interval of no width would claim to know everything."""
 
 
 class Interval(NamedTuple):
@@ -23,14 +25,15 @@ def wilson(successes: float, trials: int) -> Interval:
     """Wilson's score interval of a rate.
 
     Args:
-        successes: between 0 and `trials`; may be fractional where trials are clusters.
+        successes: between 0 and `trials` (what lies beyond is taken for the nearer of the two); may be fractional where
+            trials are clusters.
         trials: independent trials; without any the interval is [0, 1].
 
     Source: Wilson, JASA 1927, equation for p0 at confidence 1.96. Deviations: none.
     """
     if trials == 0:
         return Interval(0.0, 1.0, "wilson")
-    rate, z2 = successes / trials, Z95**2
+    rate, z2 = min(1.0, max(0.0, successes / trials)), Z95**2
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z95 / (1 + z2 / trials) * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
     low = 0.0 if successes <= 0 else max(0.0, float(centre - half))
@@ -56,7 +59,7 @@ def of_mean(batches: Sequence[Sequence[float]], generator: np.random.Generator) 
     sums = np.array([b.sum() for b in filled])
     sizes = np.array([len(b) for b in filled])
     mean = sums.sum() / sizes.sum()
-    if len(filled) == 1 or np.ptp(sums / sizes) == 0.0:
+    if len(filled) == 1 or np.ptp(sums / sizes) < _ROUNDING:
         return wilson(mean * len(filled), len(filled))._replace(method="wilson-batches")
     if sizes.max() == 1 and set(np.unique(sums)) <= {0.0, 1.0}:
         return wilson(float(sums.sum()), len(filled))
@@ -78,25 +81,54 @@ def _student(sums: np.ndarray, sizes: np.ndarray) -> Interval:
     return Interval(max(0.0, float(mean) - half), min(1.0, float(mean) + half), "t-batches")
 
 
+def over_seeds(values: Sequence[float], within: Sequence[Interval], bottom: float = 0.0, top: float = 1.0) -> Interval:
+    """Interval of the mean of one value per seed.
+
+    Seeds share test rows, so what a seed's own interval leaves open does not average out, while few seeds may agree by
+    chance: each end is the farther of Student's t over the seeds and the mean of the seeds' own ends.
+
+    Args:
+        values: one or more seeds' values.
+        within: the interval of each.
+        bottom: least possible value.
+        top: largest possible value.
+
+    Source: Student, Biometrika 1908, for the mean of k normal values with k - 1 degrees of freedom. Deviations: never
+    narrower than the seeds' own intervals are on average, and cut to what is possible.
+    """
+    mean, half = float(np.mean(values)), 0.0
+    if len(values) > 1:
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    low = min(mean - half, float(np.mean([interval.low for interval in within])))
+    high = max(mean + half, float(np.mean([interval.high for interval in within])))
+    return Interval(max(bottom, low), min(top, high), "t-seeds")
+
+
 def paired_difference(differences: Sequence[np.ndarray]) -> tuple[float, Interval]:
     """Mean of per-row differences and its interval, over one or more seeds.
 
-    With several seeds their means are what is independent (Student's t over them); with one, its rows are (normal).
+    One seed's interval is the normal one over its rows; several are put together by `over_seeds`. Without any row it
+    is [-1, 1].
 
     Args:
-        differences: for each seed, one value per test row, in -1..1.
-    """
-    means = np.array([d.mean() for d in differences])
-    if len(means) > 1:
-        from scipy.stats import t
+        differences: for each seed, one value per test row, in -1..1; seeds without rows are passed over.
 
-        spread = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-        method = "t-seeds"
-    else:
-        rows = differences[0]
-        spread = float(Z95 * rows.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 1.0
-        method = "normal-rows"
+    Source: for one seed, the central limit theorem over paired rows; over seeds as `over_seeds`. Deviations: a seed's
+    interval is at least 3 / rows to either side.
+    """
+    filled = [rows for rows in differences if len(rows)]
+    if not filled:
+        return 0.0, Interval(-1.0, 1.0, "normal-rows")
+    means = [float(rows.mean()) for rows in filled]
+    within = [_normal(rows) for rows in filled]
+    interval = within[0] if len(within) == 1 else over_seeds(means, within, bottom=-1.0)
+    return float(np.mean(means)), interval
+
+
+def _normal(rows: np.ndarray) -> Interval:
+    spread = float(Z95 * rows.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else 1.0
     # Rule of three: rows that all agree still leave room for a difference that was not drawn.
-    half = max(spread, 3.0 / sum(len(rows) for rows in differences))
-    mean = float(means.mean())
-    return mean, Interval(max(-1.0, mean - half), min(1.0, mean + half), method)
+    mean, half = float(rows.mean()), max(spread, 3.0 / len(rows))
+    return Interval(max(-1.0, mean - half), min(1.0, mean + half), "normal-rows")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec import registry
-from fedsec.api import Population, RoundContext
+from fedsec.api import Layout, Population, RoundContext
 from fedsec.defenses.aggregation.krum import Krum
 from fedsec.maths.rows import Rows
 
@@ -30,11 +30,21 @@ def _slow_choice(vectors: Vectors, f: int, convention: str) -> int:
     return scores.index(min(scores))
 
 
+def _context(clients: int, f: int) -> RoundContext:
+    return RoundContext(
+        round=1,
+        clients=tuple(range(clients)),
+        examples=(1,) * clients,
+        declared_malicious=f,
+        layout=Layout((), (), 0),
+        global_parameters=torch.empty(0),
+        generator=torch.Generator(),
+    )
+
+
 def _weights(vectors: Vectors | torch.Tensor, f: int, convention: str) -> torch.Tensor:
     matrix = torch.as_tensor(vectors, dtype=torch.float32)
-    context = RoundContext(
-        round=1, clients=tuple(range(len(matrix))), declared_malicious=f, generator=torch.Generator()
-    )
+    context = _context(len(matrix), f)
     return Krum(neighbours=convention).weights(Rows(matrix), context)
 
 
@@ -168,7 +178,7 @@ def test_the_rows_stay_as_they_were() -> None:
 def test_rows_mixed_by_a_filter_are_what_is_judged() -> None:
     matrix = torch.tensor([[0.0], [1.0], [1.1], [1.2], [5.0], [6.0]])
     mixing = torch.eye(6, dtype=torch.float64)[1:]
-    context = RoundContext(round=1, clients=(0, 1, 2, 3, 4, 5), declared_malicious=1, generator=torch.Generator())
+    context = _context(6, 1)
     weights = Krum().weights(Rows(matrix).mixed(mixing), context)
     assert weights.tolist() == [0.0, 1.0, 0.0, 0.0, 0.0]
 
