@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from fedsec import registry
 from fedsec.api import Population, TrainingSettings
@@ -13,16 +14,23 @@ from fedsec.config.schema import Component, Scenario
 from fedsec.data.corpus import Corpus
 from fedsec.data.partition import dirichlet, iid
 from fedsec.data.tokens import Tokenised, tokenise
+from fedsec.experiment.plan import Cell
 from fedsec.federation.plugins import Plugin
 from fedsec.models.base import BaseModel, load_pretrained
+from fedsec.models.frozen_encoder import Output, Tokens, encode
 from fedsec.seeds import SeedTree
+from fedsec.store.keys import digest
+
+ENCODINGS_KEPT = 4
+"""Sets of a frozen encoder's outputs in memory: a few seeds."""
 
 
 @dataclass(slots=True)
 class Resources:
-    """Loads each corpus once per process."""
+    """What cells share: each corpus is loaded once, and a frozen encoder runs once per text."""
 
     _corpora: dict[str, Corpus] = field(default_factory=dict)
+    _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
     def corpus(self, scenario: Scenario) -> Corpus:
         """The whole corpus that the scenario names."""
@@ -31,6 +39,17 @@ class Resources:
         if key not in self._corpora:
             self._corpora[key] = _load_corpus(data.name, data.path)
         return self._corpora[key]
+
+    def encodings(
+        self, cell: Cell, module: nn.Module, splits: tuple[Tokenised, Tokenised], pad_id: int
+    ) -> dict[Tokens, Output] | None:
+        """A frozen encoder's outputs for the cell's texts; cells of the same model, data and seed share them."""
+        key = digest([cell.scenario.model_dump(mode="json", include={"model", "data"}), cell.seed])
+        if key not in self._encodings:
+            while len(self._encodings) >= ENCODINGS_KEPT:
+                del self._encodings[next(iter(self._encodings))]
+            self._encodings[key] = encode(module, splits, pad_id)
+        return self._encodings[key]
 
 
 def load_model(scenario: Scenario, labels: int, seeds: SeedTree) -> BaseModel:

@@ -25,6 +25,7 @@ from fedsec.federation.plugins import Stack
 from fedsec.federation.progress import Progress
 from fedsec.federation.sending import Adversary
 from fedsec.models.flat import FlatModel
+from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
@@ -78,6 +79,10 @@ def train(cell: Cell, observe: frozenset[int], resources: Resources, on_round: C
     )
     stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
     model = FlatModel(module, stack.set_up(undefended))
+    if is_frozen(model.setup):
+        known = resources.encodings(cell, model.module, (train_split, test_split), base.tokenizer.pad_token_id)
+        if known is not None:
+            FrozenEncoder.put_into(model.module, known)
     adversary = _adversary(cell, seeds)
     outcome = Federation(
         model=model,

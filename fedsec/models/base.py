@@ -32,7 +32,7 @@ def load_pretrained(path: str, *, labels: int, generator: torch.Generator) -> Ba
 
     Args:
         path: folder or hub id.
-        labels: number of classes of the new head.
+        labels: number of classes. A checkpoint that has a head of that size keeps it; any other gets a new one.
         generator: source of the head's initial values.
 
     Raises:
@@ -52,6 +52,9 @@ def load_pretrained(path: str, *, labels: int, generator: torch.Generator) -> Ba
             f"model '{path}' cannot be loaded: {error}\nGive a registered name (fedsec list models), a folder with "
             "config.json, model.safetensors and a tokenizer, or a hub id that this machine has cached or can reach."
         ) from error
+    if tokenizer.pad_token_id is None:  # decoders have none; masked padding is never read, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token
+    module.config.pad_token_id = tokenizer.pad_token_id
     return BaseModel(module, tokenizer, _weights_hash(Path(path), module))
 
 

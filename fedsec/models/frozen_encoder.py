@@ -1,0 +1,99 @@
+"""A frozen encoder run once per text: under `head` tuning without dropout its output never changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedsec.api import ModelSetup, Role
+from fedsec.data.tokens import Tokenised, collate
+from fedsec.models.roles import unwrapped
+
+ROWS_PER_BATCH = 64
+LARGEST_BYTES = 1 << 30
+"""Outputs of more than this are not kept; the encoder then runs as ever."""
+
+Tokens = tuple[int, ...]
+Output = tuple[torch.Tensor, torch.Tensor | None]
+"""Last hidden states [length, width] and pooled output [width], if the encoder pools."""
+
+
+def is_frozen(setup: ModelSetup) -> bool:
+    """Whether only the head is trained, and without dropout: then a text's encoding is constant."""
+    roles = {p.role for p in setup.parameters if p.name in setup.trainable}
+    return roles == {Role.HEAD} and not setup.dropout
+
+
+@torch.no_grad()
+def encode(module: nn.Module, splits: Sequence[Tokenised], pad_id: int) -> dict[Tokens, Output] | None:
+    """The encoder's output for every text, or None if that is more than `LARGEST_BYTES`.
+
+    Texts are batched by length over all splits, in one fixed order, so that the same texts give the same bits
+    whichever cell comes first.
+
+    Args:
+        module: a transformers model for sequence classification.
+        splits: tokenised texts.
+        pad_id: padding token.
+    """
+    model: Any = unwrapped(module)
+    texts = sorted({tuple(ids) for split in splits for ids in split.ids}, key=lambda ids: (len(ids), ids))
+    if 4 * sum(len(ids) for ids in texts) * model.config.hidden_size > LARGEST_BYTES:
+        return None
+    model.eval()
+    known: dict[Tokens, Output] = {}
+    for start in range(0, len(texts), ROWS_PER_BATCH):
+        part = texts[start : start + ROWS_PER_BATCH]
+        unlabelled = Tokenised([list(ids) for ids in part], np.zeros(len(part), dtype=np.int64))
+        batch = collate(unlabelled, range(len(part)), pad_id)
+        output = model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        pooled = getattr(output, "pooler_output", None)
+        for row, ids in enumerate(part):
+            hidden = output.last_hidden_state[row, : len(ids)].clone()
+            known[ids] = (hidden, None if pooled is None else pooled[row].clone())
+    return known
+
+
+class FrozenEncoder(nn.Module):
+    """Stands in for the encoder: looks texts up, and runs the encoder for a batch with an unknown one.
+
+    Args:
+        encoder: the encoder itself.
+        known: outputs by token ids.
+    """
+
+    def __init__(self, encoder: nn.Module, known: Mapping[Tokens, Output]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._known = known
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **rest: Any) -> Any:
+        """The encoder's output for right-padded ids [rows, length] and their mask."""
+        lengths = attention_mask.sum(dim=1).tolist()
+        keys = [tuple(line[:length]) for line, length in zip(input_ids.tolist(), lengths, strict=True)]
+        found = [self._known.get(key) for key in keys]
+        if any(output is None for output in found):
+            return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **rest)
+        return _joined([output for output in found if output is not None], input_ids.shape[1])
+
+    @classmethod
+    def put_into(cls, module: nn.Module, known: Mapping[Tokens, Output]) -> None:
+        """Replace the encoder of `module` by a stand-in that knows these outputs."""
+        model: Any = unwrapped(module)
+        setattr(model, model.base_model_prefix, cls(model.base_model, known))
+
+
+def _joined(outputs: Sequence[Output], length: int) -> Any:
+    from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+
+    first, pooled = outputs[0]
+    hidden = first.new_zeros(len(outputs), length, first.shape[-1])
+    for row, (states, _) in enumerate(outputs):
+        hidden[row, : len(states)] = states
+    if pooled is None:
+        return BaseModelOutput(last_hidden_state=hidden)
+    return BaseModelOutputWithPooling(
+        last_hidden_state=hidden, pooler_output=torch.stack([p for _, p in outputs if p is not None])
+    )
