@@ -135,16 +135,18 @@ CARDS = (
         paper="Petrov et al., DAGER: Exact Gradient Inversion for Large Language Models, NeurIPS 2024, sections 4-5.",
         deviations=(
             "stacked query, key and value gradients; rank at the largest relative gap and tolerances relative to the "
-            "span's noise instead of absolute ones; coordinate descent with restarts, moves and removal of found texts "
-            "instead of enumeration; encoders only; identical texts of a batch are claimed once"
+            "span's noise instead of absolute ones; texts assembled by which candidates' keys and queries explain what "
+            "single tokens receive in every head, then by coordinate descent on the second layer, instead of "
+            "enumeration; encoders only; identical texts of a batch are claimed once"
         ),
         limits=(
             "Says nothing once a batch has as many tokens as the hidden size has dimensions.",
-            "Dropout and noise blur the spans: claims are then a best effort and never verified.",
-            "Rounding of a weight difference does the same at small learning rates (MiniLM: at 2e-5, not at 1e-3).",
-            "From batch 8 on, tokens pass at wrong positions: the search ends with 1 of 8 texts found (MiniLM, CoLA).",
+            "Dropout and noise blur the spans: claims are then a best effort and not verified.",
+            "Rounding of a weight difference blurs too (MiniLM, batch 2: exact but unverified at 1e-3, lost at 2e-5).",
+            "From batch 8 on a text with few tokens of its own may stay hidden (MiniLM, CoLA: 4 of 80 at batch 8).",
+            "Texts nearly as long as an attention head is wide (32 in MiniLM) leave only the slow descent.",
         ),
-        cost="MiniLM on one core: about 1 s per batch of 1 or 2; at 4 a median of 2 s, up to 35 s; at 8 about 50 s",
+        cost="MiniLM on one core: about 2 s per batch of 1, 2 or 4, up to 7 s; at 8 a median of 10 s, up to 100 s",
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dager:
-    """Tests tokens against the span of the first layer's inputs, then assembles texts by the second layer's.
+    """Tests tokens against the span of the first layer's inputs, assembles texts, judges them by the second layer's.
 
     The gradient of a linear layer is a product with its inputs, so its rows lie in their span; while a batch has fewer
-    tokens than the hidden size has dimensions, only its own tokens at their own positions (and few others) pass.
+    tokens than the hidden size has dimensions, only its own tokens at their own positions (and few others) pass. What a
+    single token's query and key receive then names its text: combinations of that text's keys and queries, per head.
 
     Args:
         tolerance: accepted relative residual where nothing but fp32 rounding blurs a span.
@@ -35,8 +36,9 @@ class Dager:
 
     Source: Petrov et al., "DAGER: Exact Gradient Inversion for Large Language Models", NeurIPS 2024, sections 4-5.
     Deviations: stacked query, key and value gradients; rank at the largest relative gap and tolerances relative to the
-        span's noise, where the paper has absolute ones; coordinate descent with restarts, moves and removal of found
-        texts where the paper enumerates; encoders only; at most one claim for identical texts of a batch.
+        span's noise, where the paper has absolute ones; assembly by matching pursuit on single tokens' query and key
+        gradients (this project's own), then coordinate descent with restarts, where the paper enumerates; encoders
+        only; at most one claim for identical texts of a batch.
     """
 
     tolerance: float = 2e-6

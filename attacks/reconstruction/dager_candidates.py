@@ -117,9 +117,7 @@ class Scanner:
             ends = [bound - 1]
         tokens, residuals, admitted = self._interior(max(ends) + 1, per_position)
         tokens[0], residuals[0], admitted[0] = torch.tensor([self.begin]), off[1, :1], int(within[1, 0])
-        return Candidates(
-            tuple(tokens), tuple(residuals), tuple(ends), sharp, tuple(admitted), self.begin, self.end
-        )
+        return Candidates(tuple(tokens), tuple(residuals), tuple(ends), sharp, tuple(admitted), self.begin, self.end)
 
     def _interior(self, length: int, per_position: int) -> tuple[list["Tensor"], list["Tensor"], list[int]]:
         """Candidates at every position below `length`, special tokens left out."""

@@ -8,12 +8,16 @@ import torch
 
 from .dager_candidates import Candidates
 from .dager_judge import Judge
-from .dager_links import Links
 from .dager_lengths import fitting
+from .dager_links import Links
 from .dager_moves import overlap, rearrange
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+
+_EXCHANGES = 3
+"""Passes that improve the texts of the links where the first assembly leaves the batch unexplained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,9 @@ class Budget:
 class Search:
     """Finds the texts of one batch.
 
-    A text that is found is removed from consideration: later starts prefer tokens and lengths that no found text
-    explains, and what they reach is recorded once.
+    The links' suggestions come first, then, for what they leave, waves of descents from the best suggestions and random
+    choices. A text that is found is removed from consideration: later starts prefer tokens and lengths that no found
+    text explains, and what they reach is recorded once.
 
     Args:
         candidates: what can stand where.
@@ -75,14 +80,16 @@ class Search:
 
     def run(self) -> list[Found]:
         """Verified texts, then, while the batch is not explained, the best others that do not resemble them."""
-        for end in self._candidates.ends if self._links else ():
-            if not self._over():
-                self._linked(end)
+        if self._links is not None:
+            for sweeps in (0, _EXCHANGES):
+                for end in self._ordered_ends(narrow=sweeps > 0):
+                    if not self._over():
+                        self._linked(self._links, end, sweeps)
         for turn in range(self._budget.rounds):
             for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
                 if self._over():
                     break
-                self._wave(end)
+                self._wave(end, moved=turn > 0)
         found = [Found(ids, residual, verified=True) for ids, residual in self._found.items()]
         return found if self._explained() else found + self._best_others(found)
 
@@ -111,18 +118,17 @@ class Search:
         ends = [end for end in ends if end >= shortest] or ends
         return sorted(ends, key=lambda end: (end in explained, end))
 
-    def _linked(self, end: int) -> None:
+    def _linked(self, links: Links, end: int, sweeps: int) -> None:
         """Judge the texts that the first layer's links suggest for that end."""
         options = self._options(end)
-        assert self._links is not None
-        texts = self._links.texts(self._candidates.begin, self._candidates.last, end)
+        texts = links.texts(self._candidates.begin, self._candidates.last, end, sweeps)
         if texts:
             self._record(torch.tensor(texts), self._judge.mean_residuals(torch.tensor(texts)), options)
 
-    def _wave(self, end: int) -> None:
+    def _wave(self, end: int, *, moved: bool) -> None:
         """One wave of restarts for texts that end at that position."""
         options = self._options(end)
-        texts, scores = self._descend(self._starts(options), options)
+        texts, scores = self._descend(self._starts(options, moved=moved), options)
         self._record(texts, scores, options)
 
     def _options(self, end: int) -> list["Tensor"]:
@@ -137,8 +143,8 @@ class Search:
             elif key not in self._found:
                 self._stuck[key] = score
 
-    def _starts(self, options: Sequence["Tensor"]) -> "Tensor":
-        """Distinct starts [starts, length]: random choices, and rearranged ends of earlier waves."""
+    def _starts(self, options: Sequence["Tensor"], *, moved: bool) -> "Tensor":
+        """Distinct starts [starts, length]: random choices, and earlier waves' ends or links' texts, rearranged."""
         count, explained = self._budget.restarts, {token for ids in self._found for token in ids}
         columns = []
         for choice in options:
@@ -149,7 +155,8 @@ class Search:
         pool = sorted((score, ids) for ids, score in self._stuck.items() if len(ids) == len(options))
         parents = [ids for _, ids in pool[: count // 2]]
         for index, parent in enumerate(parents):
-            starts[index] = rearrange(parent, parents, starts[index], options, self._generator)
+            start = rearrange(parent, parents, starts[index], options, self._generator) if moved else parent
+            starts[index] = torch.as_tensor(start)
         distinct: Tensor = starts.unique(dim=0)
         return distinct
 

@@ -12,7 +12,7 @@ _SHRINK = 1.95
 """Gavish and Donoho (2014): optimal hard threshold over the median singular value, aspect 1/3, unknown noise."""
 
 _FLOOR = 40.0
-"""Behind a clear gap, what exceeds this times the tail's median is weak signal; rounding's own top reaches 8."""
+"""Behind a clear gap, what exceeds this times the tail's median is weak signal; rounding's own top reaches 10."""
 
 _FLAT = 0.15
 """White noise of this shape has no singular value below 0.4 of its median; a spectrum that falls further is signal."""
@@ -67,8 +67,9 @@ def row_space(matrices: Sequence[torch.Tensor], noise: Sequence[float] | None = 
         matrices: each [rows, width]; all are products with the same inputs.
         noise: standard deviation of each matrix's entries' error where it is known (the rounding of a difference of
             weights); the matrices are then scaled to unit noise and directions above the noise's own largest singular
-            value are kept. None scales each to unit norm and cuts at the largest relative gap, or, if no gap is
-            clear, at the optimal hard threshold for unknown noise; without a flat floor either, everything is signal.
+            value are kept. None scales each to unit norm and cuts at the largest relative gap, keeping what stands
+            out of the floor behind it, or, if no gap is clear, at the optimal hard threshold for unknown noise; without
+            a flat floor either, everything is signal.
 
     Returns:
         The space; rank 0 if nothing is above the noise.

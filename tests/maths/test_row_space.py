@@ -92,3 +92,18 @@ def test_layer_input_stops_and_leaves_the_model_alone() -> None:
     holder.forward = lambda: None
     with pytest.raises(ValueError, match="does not call never"):
         layer_input(holder, "never")
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), weak=st.sampled_from([1e-6, 3e-6, 1e-5]))
+def test_a_weak_direction_behind_the_largest_gap_is_kept(seed: int, weak: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    left, _ = torch.linalg.qr(torch.randn(96, 7, generator=generator, dtype=torch.float64))
+    right, _ = torch.linalg.qr(torch.randn(32, 7, generator=generator, dtype=torch.float64))
+    strengths = torch.tensor([1.0, 0.5, 0.2, 0.1, 0.05, 0.02, weak], dtype=torch.float64)
+    noise = 1e-9 * torch.randn(96, 32, generator=generator, dtype=torch.float64)
+    space = row_space([left @ torch.diag(strengths) @ right.T + noise])
+    # independent rule: what a product of these sizes must hold above the largest singular value of noise alone
+    top = float(np.linalg.svd(noise.numpy(), compute_uv=False)[0])
+    assert space.rank == int((strengths > 10 * top).sum()) == 7
+    assert float(space.residuals(right.T).max()) < 20 * top / weak

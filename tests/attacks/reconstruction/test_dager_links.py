@@ -1,0 +1,100 @@
+from dataclasses import replace
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsec.api import ServerView
+from fedsec.attacks.reconstruction.dager_candidates import Scanner, layer_space
+from fedsec.attacks.reconstruction.dager_lengths import fitting
+from fedsec.attacks.reconstruction.dager_links import Links, _assemble, _exchange, attention_links
+
+from .support import Lab, tiny_lab
+
+TEXTS = ["the chest is clear", "no fever and no cough today", "pain in the left knee"]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return tiny_lab(width=128)
+
+
+def links_of(view: ServerView) -> Links:
+    assert view.rows is not None
+    first = layer_space(view, view.rows[0], 0)
+    assert first is not None
+    scanner = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3)
+    links = attention_links(view, view.rows[0], first, scanner.scan(6))
+    assert links is not None
+    return links
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(2, 9), min_size=1, max_size=5, unique=True),
+    texts=st.integers(1, 4),
+    total=st.integers(0, 40),
+)
+def test_fitting_lengths_are_those_of_some_choice(lengths: list[int], texts: int, total: int) -> None:
+    choices = [choice for choice in combinations_with_replacement(lengths, texts) if sum(choice) == total]
+    assert fitting(lengths, texts, total) == [length for length in lengths if any(length in c for c in choices)]
+    assert fitting(lengths, 0, total) == []
+
+
+def test_a_true_text_explains_its_tokens_and_no_false_one_does(lab: Lab) -> None:
+    links = links_of(lab.view([TEXTS]))
+    texts = [tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"]]
+    left = []
+    for ids in texts:
+        index = [
+            int(((links.ids == token) & (links.places == place)).nonzero()[0, 0])
+            for place, token in enumerate(ids)
+            if place
+        ]
+        rests = np.zeros(links.targets.shape[:2])
+        for block, matrix in enumerate(links.directions[:, index].numpy()):
+            for token, target in enumerate(links.targets[:, block].numpy()):
+                weights, *_ = np.linalg.lstsq(matrix.T, target, rcond=None)
+                rests[token, block] = np.linalg.norm(matrix.T @ weights - target)
+        left.append(rests.max(axis=1))
+    rests = np.sort(np.array(left), axis=0)  # [texts, tokens]
+    alone = rests[0] < 1e-4
+    assert alone.sum() >= 8
+    assert float(rests[1][alone].min()) > 1e-2
+
+
+def test_links_find_every_text(lab: Lab) -> None:
+    links = links_of(lab.view([TEXTS]))
+    begin, last = lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id
+    for ids in lab.tokenizer(TEXTS)["input_ids"]:
+        found = [(*text,) for text in links.texts(begin, last, len(ids) - 1, sweeps=1)]
+        assert tuple(ids) in found
+    assert links.texts(begin, last, 60) == []
+
+
+def test_exchange_repairs_a_wrong_candidate() -> None:
+    generator = torch.Generator().manual_seed(4)
+    blocks, width, end, each = 6, 12, 5, 4
+    places = torch.tensor([end, *[place for place in range(1, end) for _ in range(each)]])
+    directions = torch.randn(blocks, len(places), width, generator=generator, dtype=torch.float64)
+    directions /= directions.norm(dim=-1, keepdim=True)
+    truth = torch.tensor([1, 5, 9, 13, 0])
+    weights = torch.randn(1, blocks, end, 1, generator=generator, dtype=torch.float64)
+    target = (directions[:, truth].mT[None] @ weights)[..., 0]
+    target /= target.norm(dim=-1, keepdim=True)
+    wrong = torch.tensor([[1, 6, 9, 13, 0]])
+    picks, scores = _exchange(directions, places, target, wrong)
+    assert torch.equal(picks[0], truth)
+    assert float(scores) < -25
+    assert torch.equal(wrong, torch.tensor([[1, 6, 9, 13, 0]]))
+    assembled, _ = _assemble(directions, places, target)
+    assert int(assembled[0, -1]) == 0
+
+
+def test_too_long_for_a_head_gives_nothing(lab: Lab) -> None:
+    links = links_of(lab.view([TEXTS]))
+    narrow = replace(links, directions=links.directions[..., :5], targets=links.targets[..., :5])
+    assert narrow.texts(lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id, 5) == []
