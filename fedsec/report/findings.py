@@ -37,11 +37,11 @@ def _finding(subject: str, rows: Sequence[Row]) -> list[str]:
         sentences.append(f"{lead} {_outcome(worst['metrics'])}{'' if same else where}.")
     said = {"blocked": "is blocked", "n/a": "does not apply", "error": "has no result, an error stopped it"}
     for status, words in said.items():
-        reasons = [brief(row["reason"]) for row in rows if row["status"] == status]
-        if reasons:
-            share = f" in {len(reasons)} of {len(rows)} settings" if len(reasons) < len(rows) else ""
-            share += f", in {part} seeds" if (part := next((p for r in rows if (p := partly(r))), "")) else ""
-            sentences.append(f"{lead} {words}{share}: {reasons[0].rstrip('.')}.")
+        own = [row for row in rows if row["status"] == status]
+        if own:
+            share = f" in {partly(own[0])} seeds" if len(rows) == 1 and partly(own[0]) else ""
+            share = f" in {len(own)} of {len(rows)} settings" if len(own) < len(rows) else share
+            sentences.append(f"{lead} {words}{share}: {brief(own[0]['reason']).rstrip('.')}.")
     return sentences
 
 

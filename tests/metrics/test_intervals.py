@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t, ttest_1samp
 
-from fedsec.metrics.stats.intervals import Interval, of_mean, paired_difference, wilson
+from fedsec.metrics.stats.intervals import Interval, of_mean, over_seeds, paired_difference, wilson
 
 
 def _generator(seed: int = 0) -> np.random.Generator:
@@ -151,8 +151,8 @@ def test_one_seeds_paired_difference_is_the_normal_interval_over_its_rows() -> N
     assert interval.method == "normal-rows"
 
 
-def test_several_seeds_paired_difference_is_students_over_their_means() -> None:
-    seeds = [_generator(s).choice([-1.0, 0.0, 1.0], size=50 + s) for s in range(4)]
+def test_several_seeds_that_differ_are_students_over_their_means() -> None:
+    seeds = [_generator(s).choice([-1.0, 0.0, 1.0], p=[0.2, 0.8 - s / 5, s / 5], size=500 + s) for s in range(4)]
     mean, interval = paired_difference(seeds)
     means = [rows.mean() for rows in seeds]
     expected = ttest_1samp(means, 0).confidence_interval(0.95)
@@ -164,10 +164,27 @@ def test_several_seeds_paired_difference_is_students_over_their_means() -> None:
 def test_two_seeds_say_much_less_than_ten() -> None:
     generator = _generator()
     means = generator.normal(0.1, 0.02, size=10)
-    seeds = [np.full(20, value) for value in means]
+    seeds = [np.full(2000, value) for value in means]
     few, many = paired_difference(seeds[:2])[1], paired_difference(seeds)[1]
     assert t.ppf(0.975, 1) > 12
     assert many.high - many.low < few.high - few.low
+
+
+def test_seeds_that_agree_by_chance_are_no_surer_than_one_of_them() -> None:
+    rows = _generator().choice([-1.0, 0.0, 1.0], size=200)
+    alone, agreed = paired_difference([rows])[1], paired_difference([rows, rows, rows])[1]
+    assert agreed[:2] == pytest.approx(alone[:2])
+    assert agreed.method == "t-seeds"
+
+
+def test_over_seeds_is_students_or_the_mean_of_their_own_whichever_is_farther() -> None:
+    values, within = [0.4, 0.5, 0.9], [Interval(v - 0.01, v + 0.02, "x") for v in (0.4, 0.5, 0.9)]
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert over_seeds(values, within, -9.0, 9.0)[:2] == pytest.approx((expected.low, expected.high))
+    assert over_seeds(values, within) == (0.0, 1.0, "t-seeds")
+    zeros = [wilson(0, 10), wilson(0, 20)]
+    assert over_seeds([0.0, 0.0], zeros)[:2] == pytest.approx((0.0, (zeros[0].high + zeros[1].high) / 2))
+    assert over_seeds([], []) == (0.0, 1.0, "t-seeds")
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -188,17 +205,30 @@ def test_one_row_alone_says_nothing() -> None:
     assert interval.low <= 0.0
 
 
-@pytest.mark.parametrize("seeds", [1, 5])
-def test_the_paired_interval_covers_the_true_difference(seeds: int) -> None:
+def test_one_seeds_paired_interval_covers_the_true_difference() -> None:
     generator, covered = _generator(1), []
     for _ in range(600):
-        levels = generator.normal(0.1, 0.05 if seeds > 1 else 0.0, size=seeds)
-        rows = [
-            generator.choice([1.0, 0.0, -1.0], p=[0.3 + level / 2, 0.4, 0.3 - level / 2], size=200) for level in levels
-        ]
-        _, interval = paired_difference(rows)
+        _, interval = paired_difference([generator.choice([1.0, 0.0, -1.0], p=[0.35, 0.4, 0.25], size=200)])
         covered.append(interval.low <= 0.1 <= interval.high)
     assert 0.92 < np.mean(covered) < 0.985
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.01, 0.05])
+def test_the_interval_over_seeds_covers_the_true_difference_where_they_share_test_rows(
+    seeds: int, spread: float
+) -> None:
+    """Rows have effects of their own in every seed, so averaging over seeds does not take away the chance in them."""
+    generator, covered, students = _generator(1), [], []
+    for _ in range(400):
+        rows = generator.choice([1.0, 0.0, -1.0], p=[0.35, 0.4, 0.25], size=200)  # mean 0.1
+        own = [rows + level for level in generator.normal(0.0, spread, size=seeds)]
+        _, interval = paired_difference(own)
+        covered.append(interval.low <= 0.1 <= interval.high)
+        alone = ttest_1samp([d.mean() for d in own], 0).confidence_interval(0.95)
+        students.append(bool(alone.low <= 0.1 <= alone.high))
+    assert np.mean(covered) > 0.9
+    assert np.mean(covered) >= np.mean(students)
 
 
 def test_pairing_narrows_the_interval_where_the_same_rows_are_hard() -> None:
@@ -209,3 +239,50 @@ def test_pairing_narrows_the_interval_where_the_same_rows_are_hard() -> None:
     apart = wilson(int(attacked.sum()), 500)
     assert paired.low > 0
     assert paired.high - paired.low < apart.high - apart.low
+
+
+# --- nothing that JSON cannot hold ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "differences", [[], [np.zeros(0)], [np.zeros(0), np.zeros(0)], [np.zeros(1)], [np.ones(1), np.ones(1)]]
+)
+def test_a_paired_difference_of_next_to_nothing_says_nothing(differences: list[np.ndarray]) -> None:
+    mean, interval = paired_difference(differences)
+    assert mean in (0.0, 1.0)
+    assert np.isfinite(interval[:2]).all()
+    assert interval.high - interval.low >= 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_seeds_without_rows_are_passed_over() -> None:
+    rows = _generator().choice([-1.0, 0.0, 1.0], size=50)
+    assert paired_difference([np.zeros(0), rows]) == paired_difference([rows])
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.floats(-1, 1), max_size=4), max_size=4))
+def test_a_paired_difference_is_always_finite_and_within_its_interval(rows: list[list[float]]) -> None:
+    mean, interval = paired_difference([np.array(own) for own in rows])
+    assert -1.0 <= interval.low <= mean + 1e-12
+    assert mean - 1e-12 <= interval.high <= 1.0
+    assert interval.low < interval.high
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("successes", "trials"), [(5, 3), (-5, 3), (0, 0), (1, 1), (0, 1), (3 + 1e-12, 3)])
+def test_wilson_is_finite_for_any_counts(successes: float, trials: int) -> None:
+    interval = wilson(successes, trials)
+    assert 0.0 <= interval.low < interval.high <= 1.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("batches", [2, 25])
+def test_batches_that_differ_by_rounding_alone_still_leave_doubt(batches: int) -> None:
+    values = [[0.1, 0.2, 0.3], *[[0.3, 0.2, 0.1]] * (batches - 1)]
+    assert 0 < sum(values[0]) - sum(values[1]) < 1e-15
+    interval = of_mean(values, _generator())
+    assert interval.high - interval.low > 0.2
+    assert interval.method == "wilson-batches"

@@ -295,6 +295,25 @@ def test_findings_of_an_attack_that_ruins() -> None:
     assert said.index("it may be chance") > said.index("Against krum")
 
 
+def test_an_error_in_some_seeds_says_in_how_many() -> None:
+    some = [
+        trained(attack="dager", metrics=leakage(0.5, 0.5)),
+        *(not_run("error", "OSError: full", attack="dager", seed=seed) for seed in (1, 2)),
+    ]
+    rows = rows_of(*some)
+    assert findings(rows) == ["Undefended, dager has no result, an error stopped it in 2 of 3 seeds: OSError: full."]
+    assert grids(rows)[0]["lines"][0][1][0]["lines"] == ["in 2 of 3 seeds", "OSError: full"]
+    assert "in 2 of 3 seeds" in page_of(*some).text
+    assert findings(rows_of(*some[1:])) == ["Undefended, dager has no result, an error stopped it: OSError: full."]
+    assert grids(rows_of(*some[1:]))[0]["lines"][0][1][0]["lines"] == ["OSError: full"]
+
+
+def test_samples_that_were_left_out_stand_beside_n() -> None:
+    cut = {"leakage/pii-recall": {**fraction(0.5, 10), "left_out": 3}}
+    assert "10, 3 left out" in page_of(trained(attack="dager", metrics=cut)).text
+    assert "left out" not in page_of(trained(attack="dager", metrics=leakage(0.5, 0.5))).text
+
+
 def test_a_long_reason_pushes_nothing_out_and_stands_whole_in_its_cell() -> None:
     reason = "RuntimeError: " + "x" * 3000 + " end"
     failed = [not_run("error", reason, attack="dager", defense=f"d{i}") for i in range(40)]
@@ -416,6 +435,12 @@ def test_caveats_follow_the_run(full: str) -> None:
     assert "colludes" not in calm
     assert "simulated" not in calm
     assert "One seed per cell" in calm
+    assert "Over 2 seeds, an interval is Student's t over the seeds" in said
+    assert "Two seeds say little" in said
+    assert "widest" not in said
+    many = page_of(*(trained(seed=seed) for seed in range(3))).text
+    assert "Over 3 seeds, an interval is Student's t" in many
+    assert "Two seeds" not in many
 
 
 def test_a_record_of_another_version_still_has_a_report() -> None:

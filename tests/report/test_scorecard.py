@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from scipy.stats import ttest_1samp
 
 from fedsec.report.scorecard import ACCURACY, DROP, EXACT, build, settings_label, without_timings
 
@@ -69,13 +70,51 @@ def test_a_seed_without_its_control_stays_out_of_the_drop() -> None:
     assert row["metrics"][DROP]["n"] == 4
 
 
-def test_means_take_the_widest_span_and_all_samples() -> None:
-    accuracy = summary(trained("1111", seed=0), trained("1100", seed=1))["none", "none"]["metrics"][ACCURACY]
-    assert accuracy["value"] == pytest.approx(0.75)
-    assert accuracy["n"] == 8
-    assert accuracy["ci_low"] == fraction(0.5, 4)["ci_low"]
-    assert accuracy["ci_high"] == fraction(1.0, 4)["ci_high"]
-    assert accuracy["method"] == "span-of-seeds"
+def test_over_seeds_a_mean_has_students_interval_and_all_samples() -> None:
+    rights = (160, 100, 140)
+    contents = [trained("1" * right + "0" * (200 - right), seed=seed) for seed, right in enumerate(rights)]
+    accuracy = summary(*contents)["none", "none"]["metrics"][ACCURACY]
+    expected = ttest_1samp([right / 200 for right in rights], 0).confidence_interval(0.95)
+    assert accuracy["value"] == pytest.approx(2 / 3)
+    assert accuracy["n"] == 600
+    assert accuracy["method"] == "t-seeds"
+    assert accuracy["ci_low"] == pytest.approx(expected.low)
+    assert accuracy["ci_high"] == 1.0 < expected.high
+    # The span of the seeds' own intervals would have been narrower, and it says nothing about other seeds.
+    assert accuracy["ci_low"] < fraction(0.5, 200)["ci_low"]
+
+
+@pytest.mark.parametrize("right", [0, 10, 37, 40])
+def test_seeds_that_agree_are_no_surer_than_each_of_them(right: int) -> None:
+    contents = [trained("1" * right + "0" * (40 - right), seed=seed) for seed in range(3)]
+    accuracy = summary(*contents)["none", "none"]["metrics"][ACCURACY]
+    own = fraction(right / 40, 40)
+    assert (accuracy["ci_low"], accuracy["ci_high"]) == pytest.approx((own["ci_low"], own["ci_high"]))
+    assert accuracy["n"] == 120
+
+
+def test_a_mean_that_is_no_fraction_is_not_cut_to_one() -> None:
+    def bits(value: float, seed: int) -> Content:
+        metric = {**fraction(0.5, 4), "value": value, "unit": "bits", "ci_low": value - 1, "ci_high": value + 1}
+        return trained(attack="dager", seed=seed, metrics={"extraction/exposure-bits": metric})
+
+    mean = summary(bits(7.0, 0), bits(7.1, 1))["dager", "none"]["metrics"]["extraction/exposure-bits"]
+    assert (mean["ci_low"], mean["ci_high"]) == pytest.approx((6.05, 8.05))
+
+
+def test_samples_that_were_left_out_add_up() -> None:
+    def own(seed: int, left_out: int) -> Content:
+        metric = fraction(0.5, 10)
+        metrics = {"leakage/pii-recall": {**metric, "left_out": left_out} if left_out else metric}
+        return trained(attack="dager", seed=seed, metrics=metrics)
+
+    def mean(*cells: Content) -> dict[str, Any]:
+        metric: dict[str, Any] = summary(*cells)["dager", "none"]["metrics"]["leakage/pii-recall"]
+        return metric
+
+    assert mean(own(0, 2), own(1, 0), own(2, 3))["left_out"] == 5
+    assert "left_out" not in mean(own(0, 0), own(1, 0))
+    assert mean(own(0, 2))["left_out"] == 2
 
 
 def test_one_seed_keeps_its_own_interval() -> None:
@@ -107,7 +146,47 @@ def test_an_error_shows_before_a_result_and_a_result_before_a_block() -> None:
         read(0.2, defense="krum", seed=1),
     )
     assert (rows["dager", "none"]["status"], rows["dager", "none"]["reason"]) == ("error", "boom")
-    assert rows["dager", "krum"]["status"] == "ok"
+    assert (rows["dager", "krum"]["status"], rows["dager", "krum"]["reason"]) == ("ok", None)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_reason_belongs_to_the_status(backwards: bool) -> None:
+    cells = [
+        read(0.0, seed=0, status="blocked", reason="hidden"),
+        not_run("n/a", "too few", attack="dager", seed=1),
+        not_run("error", "boom", attack="dager", seed=2),
+    ]
+
+    def shown(*some: Content) -> tuple[str, str]:
+        row = summary(*(some[::-1] if backwards else some))["dager", "none"]
+        return row["status"], row["reason"]
+
+    assert shown(*cells) == ("error", "boom")
+    assert shown(*cells[:2]) == ("blocked", "hidden")
+    assert shown(*cells[1:2]) == ("n/a", "too few")
+
+
+def test_seeds_are_those_with_a_result_and_failed_ones_are_told_apart() -> None:
+    rows = summary(
+        read(0.5, seed=0),
+        read(0.7, seed=1),
+        not_run("error", "boom", attack="dager", seed=2),
+        *(read(0.0, defense="krum", seed=seed, status="blocked", reason="hidden") for seed in range(2)),
+        *(not_run("n/a", "no", attack="dager", defense="bulyan", seed=seed) for seed in range(2)),
+    )
+    assert (rows["dager", "none"]["seeds"], rows["dager", "none"]["failed"]) == (2, 1)
+    assert rows["dager", "none"]["metrics"][EXACT]["value"] == pytest.approx(0.6)
+    assert rows["dager", "krum"]["seeds"] == 2
+    assert "failed" not in rows["dager", "krum"]
+    assert rows["dager", "bulyan"]["seeds"] == 0
+
+
+def test_what_does_not_apply_is_never_averaged() -> None:
+    """A cell may have trained before it turned out that its attack has nothing to look at."""
+    rows = summary(trained("1111"), trained("0000", attack="dager", status="n/a", reason="sends no embeddings"))
+    assert (rows["dager", "none"]["seeds"], rows["dager", "none"]["metrics"]) == (0, {})
+    beside = summary(read(0.5, seed=0), trained("0000", attack="dager", status="n/a", reason="no", seed=1))
+    assert beside["dager", "none"]["metrics"][ACCURACY]["value"] == 0.75
 
 
 def test_one_adapted_seed_is_enough_for_the_mark() -> None:

@@ -84,11 +84,11 @@ def _student(sums: np.ndarray, sizes: np.ndarray) -> Interval:
 def over_seeds(values: Sequence[float], within: Sequence[Interval], bottom: float = 0.0, top: float = 1.0) -> Interval:
     """Interval of the mean of one value per seed.
 
-    Seeds share test rows, so what a seed's own interval leaves open does not average out, while few seeds may agree by
-    chance: each end is the farther of Student's t over the seeds and the mean of the seeds' own ends.
+    Seeds may share test rows, so that what a seed's own interval leaves open does not average out, and few seeds may
+    agree by chance: each end is the farther of Student's t over the seeds and the mean of the seeds' own ends.
 
     Args:
-        values: one or more seeds' values.
+        values: of each seed; without any the interval is all that is possible.
         within: the interval of each.
         bottom: least possible value.
         top: largest possible value.
@@ -96,6 +96,8 @@ def over_seeds(values: Sequence[float], within: Sequence[Interval], bottom: floa
     Source: Student, Biometrika 1908, for the mean of k normal values with k - 1 degrees of freedom. Deviations: never
     narrower than the seeds' own intervals are on average, and cut to what is possible.
     """
+    if not len(values):
+        return Interval(bottom, top, "t-seeds")
     mean, half = float(np.mean(values)), 0.0
     if len(values) > 1:
         from scipy.stats import t

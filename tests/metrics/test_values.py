@@ -1,0 +1,78 @@
+"""Metric values and cards: what can be written, and that every number that is written has a card."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedsec
+from fedsec import registry
+from fedsec.api import BetterFor, MetricValue, Reconstruction
+from fedsec.federation.evaluation import Evaluation
+from fedsec.federation.transcript import Secret
+from fedsec.metrics.cost import costs, plain
+from fedsec.metrics.leakage import leakage, match
+from fedsec.metrics.utility import accuracy
+from fedsec.models import tiny_bert
+from fedsec.seeds import SeedTree
+
+GOOD: dict[str, Any] = {"value": 0.5, "unit": "fraction", "better_for": BetterFor.ATTACKER, "n": 4}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+@pytest.mark.parametrize("field", ["value", "ci_low", "ci_high", "baseline"])
+def test_a_value_that_json_cannot_hold_is_refused_by_name(field: str, number: float) -> None:
+    with pytest.raises(ValueError, match=rf"MetricValue\.{field} is -?(nan|inf)"):
+        MetricValue(**{**GOOD, field: number})
+
+
+def test_ends_and_baselines_may_be_missing() -> None:
+    value = MetricValue(**GOOD, ci_low=None, ci_high=None, baseline=None)
+    assert (value.ci_low, value.ci_high, value.baseline) == (None, None, None)
+
+
+def test_what_was_left_out_is_written_only_if_there_is_any() -> None:
+    assert "left_out" not in MetricValue(**GOOD).as_json()
+    assert json.loads(json.dumps(MetricValue(**GOOD, left_out=3).as_json()))["left_out"] == 3
+
+
+def _produced() -> dict[str, MetricValue]:
+    """Everything that the metrics' functions give, from a text with planted data, guessed and claimed."""
+    tokenizer = tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
+    ids = tuple(tokenizer("call ann lee today", add_special_tokens=False)["input_ids"])
+    secret = Secret((ids,), (len(ids) + 2,), (0,), (("ann lee",),))
+    claim = Reconstruction(client=0, tokens=ids, score=0.0, verified=True)
+    rounds: Any = [SimpleNamespace(upload_bytes=8, download_bytes=9, seconds=0.5)]
+    return {
+        **leakage(match({0: secret}, [claim]), tokenizer, np.random.default_rng(0)),
+        **costs(rounds),
+        "cost/attack-seconds": plain(1.0, "seconds", 1),
+        "utility/accuracy": accuracy(Evaluation(np.array([True, False]), 0.5)),
+    }
+
+
+def test_every_metric_that_is_produced_has_a_card_that_agrees_with_it() -> None:
+    produced = _produced()
+    for name, value in produced.items():
+        card = registry.metrics().get(name)
+        assert (value.unit, value.better_for) == (card.unit, card.better_for), name
+    cards = {card.name for card in registry.metrics()}
+    assert {name for name in cards if name.startswith(("leakage/", "utility/", "cost/"))} == set(produced)
+    assert all(card.summary for card in registry.metrics())
+
+
+KINDS = "utility|leakage|membership|property|extraction|robustness|cost"
+
+
+def test_every_metric_that_the_engine_names_has_a_card() -> None:
+    root = Path(fedsec.__file__).parent
+    sources = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
+    literal = re.compile(rf"[\"']((?:{KINDS})/[a-z0-9@=.-]+)[\"']")
+    named = {name: path for path, text in sources.items() for name in literal.findall(text)}
+    assert len(named) > 8
+    cards = {card.name for card in registry.metrics()}
+    assert {name: path.name for name, path in named.items() if name not in cards} == {}
