@@ -38,18 +38,25 @@ def data_hash(name: str | None, path: str | None) -> str:
     """Of the files behind `data.name` or `data.path`; a generated corpus is covered by the engine's hash."""
     if path is not None:
         here = Path(path)
-        return digest(_folder_hashes(here) if here.is_dir() else file_hashes([here]))
+        return digest(_folder_hashes(here) if _is_folder(here) else file_hashes([here]))
     folder = folder_of(str(name))
-    return digest([name, _folder_hashes(folder) if folder is not None and folder.is_dir() else {}])
+    return digest([name, _folder_hashes(folder) if folder is not None and _is_folder(folder) else {}])
 
 
 def weights_hash(name: str) -> str:
     """Of the files of a local model folder; else of the name, with the revision that the hub's cache holds of it."""
     folder = Path(name)
-    if folder.is_dir():
+    if _is_folder(folder):
         return digest(_folder_hashes(folder))
     revision = _cached_revision(name)
     return digest([name, revision] if revision else name)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long for a path, or not to be looked at
+        return False
 
 
 def _folder_hashes(folder: Path) -> dict[str, str]:

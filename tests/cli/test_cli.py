@@ -20,9 +20,9 @@ SMALL = (
 )
 
 
-def _fedsec(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _fedsec(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fedsec.cli.main", *arguments]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **variables}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
@@ -97,3 +97,20 @@ def test_a_wrong_override_and_a_missing_run_are_clear(tmp_path: Path) -> None:
 def test_no_argument_shows_help_and_an_unknown_verb_is_a_usage_error() -> None:
     assert "Usage" in _fedsec().stdout + _fedsec().stderr
     assert _fedsec("runn").returncode == 2
+
+
+@pytest.mark.parametrize("value", ["0.1.0", "1"])
+def test_a_variable_that_says_which_version_to_install_changes_nothing(value: str) -> None:
+    done = _fedsec("list", "models", FEDSEC_VERSION=value)
+    assert done.returncode == 0, done.stderr
+    assert "minilm" in done.stdout
+    assert "FEDSEC_VERSION" not in _fedsec("--help").stdout
+
+
+def test_missing_data_is_one_message_and_a_usage_error(tmp_path: Path) -> None:
+    arguments = [part for value in (*SMALL, "data.name=sst2") for part in ("--set", value)]
+    done = _fedsec("run", "quick/byzantine", *arguments, "--out", str(tmp_path), FEDSEC_DATA=str(tmp_path / "nothing"))
+    assert done.returncode == 2
+    assert done.stderr.count("data set 'sst2' is not on this machine") == 1
+    assert "error" not in done.stderr
+    assert done.stdout == ""

@@ -120,7 +120,8 @@ def test_an_error_is_a_cell_and_is_retried(tmp_path: Path, monkeypatch: pytest.M
         failed = run(scenario, tmp_path)
     assert not failed.complete
     assert {cell["status"] for cell in failed.scorecard["cells"]} == {"error"}
-    assert failed.scorecard["cells"][0]["reason"] == "RuntimeError: out of luck"
+    assert failed.scorecard["cells"][0]["reason"].startswith("RuntimeError at ")
+    assert "out of luck" in (failed.path / "errors.log").read_text()
     assert run(scenario, tmp_path).complete
 
 

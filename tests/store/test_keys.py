@@ -1,126 +1,14 @@
-"""Content hashes: whatever a result depends on changes them, and nothing else does."""
+"""Hashes of data and weights: whatever a result depends on changes them, and nothing else does."""
 
-import sys
-from collections.abc import Iterator
+import os
+import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
-from fedsec import registry
-from fedsec.store import keys
-from fedsec.store.keys import data_hash, digest, file_hashes, plugin_hash, weights_hash
-
-PACKAGE = "fedsec_key_test_package"
-FILES = {
-    "__init__.py": "NAME = 1\n",
-    "method.py": "from .prior import Prior\nfrom . import shared, NAME\nfrom .deep import kernel\nimport json\n",
-    "prior.py": "from .words import COMMON\nclass Prior: pass\n",
-    "words.py": "from .prior import Prior\nCOMMON = ()\n",  # imports in a circle
-    "shared.py": "from .deep.base import BASE\n",
-    "unrelated.py": "VALUE = 1\n",
-    "other.py": "from . import unrelated\n",
-    "deep/__init__.py": "",
-    "deep/kernel.py": "from ..far import FAR\nVALUE = 1\n",
-    "deep/base.py": "BASE = 1\n",
-    "far.py": "FAR = 1\n",
-    "lazy.py": "LAZY = 1\n",
-    "delayed.py": "def run():\n    from .lazy import LAZY\n    return LAZY\n",
-}
-REACHED = {
-    "method.py",
-    "prior.py",
-    "words.py",
-    "shared.py",
-    "deep/__init__.py",
-    "deep/kernel.py",
-    "deep/base.py",
-    "far.py",
-    "__init__.py",
-}
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A third-party package on the path."""
-    folder = tmp_path / PACKAGE
-    for name, source in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(source)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    plugin_hash.cache_clear()
-    yield folder
-    plugin_hash.cache_clear()
-    for name in [name for name in sys.modules if name.startswith(PACKAGE)]:
-        del sys.modules[name]
-
-
-def _hash(module: str = "method") -> str:
-    plugin_hash.cache_clear()
-    return plugin_hash(f"{PACKAGE}.{module}:Method")
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_editing_a_module_changes_the_hash_exactly_if_the_plug_in_imports_it(name: str, package: Path) -> None:
-    before = _hash()
-    assert _hash() == before
-    with (package / name).open("a") as stream:
-        stream.write("# edited\n")
-    assert (_hash() != before) == (name in REACHED)
-
-
-def test_an_import_within_a_function_counts(package: Path) -> None:
-    before = _hash("delayed")
-    (package / "lazy.py").write_text("LAZY = 2\n")
-    assert _hash("delayed") != before
-
-
-def test_swapping_two_modules_contents_changes_the_hash(package: Path) -> None:
-    (package / "deep" / "base.py").write_text("A = 1\n")
-    (package / "far.py").write_text("B = 1\n")
-    before = _hash()
-    (package / "deep" / "base.py").write_text("B = 1\n")
-    (package / "far.py").write_text("A = 1\n")
-    assert _hash() != before
-
-
-def test_a_plug_in_is_hashed_without_being_run(package: Path) -> None:
-    for name in FILES:
-        if not name.endswith("__init__.py"):
-            (package / name).write_text(FILES[name] + "raise SystemExit('imported')\n")
-    assert _hash()
-    loaded = {name for name in sys.modules if name.startswith(PACKAGE)}
-    assert loaded <= {PACKAGE, f"{PACKAGE}.deep"}
-
-
-@pytest.mark.parametrize("card", [*registry.attacks(), *registry.defenses()], ids=lambda card: card.name)
-def test_every_built_in_plug_in_has_a_hash_of_its_own_module(card: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    target: str = card.target  # type: ignore[attr-defined]
-    plugin_hash.cache_clear()
-    before = plugin_hash(target)
-    read = Path.read_bytes
-    file = target.partition(":")[0].rpartition(".")[2] + ".py"
-    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"\n#" if self.name == file else b""))
-    plugin_hash.cache_clear()
-    assert plugin_hash(target) != before
-    plugin_hash.cache_clear()
-
-
-def test_the_engine_hash_sees_what_measures_and_not_what_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = keys.engine_hash()
-    read = Path.read_bytes
-
-    def with_edited(name: str) -> str:
-        monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if str(self).endswith(name) else b""))
-        keys.engine_hash.cache_clear()
-        found = keys.engine_hash()
-        monkeypatch.undo()
-        keys.engine_hash.cache_clear()
-        return found
-
-    for measuring in ("maths/rows.py", "federation/loop.py", "metrics/leakage.py", "wire/receive.py", "seeds.py"):
-        assert with_edited(f"fedsec/{measuring}") != before, measuring
-    for showing in ("cli/main.py", "report/scorecard.py", "attacks/byzantine/sign_flip.py"):
-        assert with_edited(showing) == before, showing
+from fedsec.errors import FedsecError
+from fedsec.store.keys import data_hash, digest, file_hashes, weights_hash
 
 
 def test_a_digest_is_of_content_and_not_of_order() -> None:
@@ -170,3 +58,81 @@ def test_a_local_model_is_known_by_its_files_and_another_by_its_name(tmp_path: P
 
 def test_missing_files_have_no_hash(tmp_path: Path) -> None:
     assert file_hashes([tmp_path / "nothing"]) == {}
+
+
+def _aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file be one that settled long ago."""
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    now = time.time()
+    monkeypatch.setattr("fedsec.store.keys.time.time", lambda: now + 60)
+
+
+def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    reads: list[Path] = []
+    opened = Path.open
+
+    def counting(self: Path, *arguments: object, **named: object) -> object:
+        reads.append(self)
+        return opened(self, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", counting)
+    return reads
+
+
+def test_a_file_is_read_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("one")
+    _aged(file, monkeypatch)
+    reads = _count_reads(monkeypatch)
+    before = [data_hash(None, str(file)) for _ in range(5)]
+    assert len(set(before)) == 1
+    assert len(reads) == 1
+    file.write_text("two")  # the same size
+    reads.clear()
+    assert data_hash(None, str(file)) != before[0]
+    os.utime(file, (1_000_000_000, 1_000_000_000))  # the same time of change as before
+    assert data_hash(None, str(file)) != before[0]
+
+
+def test_a_file_that_just_changed_is_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("one")  # a second change may come before the file system's clock ticks
+    reads = _count_reads(monkeypatch)
+    assert len({data_hash(None, str(file)) for _ in range(3)}) == 1
+    assert len(reads) == 3
+
+
+def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("one")
+
+    def refuses(self: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(FedsecError, match=r"rows\.jsonl"):
+        data_hash(None, str(file))
+
+
+def _cached_model(cache: Path, commit: str) -> None:
+    folder = cache / "models--someone--model"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "snapshots" / commit / "config.json").write_text("{}")
+
+
+def test_a_hub_id_is_known_by_the_revision_that_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    hashes = [weights_hash("someone/model")]
+    for commit in ("a" * 40, "b" * 40):
+        _cached_model(tmp_path, commit)
+        hashes.append(weights_hash("someone/model"))
+    assert len(set(hashes)) == 3
+    assert hashes[0] == digest("someone/model")
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "../x", "a" * 300, "--", "a b", "/nowhere"])
+def test_what_is_no_hub_id_is_known_by_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_hash(name) == digest(name)

@@ -12,7 +12,23 @@ from fedsec.errors import NotARunError
 from fedsec.store.rundir import SCHEMA, RunDirectory
 
 KEY = "0123456789abcdef"
-CONTENT: dict[str, Any] = {"cell": {"status": "ok", "metrics": {}}, "curve": [[0, 0.5, 1.0]], "texts": None}
+METRIC = {"value": 0.5, "unit": "fraction", "better_for": "defender", "n": 2, "ci_low": 0, "ci_high": 1, "method": "x"}
+ROW: dict[str, Any] = {
+    "attack": "none",
+    "defense": "krum",
+    "seed": 0,
+    "settings": {},
+    "attack_params": {},
+    "defense_stack": [{"name": "krum", "params": {}}],
+    "position": None,
+    "knowledge": [],
+    "adaptive": False,
+    "status": "ok",
+    "reason": None,
+    "guarantee": None,
+    "metrics": {"utility/accuracy": METRIC},
+}
+CONTENT: dict[str, Any] = {"cell": ROW, "curve": [[0, 0.5, 1.0]], "texts": None}
 
 
 @pytest.fixture
@@ -61,7 +77,15 @@ def test_a_cell_that_was_never_written_is_not_there(run: RunDirectory) -> None:
         _changed(cell=None),
         _changed(cell=[]),
         _changed(cell={}),
-        _changed(cell={"status": None}),
+        _changed(cell={"status": "ok"}),
+        *(_changed(cell={name: value for name, value in ROW.items() if name != left}) for left in ROW),
+        *(_changed(cell={**ROW, name: 1.5}) for name in ROW),
+        _changed(cell={**ROW, "status": "fine"}),
+        _changed(cell={**ROW, "metrics": {"utility/accuracy": 0.5}}),
+        _changed(cell={**ROW, "metrics": {"utility/accuracy": {"value": 0.5}}}),
+        _changed(cell={**ROW, "settings": {"a": float("nan")}}),
+        _changed(cell={**ROW, "settings": {"a": float("-inf")}}),
+        _changed(curve=[]).replace("[]", "[1e999]"),
         '{"a": ' + "1" * 5000 + "}",
     ],
     ids=lambda content: content[:30],
@@ -157,3 +181,34 @@ def test_events_are_appended_one_json_object_a_line(run: RunDirectory) -> None:
 def test_events_may_come_before_anything_else(tmp_path: Path) -> None:
     RunDirectory(tmp_path / "new").log("started")
     assert (tmp_path / "new" / "events.jsonl").is_file()
+
+
+@pytest.mark.parametrize("torn", ["{", '{"event": "started"', '{"event": "st\n{"event"'])
+def test_an_event_after_a_torn_line_stands_on_its_own(torn: str, run: RunDirectory) -> None:
+    (run.path / "events.jsonl").write_text(torn)
+    run.log("resumed")
+    run.log("ended")
+    lines = (run.path / "events.jsonl").read_text().removeprefix(torn).splitlines()
+    assert lines[0] == ""
+    assert [json.loads(line)["event"] for line in lines[1:]] == ["resumed", "ended"]
+
+
+def test_errors_are_appended_for_their_owner_only(run: RunDirectory) -> None:
+    before = os.umask(0)
+    try:
+        run.log_error("one", "Traceback\n  \ud800")
+        run.log_error("two", "Traceback")
+    finally:
+        os.umask(before)
+    file = run.path / "errors.log"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [part in file.read_text() for part in ("one\nTraceback", "two\nTraceback")] == [True, True]
+    file.chmod(0o644)
+    run.log_error("three", "")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_record_that_cannot_be_read_is_none(run: RunDirectory) -> None:
+    assert run.record() == {"schema": SCHEMA, "cells": [KEY]}
+    (run.path / "record.json").write_text("{")
+    assert run.record() is None
