@@ -23,7 +23,7 @@ def reconstruction(
             "name": "canned/reconstruction",
             "summary": "Does the attack read texts?",
             "model": {"name": "tiny-bert", "tuning": {"kind": "full"}, "dropout": False},
-            "data": {"name": "clinic-notes", "train": 40, "test": 20},
+            "data": {"name": "clinic-notes", "train": 40, "test": 20, "max_tokens": 16},
             "federation": {
                 "clients": 4,
                 "rounds": 1,
