@@ -87,7 +87,11 @@ def test_an_attack_that_cannot_be_imported_leaves_the_controls(tmp_path: Path, m
     assert _statuses(result) == {("none", "none"): "ok", ("embedding-algebra", "none"): "error"}
 
 
-@pytest.mark.parametrize("error", [FedsecError("lora cannot tune a Thing"), RuntimeError("x"), MemoryError()], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [FedsecError("lora cannot tune a Thing"), RuntimeError("x"), MemoryError()],
+    ids=["user", "plug-in", "memory"],
+)
 def test_a_setting_that_cannot_be_trained_costs_its_own_cells_only(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +143,11 @@ def test_a_run_that_has_results_keeps_them_when_the_rest_fails(tmp_path: Path, m
     assert _reasons(again) == {"gone"}
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object(), "\ud800", b"bytes"], ids=repr)
+@pytest.mark.parametrize(
+    "bad",
+    [float("nan"), float("inf"), object(), "\ud800", b"bytes"],
+    ids=["nan", "infinity", "object", "surrogate", "bytes"],
+)
 def test_a_result_that_cannot_be_written_is_an_error_cell(
     bad: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
