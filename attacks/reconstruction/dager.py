@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from fedsec.api import Knowledge, Reconstruction, RoundView
 
-from .dager_candidates import LayerSpace, Scanner, layer_space
+from .dager_candidates import Scanner
 from .dager_judge import Judge
 from .dager_links import attention_links
 from .dager_search import Budget, Search
+from .dager_spaces import LayerSpace, layer_space
 from .texts import content, single_rows, texts_per_client
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 
 from fedsec.maths.activations import layer_input
 
-from .dager_candidates import LayerSpace
+from .dager_spaces import LayerSpace
 
 if TYPE_CHECKING:
     from torch import Tensor

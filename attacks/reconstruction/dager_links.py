@@ -14,7 +14,8 @@ import torch
 from fedsec.api import Role, RoundView
 from fedsec.maths.activations import layer_input
 
-from .dager_candidates import Candidates, LayerSpace, by_input
+from .dager_candidates import Candidates
+from .dager_spaces import LayerSpace, by_input
 from .texts import only
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.api import ServerView
-from fedsec.attacks.reconstruction.dager_candidates import Scanner, layer_space
+from fedsec.attacks.reconstruction.dager_candidates import Scanner
 from fedsec.attacks.reconstruction.dager_lengths import fitting
 from fedsec.attacks.reconstruction.dager_links import Links, _assemble, _exchange, attention_links
+from fedsec.attacks.reconstruction.dager_spaces import layer_space
 
 from .support import Lab, tiny_lab
 

@@ -1,0 +1,158 @@
+"""Cards of the attacks that read texts off spans and embedding rows, without optimisation."""
+
+from fedsec.api import Asset, AttackCard, Behaviour, Goal, Parameter, Position, Provenance, ThreatModel
+
+_SERVER = "one round's updates and the broadcast model; about a second of one core per text"
+
+CARDS = (
+    AttackCard(
+        name="embedding-algebra",
+        summary="Reads a text, in order, off the word and position embeddings' gradients by least squares.",
+        target="fedsec.attacks.reconstruction.embedding_algebra:EmbeddingAlgebra",
+        parameters=(
+            Parameter(
+                name="zero_norm",
+                default=1e-7,
+                summary="embedding rows below this times the largest row count as not touched",
+                unit="fraction of the largest norm",
+                provenance=Provenance.GUESS,
+                minimum=0.0,
+                maximum=1.0,
+            ),
+            Parameter(
+                name="tolerance",
+                default=1e-5,
+                summary="relative fp32 error of a gradient's entries that a verified text may show",
+                provenance=Provenance.MEASURED,
+                minimum=1e-8,
+                maximum=1e-2,
+            ),
+            Parameter(
+                name="significance",
+                default=30.0,
+                summary="how much worse every other placement has to fit before a text is verified",
+                unit="chi-square",
+                provenance=Provenance.GUESS,
+                minimum=0.0,
+            ),
+            Parameter(
+                name="noise_factor",
+                default=1.5,
+                summary="where most rows are non-zero, those below this times the median norm are noise",
+                unit="median norms",
+                provenance=Provenance.GUESS,
+                minimum=1.0,
+            ),
+        ),
+        paper="None: derived and verified by this project; nearest is FET, COLING 2025, which searches.",
+        limits=(
+            "Order is exact for one text per update only; of a larger batch it gives best-effort columns.",
+            "Blind where embeddings are frozen, positions are not absolute, or a tied head adds its own gradient.",
+            "Under AdamW rows are only comparable in direction: texts with repeated tokens stay unverified.",
+        ),
+        cost="about 0.03 s per text on one core",
+        threat=ThreatModel(
+            position=Position.SERVER,
+            behaviour=Behaviour.CURIOUS,
+            goal=Goal.RECONSTRUCTION,
+            needs=frozenset({Asset.ROWS, Asset.WORD_EMBEDDINGS, Asset.POSITION_EMBEDDINGS}),
+            budget=_SERVER,
+        ),
+    ),
+    AttackCard(
+        name="dager",
+        summary="Reads batches of texts off the row spaces of two layers' attention gradients (encoders).",
+        target="fedsec.attacks.reconstruction.dager:Dager",
+        parameters=(
+            Parameter(
+                name="tolerance",
+                default=2e-6,
+                summary="accepted relative residual where only fp32 rounding blurs a span (true ones: under 5e-7)",
+                provenance=Provenance.MEASURED,
+                minimum=1e-12,
+                maximum=1.0,
+            ),
+            Parameter(
+                name="slack",
+                default=6.0,
+                summary="accepted residual in units of what a span's own noise explains (true ones: under 2.5)",
+                provenance=Provenance.MEASURED,
+                minimum=1.0,
+            ),
+            Parameter(
+                name="blur",
+                default=0.3,
+                summary="largest residual in the first layer that noise is believed to explain",
+                provenance=Provenance.GUESS,
+                minimum=0.0,
+                maximum=1.0,
+            ),
+            Parameter(
+                name="ceiling",
+                default=1e-2,
+                summary="largest residual of a token of a verified text (best wrong text on MiniLM: 2.8e-2)",
+                provenance=Provenance.MEASURED,
+                minimum=0.0,
+                maximum=1.0,
+            ),
+            Parameter(
+                name="restarts",
+                default=8,
+                summary="restarts of the descent per wave, run as one batch",
+                provenance=Provenance.MEASURED,
+                minimum=1,
+                maximum=4096,
+            ),
+            Parameter(
+                name="rounds",
+                default=20,
+                summary="waves of restarts per possible length of a text",
+                provenance=Provenance.MEASURED,
+                minimum=1,
+            ),
+            Parameter(
+                name="sweeps",
+                default=10,
+                summary="most passes over a text's positions per restart",
+                provenance=Provenance.GUESS,
+                minimum=1,
+            ),
+            Parameter(
+                name="shortlist",
+                default=4,
+                summary="tokens per position that sweeps after the first still try",
+                provenance=Provenance.MEASURED,
+                minimum=1,
+            ),
+            Parameter(
+                name="evaluations",
+                default=60_000,
+                summary="texts run through the first layer per client, at most",
+                provenance=Provenance.MEASURED,
+                minimum=1,
+            ),
+        ),
+        paper="Petrov et al., DAGER: Exact Gradient Inversion for Large Language Models, NeurIPS 2024, sections 4-5.",
+        deviations=(
+            "stacked query, key and value gradients; rank at the largest relative gap and tolerances relative to the "
+            "span's noise instead of absolute ones; texts assembled by which candidates' keys and queries explain what "
+            "single tokens receive in every head, then by coordinate descent on the second layer, instead of "
+            "enumeration; encoders only; identical texts of a batch are claimed once"
+        ),
+        limits=(
+            "Says nothing once a batch has as many tokens as the hidden size has dimensions.",
+            "Dropout and noise blur the spans: claims are then a best effort and not verified.",
+            "Rounding of a weight difference blurs too (MiniLM, batch 2: exact but unverified at 1e-3, lost at 2e-5).",
+            "From batch 8 on a text with few tokens of its own may stay hidden (MiniLM, CoLA: 4 of 80 at batch 8).",
+            "Texts nearly as long as an attention head is wide (32 in MiniLM) leave only the slow descent.",
+        ),
+        cost="MiniLM on one core: about 2 s per batch of 1, 2 or 4, up to 7 s; at 8 a median of 10 s, up to 100 s",
+        threat=ThreatModel(
+            position=Position.SERVER,
+            behaviour=Behaviour.CURIOUS,
+            goal=Goal.RECONSTRUCTION,
+            needs=frozenset({Asset.ROWS, Asset.ATTENTION_INPUTS}),
+            budget=_SERVER,
+        ),
+    ),
+)
