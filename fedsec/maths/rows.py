@@ -169,7 +169,9 @@ def _of(sources: tuple[torch.Tensor, ...], mixing: torch.Tensor | None) -> Rows:
 
 
 def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """`weights @ matrix` [columns], fp32, accumulated in fp64 over chunks; rows of weight 0 are not read.
+    """`weights @ matrix` [columns], fp32, accumulated in fp64 over chunks.
+
+    Rows of weight 0 are not read where they are the most; picking the others out takes as long as reading as many.
 
     Args:
         matrix: fp32 [rows, columns].
@@ -177,13 +179,13 @@ def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """
     columns, device = matrix.shape[1], matrix.device
     heavy = weights.nonzero()[:, 0]
-    some = len(heavy) < len(matrix)
-    weights = weights[heavy].to(device)
+    some = 2 * len(heavy) < len(matrix)
+    weights = (weights[heavy] if some else weights).to(device)
     heavy = heavy.to(device)
     result = torch.zeros(columns, dtype=torch.float32, device=device)
 
     def of_columns(first: int, last: int) -> None:
-        buffer = torch.empty(len(heavy), min(CHUNK, last - first), dtype=torch.float64, device=device)
+        buffer = torch.empty(len(weights), min(CHUNK, last - first), dtype=torch.float64, device=device)
         for start in range(first, last, CHUNK):
             stop = min(start + CHUNK, last)
             block = buffer[:, : stop - start]
