@@ -9,11 +9,19 @@ from fedsec.maths.threads import one_thread
 
 CLEAR_GAP = 30.0
 """A drop between neighbouring singular values by this factor ends the signal; noise alone drops by less than 2."""
+_EDGE = 1.03
+"""Noise of known size passes its largest singular value (in the limit) by less than this; a signal that near the edge
+hardly shares a direction with what is seen of it."""
+
 _SHRINK = 1.95
 """Gavish and Donoho (2014): optimal hard threshold over the median singular value, aspect 1/3, unknown noise."""
 
 _FLOOR = 40.0
 """Behind a clear gap, what exceeds this times the tail's median is weak signal; rounding's own top reaches 10."""
+
+_ROUNDING, _STEP = 1e-6, 5.0
+"""fp32 products' rounding has no singular value above the first times the largest (measured on decoders: 4e-8 to 4e-7);
+down there a drop by the second ends the signal: a trained model's weakest tokens come as near as that."""
 
 _FLAT = 0.15
 """White noise of this shape has no singular value below 0.4 of its median; a spectrum that falls further is signal."""
@@ -83,12 +91,12 @@ def row_space(matrices: Sequence[torch.Tensor], noise: Sequence[float] | None = 
         _, singular, right = torch.linalg.svd(triangle, full_matrices=True)
     singular = torch.cat([singular, singular.new_zeros(width - len(singular))])
     if noise is not None:
-        rank = int((singular > rows**0.5 + width**0.5).sum())
+        rank = int((singular > _EDGE * (rows**0.5 + width**0.5)).sum())
         level = max(width - rank, 1) ** 0.5
     else:
-        rank = _cut(singular)
+        rank = _cut(singular[:rows])  # directions beyond the rows hold nothing at all, which is no gap
         tail = float(singular[rank:].square().mean().sqrt()) if rank < width else 0.0
-        level = max(tail * max(width - rank, 1) ** 0.5 / rows**0.5, float(singular[0]) * 1e-12)
+        level = max(tail * max(width - rank, 1) ** 0.5 / max(rows - rank, 1) ** 0.5, float(singular[0]) * 1e-12)
     return RowSpace(basis=right[:rank].T.contiguous(), singular=singular, noise=level)
 
 
@@ -100,6 +108,9 @@ def _cut(singular: torch.Tensor) -> int:
     if float(ratios[best]) >= CLEAR_GAP:
         tail = floored[best + 1 :]
         return best + 1 + int((tail > _FLOOR * tail.median()).sum())
+    rounded = ratios * (floored[1:] <= _ROUNDING * floored[0])
+    if float(rounded.max()) >= _STEP:
+        return int(rounded.argmax()) + 1
     if float(singular[-1]) < _FLAT * float(singular.median()):
         return len(singular)
     return int((singular > _SHRINK * singular.median()).sum())

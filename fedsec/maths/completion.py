@@ -1,0 +1,169 @@
+"""Low-rank matrices of which only some entries are known: the others follow, while enough are left."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from fedsec.maths.threads import one_thread
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FIRST = 4
+"""Directions to start from; as many again, or half of what there is, are added where they do not suffice."""
+
+_SLOW = 0.7
+"""A sweep that lowers the misfit less than to this share of the last one's has no more to give at that rank."""
+
+_STUCK = 0.95
+"""The same where a rank is to be ruled out: one that suffices goes on to the floor, if slowly."""
+
+_PATIENCE = 3
+"""Sweeps at a rank before its progress is judged."""
+
+_SPARE = 2.0
+"""Known entries per unknown of the factors, at least; with fewer, many matrices of that rank fit."""
+
+_INNER = 20
+"""Conjugate gradient steps per half sweep, at most."""
+
+_CLOSE = 1e-4
+"""Share of a row's squared gradient at which a half sweep has done enough for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A matrix with its unknown entries filled in."""
+
+    values: "Tensor"
+    """[rows, width] fp64: known entries as they were given, the others those of the fitted low-rank matrix."""
+    rank: int
+    """Rank of the fitted matrix."""
+    misfit: float
+    """Norm of what the fit leaves of the known entries, over theirs, each row scaled to unit norm."""
+
+
+def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: int = 150) -> Completion:
+    """Fill in the unknown entries of a matrix of unknown low rank.
+
+    The fit grows: directions that explain most of what is left are added until the known entries are matched to their
+    own rounding, then as many taken away as can be spared, since a direction too many is made up where nothing is
+    known. Where the floor is not reached, the matrix is not of low rank or the known entries do not determine it; the
+    misfit says so.
+
+    Args:
+        values: [rows, width]; what stands where `known` is false does not matter.
+        known: booleans [rows, width].
+        floor: misfit at which the known entries count as matched: fp32 rounding leaves about 6e-8.
+        sweeps: alternations between the two factors, at most.
+
+    Source: alternating least squares with a growing rank: Jain, Netrapalli and Sanghavi, "Low-rank Matrix Completion
+        using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
+        section 2.3 (rank estimation).
+    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection.
+    """
+    given = values.double().masked_fill(~known, 0.0)
+    norms = given.norm(dim=1)
+    used = norms > 0.0
+    fit = _Fit(given[used] / norms[used, None], known[used].double(), floor, sweeps)
+    with one_thread():
+        product, rank, misfit = fit.spare(fit.grow())
+    filled = given.clone()
+    filled[used] = torch.where(known[used], given[used], product * norms[used, None])
+    return Completion(filled, rank, misfit)
+
+
+class _State(NamedTuple):
+    """Where sweeps at one rank ended."""
+
+    product: "Tensor"
+    """The fitted matrix [rows, width]."""
+    rank: int
+    misfit: float
+
+
+class _Fit:
+    """Alternating least squares on the known entries of `target` [rows, width]."""
+
+    def __init__(self, target: "Tensor", mask: "Tensor", floor: float, sweeps: int) -> None:
+        self._target, self._mask, self._floor, self._left = target, mask, floor, sweeps
+        self._norm = max(float(target.norm()), 1e-300)
+        self._most = min(int(float(mask.sum()) / _SPARE / sum(target.shape)), *target.shape)
+        self._least = 0
+
+    def grow(self) -> _State:
+        """Sweeps at a rank that suffices, or at the highest that the known entries allow."""
+        state = _State(torch.zeros_like(self._target), 0, 1.0)
+        while self._left > 0 and state.misfit > self._floor and state.rank < self._most:
+            self._least = state.rank
+            count = min(max(_FIRST, state.rank // 4), self._most - state.rank)
+            rest = (self._target - state.product) * self._mask
+            right = torch.cat([_directions(state.product, state.rank), _directions(rest, count)], dim=1)
+            last = state.rank + count == self._most
+            state = self._settle(torch.linalg.qr(right).Q, state.product, 1.0 if last else _SLOW)
+        return state
+
+    def spare(self, state: _State) -> _State:
+        """The smallest rank, by bisection, that still matches the known entries; `state` itself if it does not."""
+        if state.misfit > self._floor:
+            return state
+        while state.rank - self._least > 1:
+            middle = (self._least + state.rank) // 2
+            right = _directions(state.product, middle)
+            smaller = self._settle(right, state.product @ right @ right.T, _STUCK)
+            if smaller.misfit <= self._floor:
+                state = smaller
+            else:
+                self._least = middle
+        return state
+
+    def _settle(self, right: "Tensor", product: "Tensor", slow: float) -> _State:
+        """Sweeps until one lowers the misfit to no less than `slow` times the last one's.
+
+        Args:
+            right: orthonormal right factor to start from [width, rank].
+            product: the fit so far [rows, width], in the span of `right`.
+            slow: see above.
+        """
+        misfits: list[float] = []
+        while len(misfits) < _PATIENCE or misfits[-1] < slow * misfits[-2]:
+            product = self._half(product, right)
+            left = torch.linalg.qr(product @ right).Q
+            product = self._half(product.T, left, across=True).T
+            misfits.append(float(((self._target - product) * self._mask).norm()) / self._norm)
+            self._left -= 1
+            if misfits[-1] <= self._floor or self._left <= 0:
+                break
+            right = torch.linalg.qr(product.T @ left).Q
+        return _State(product, right.shape[1], misfits[-1])
+
+    def _half(self, product: "Tensor", basis: "Tensor", *, across: bool = False) -> "Tensor":
+        """The rows' combinations of the columns of `basis` [width, rank] that fit their known entries [rows, width].
+
+        Conjugate gradients on all rows' normal equations at once, from the fit so far: two matrix products a step,
+        where forming the equations takes as many as the rank.
+        """
+        target, mask = (self._target.T, self._mask.T) if across else (self._target, self._mask)
+        solution = product @ basis
+        rest = ((target - solution @ basis.T) * mask) @ basis  # [rows, rank]
+        direction, size = rest.clone(), rest.square().sum(dim=1)
+        enough = _CLOSE * size
+        for _ in range(_INNER):
+            image = ((direction @ basis.T) * mask) @ basis
+            length = size / (direction * image).sum(dim=1).clamp_min(1e-300)
+            length = length.masked_fill(size <= enough, 0.0)[:, None]
+            solution += length * direction
+            rest -= length * image
+            after = rest.square().sum(dim=1)
+            direction = rest + (after / size.clamp_min(1e-300))[:, None] * direction
+            size = after
+            if bool((size <= enough).all()):
+                break
+        return solution @ basis.T
+
+
+def _directions(matrix: "Tensor", count: int) -> "Tensor":
+    """The strongest `count` directions of a matrix's row space [width, count]."""
+    right: Tensor = torch.linalg.svd(matrix, full_matrices=False).Vh
+    return right[:count].T
