@@ -18,4 +18,18 @@ CARDS = (
         ),
         cost="none; a smaller update, and often a little accuracy",
     ),
+    DefenseCard(
+        name="dropout",
+        summary="Clients train with the model's own dropout, whose masks the server does not know.",
+        target="fedsec.defenses.model.dropout:Dropout",
+        protects="privacy",
+        guarantee=None,
+        paper="Scheliga et al., Dropout is NOT All You Need to Prevent Gradient Leakage, AAAI 2023.",
+        limits=(
+            "Does nothing where model.dropout is on already, or where the model has none (tiny-llama).",
+            "Embedding rows still add up word by word: embedding-algebra reads single texts regardless of it.",
+            "Attackers who optimise the masks with the text undo a part of it (Scheliga et al.; GRAB, CCS 2024).",
+        ),
+        cost="none to speak of; training is slower to converge, and often generalises better",
+    ),
 )

@@ -1,0 +1,1 @@
+"""Defenses that change an update before it leaves a client, without a proven guarantee."""

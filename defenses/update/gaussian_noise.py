@@ -1,0 +1,35 @@
+"""Gaussian noise: every entry of an update is blurred before it leaves the client."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from fedsec.api import ClientView, Update
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianNoise:
+    """Adds independent N(0, s^2) to every entry of the update, drawn anew for each client and round.
+
+    Args:
+        sigma: where `relative`, the noise's norm over the update's (its root mean square: s = sigma |u| / sqrt(n) for
+            an update u of n entries); otherwise s itself, as papers on inversion quote it.
+        relative: which of the two.
+
+    Source: Balunovic et al., "LAMP: Extracting Text from Gradients with Language Model Priors", NeurIPS 2022,
+        table 5 (absolute sigma on the gradient); after Zhu et al., "Deep Leakage from Gradients", NeurIPS 2019,
+        section 5.1.
+    Deviations: sigma is relative by default, so that one setting means the same for models and batches of any size.
+    """
+
+    sigma: float = 1e-3
+    relative: bool = True
+
+    def on_update(self, update: Update, view: ClientView) -> Update:
+        """The update with noise; one without entries other than 0 gets none where sigma is relative."""
+        vector = update.vector
+        spread = self.sigma
+        if self.relative:
+            spread *= float(vector.norm(dtype=torch.float64)) / len(vector) ** 0.5
+        noise = torch.randn(vector.shape, generator=view.generator)
+        return replace(update, vector=noise.mul_(spread).add_(vector))
