@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsec.config.dump import dump, dump_text
+from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
 from fedsec.experiment.book import Book, Failure, attempt
 from fedsec.experiment.head import BLOCKED, ERROR, NOT_APPLICABLE, OK, not_run
@@ -136,12 +137,14 @@ def _record(
     """The content of record.json; the machine is the one that last ran a cell, every cell names its own."""
     if before is not None and not resumes:
         made_by = {name: before.get(name, value) for name, value in made_by.items()}
+    known = expected_of(scenario)
     return {
         "scenario": scenario.name,
         "summary": scenario.summary,
         "cells": [task.key for task in tasks],
         "seeds": list(dict.fromkeys(task.cell.seed for task in tasks)),
         "inputs": inputs(scenario),
+        "expected": None if known is None else known.model_dump(mode="json"),
         **history(before, resumes=resumes),
         **made_by,
     }

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fedsec import registry
 from fedsec.report import plots
+from fedsec.report.expected import compared
 from fedsec.report.findings import (
     between,
     brief,
@@ -27,6 +28,7 @@ from fedsec.report.findings import (
     span,
     worst_findings,
 )
+from fedsec.report.phase import phases
 from fedsec.report.scorecard import (
     ACCURACY,
     DROP,
@@ -71,6 +73,9 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "legend": [{"number": i + 1, "name": name, **plots.style(i)} for i, name in enumerate(defenses)],
         "curves": plots.curves(contents, defenses),
         "scatter": plots.scatter(rows, defenses),
+        "phases": phases(rows, contents),
+        "expected": compared(record.get("expected"), rows),
+        "verified": bool((record.get("expected") or {}).get("verified")),
         "attacks": _attacks(contents),
         "defenses": _defenses(contents, rows),
         "glossary": [(card.name, card.summary) for card in registry.metrics() if card.name in measured],

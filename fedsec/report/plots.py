@@ -23,7 +23,7 @@ COLOURS, DASHES, MARKERS = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3)), "os^DvPX*"
 """The CSS defines --s0 to --s5; dashes are in points. Lines differ in all three, for those who see no colours."""
 
 _WIDTH, _HEIGHT, _FONT = 340, 230, 12
-_INK = "#010203"
+INK = "#010203"
 """Stands for the text colour until the SVG is in the page."""
 _MOST_LABELS = 12
 _MOST_ROUNDS, _MOST_CLIENTS = 30, 40
@@ -78,10 +78,10 @@ def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     panels: list[Panel] = []
     heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
     for attacks, settings, lines in _merged(found):
-        figure, axes = _canvas("rounds of training", "accuracy")
+        figure, axes = canvas("rounds of training", "accuracy")
         _draw_curves(axes, lines, heights)
         title = ", ".join("no attack" if attack == NONE else attack for attack in attacks)
-        panels.append(Panel(title, "; ".join(s for s in settings if s), _svg(figure, f"curve{len(panels)}")))
+        panels.append(Panel(title, "; ".join(s for s in settings if s), svg(figure, f"curve{len(panels)}")))
     return panels
 
 
@@ -102,9 +102,9 @@ def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     for (attack, settings), points in groups.items():
         if len(points) > 1:
             reads = any(row["attack"] == attack and EXACT in row["metrics"] for row in rows)
-            figure, axes = _canvas("texts read exactly" if reads else "accuracy lost", "accuracy without attack")
+            figure, axes = canvas("texts read exactly" if reads else "accuracy lost", "accuracy without attack")
             _draw_points(axes, points)
-            panels.append(Panel(attack, settings, _svg(figure, f"dots{len(panels)}")))
+            panels.append(Panel(attack, settings, svg(figure, f"dots{len(panels)}")))
     return panels
 
 
@@ -193,24 +193,30 @@ def _undisturbed(row: Row, rows: Sequence[Row]) -> Row | None:
     return None
 
 
-def _canvas(across: str, up: str) -> tuple[Figure, Axes]:
+def canvas(across: str, up: str) -> tuple[Figure, Axes]:
+    """An empty figure whose heights are fractions.
+
+    Args:
+        across: what its width means; no name that a plug-in or a file chose.
+        up: what its height means.
+    """
     with mpl.rc_context({"font.size": _FONT}):
         figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.185, 0.215, 0.735, 0.74))
-        axes.set_xlabel(across, color=_INK)
-        axes.set_ylabel(up, color=_INK)
-    axes.tick_params(colors=_INK, length=3)
-    axes.grid(color=_INK, alpha=0.15, linewidth=0.6)
+        axes.set_xlabel(across, color=INK)
+        axes.set_ylabel(up, color=INK)
+    axes.tick_params(colors=INK, length=3)
+    axes.grid(color=INK, alpha=0.15, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_INK)
+        spine.set_color(INK)
     return figure, axes
 
 
-def _stand_in(index: int) -> str:
+def stand_in(index: int) -> str:
     """A colour that is replaced by the CSS variable of this index once the SVG is text."""
     return f"#0a0b{index % COLOURS:02x}"
 
@@ -219,7 +225,7 @@ def _draw_curves(axes: Axes, lines: Mapping[int, Sequence[Curve]], heights: Sequ
     for index, seeds in sorted(lines.items()):
         rounds = sorted({x for curve in seeds for x, _ in curve})
         at = [[y for curve in seeds for x, y in curve if x == point] for point in rounds]
-        colour = _stand_in(index)
+        colour = stand_in(index)
         (line,) = axes.plot(rounds, [sum(ys) / len(ys) for ys in at], color=colour, linewidth=1.8)
         line.set_marker(MARKERS[index % len(MARKERS)])
         line.set_markersize(4)
@@ -249,7 +255,7 @@ def _label_ends(axes: Axes, lines: Mapping[int, Sequence[Curve]]) -> None:
             str(index + 1),
             (1.02, at),
             xycoords=("axes fraction", "data"),
-            color=_stand_in(index),
+            color=stand_in(index),
             va="center",
             fontsize=_FONT,
             annotation_clip=False,
@@ -260,7 +266,7 @@ def _draw_points(axes: Axes, points: Sequence[tuple[int, Row, Row, bool]]) -> No
     labels: dict[tuple[float, float], list[int]] = {}
     for index, harm, utility, pareto in points:
         x, y = float(harm["value"]), float(utility["value"])
-        colour = _stand_in(index)
+        colour = stand_in(index)
         for low, high, across in (
             (harm["ci_low"], harm["ci_high"], True),
             (utility["ci_low"], utility["ci_high"], False),
@@ -270,7 +276,7 @@ def _draw_points(axes: Axes, points: Sequence[tuple[int, Row, Row, bool]]) -> No
                 axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
         axes.plot(x, y, MARKERS[index % len(MARKERS)], color=colour, markersize=7, clip_on=False)
         if pareto:
-            ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": _INK, "markeredgewidth": 1.2}
+            ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.2}
             axes.plot(x, y, "o", markersize=15, clip_on=False, **ring)
         labels.setdefault((round(x, 2), round(y, 2)), []).append(index + 1)
     low, high = axes.get_xlim()
@@ -311,16 +317,16 @@ def _label_points(axes: Axes, labels: Mapping[tuple[float, float], Sequence[int]
             textcoords="offset points",
             ha="center",
             va="center",
-            color=_INK,
+            color=INK,
             fontsize=_FONT,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _INK, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
             if away
             else None,
         )
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def svg(figure: Figure, salt: str) -> str:
     """The figure as an SVG element that scales, follows the page's colours and is the same every time.
 
     Args:
@@ -336,7 +342,7 @@ def _svg(figure: Figure, salt: str) -> str:
     text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)
     text = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' class="figure" role="presentation"', text, count=1)
     text = re.sub(r"font(-family)?: [^;\"]*sans-serif", f"font: {_FONT}px system-ui, sans-serif", text)
-    text = text.replace(_INK, "currentColor")
+    text = text.replace(INK, "currentColor")
     for index in range(COLOURS):
-        text = text.replace(_stand_in(index), f"var(--s{index})")
+        text = text.replace(stand_in(index), f"var(--s{index})")
     return re.sub(r"\n\s*", " ", text).strip()

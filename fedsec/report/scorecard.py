@@ -208,10 +208,11 @@ def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     mean["value"] = float(np.mean([v["value"] for v in values]))
     mean["n"] = sum(v["n"] for v in values)
     mean |= _interval(values)
-    for name in ("baseline", "left_out"):
+    for name in ("baseline", "random_guess", "left_out"):
         mean.pop(name, None)  # one seed's does not stand beside all seeds' mean
-    if all("baseline" in v for v in values):
-        mean["baseline"] = float(np.mean([v["baseline"] for v in values]))
+    for name in ("baseline", "random_guess"):
+        if all(name in v for v in values):
+            mean[name] = float(np.mean([v[name] for v in values]))
     if left_out := sum(v.get("left_out", 0) for v in values):
         mean["left_out"] = left_out
     return mean

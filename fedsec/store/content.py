@@ -36,6 +36,7 @@ class _Metric(_Part):
     ci_high: Number | None
     method: str
     baseline: Number = 0.0
+    random_guess: Number = 0.0
     left_out: Count = 0
 
     @model_validator(mode="after")
@@ -90,6 +91,12 @@ class _Text(_Part):
     verified: bool
 
 
+class _Attacked(_Part):
+    tokens: Annotated[list[Count], Field(min_length=1)]
+    width: Count | None = None
+    rank: Count | None = None
+
+
 class _Cell(_Part):
     """The file of a cell, cells/KEY.json."""
 
@@ -102,12 +109,30 @@ class _Cell(_Part):
     correct: Annotated[str, Field(pattern="^[01]*$")] = ""
     right: list[Share] | None = None
     malicious: list[int] = []
+    attacked: _Attacked | None = None
     texts: list[_Text] | None = None
 
 
 class _Git(_Part):
     commit: str
     dirty: bool
+
+
+class _Figure(_Part):
+    metric: str
+    attack: str
+    defense: str
+    settings: dict[str, Any]
+    expected: Finite
+    tolerance: Finite
+    bound: Literal["at-least", "at-most", "about"]
+    source: str
+
+
+class _Expected(_Part):
+    scenario: str
+    verified: bool
+    figures: list[_Figure]
 
 
 class _Record(_Part):
@@ -128,6 +153,7 @@ class _Record(_Part):
     workers: int = 1
     device: str = ""
     randomness: str = ""
+    expected: _Expected | None = None
 
 
 def fault_of_cell(content: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,186 @@
+"""Phase figures: where an attack that reads texts stops, along every numeric setting that the scenario varies.
+
+As in every figure, an SVG holds numbers and shapes only; the lines' names stand in the legend beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from fedsec.report import plots
+from fedsec.report.scorecard import EXACT, NONE, settings_label
+
+RECALL = "leakage/token-recall"
+BATCH = "federation.batch_size"
+_HEIGHTS = ((EXACT, "texts read exactly"), (RECALL, "tokens of the texts read"))
+_FEWEST_POINTS, _MOST_LINES = 3, 12
+_WIDE = 20.0
+"""Values that reach over more than this factor stand on a logarithmic scale."""
+
+Row = Mapping[str, Any]
+
+
+class Line(NamedTuple):
+    """One line of a figure and its legend."""
+
+    name: str
+    number: int
+    colour: str
+    dashes: str
+
+
+class Phase(NamedTuple):
+    """Figures over one axis for one attack."""
+
+    attack: str
+    across: str
+    lines: tuple[Line, ...]
+    marks: tuple[str, ...]
+    """What the upright lines stand for, from left to right."""
+    svgs: tuple[str, ...]
+
+
+class _Point(NamedTuple):
+    """One row of the summary at one place of an axis."""
+
+    axis: str
+    attack: str
+    line: str
+    """Everything else about the row, in words."""
+    x: float
+    row: Row
+    about: Row
+    """What its update held, or nothing."""
+
+
+def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
+    """A figure per attack and axis with three or more values, a line for everything else that the scenario varies.
+
+    Over batch sizes the axis counts the tokens of an update's texts, and upright lines mark the hidden size and the
+    LoRA rank: what a row space of that many dimensions can hold.
+
+    Args:
+        rows: the scorecard's summary.
+        contents: cell files.
+    """
+    first: dict[str, Row] = {}
+    held: dict[str, list[Row]] = {}
+    for content in contents:
+        key = _key(content["cell"])
+        first.setdefault(key, content["cell"])
+        if content.get("attacked"):
+            held.setdefault(key, []).append(content["attacked"])
+    points = [
+        point
+        for row in rows
+        if EXACT in row["metrics"] and row["attack"] != NONE and _key(row) in first
+        for point in _points(row, first[_key(row)], _together(held.get(_key(row), [])))
+    ]
+    found: list[Phase] = []
+    for axis, attack in dict.fromkeys((point.axis, point.attack) for point in points):
+        lines: dict[str, list[_Point]] = {}
+        for point in points:
+            if (point.axis, point.attack) == (axis, attack):
+                lines.setdefault(point.line, []).append(point)
+        kept = {name: own for name, own in lines.items() if len({p.x for p in own}) >= _FEWEST_POINTS}
+        if kept:
+            found.append(_phase(axis, attack, dict(list(kept.items())[:_MOST_LINES]), len(found)))
+    return found
+
+
+def _key(row: Row) -> str:
+    return repr((row["settings"], row["attack"], row["defense"]))
+
+
+def _together(held: Sequence[Row]) -> Row:
+    """What the updates of all seeds held: the mean number of tokens."""
+    tokens = [count for one in held for count in one["tokens"]]
+    return {**held[0], "mean": sum(tokens) / len(tokens)} if tokens else {}
+
+
+def _points(row: Row, cell: Row, about: Row) -> Iterator[_Point]:
+    """A row's places on all numeric axes: varied settings, and the parameters of a defense or an attack."""
+    stack, settings = cell["defense_stack"], row["settings"]
+    for path, value in settings.items():
+        if _numeric(value):
+            line = _words(row["defense"], _others(settings, path))
+            yield _Point(path, row["attack"], line, float(value), row, about)
+    name = stack[0]["name"] if len(stack) == 1 else ""
+    for key, value in stack[0]["params"].items() if name else ():
+        if _numeric(value):
+            line = _words(_called(name, stack[0]["params"], key), settings)
+            yield _Point(f"{name}: {key}", row["attack"], line, float(value), row, about)
+    name = row["attack"].partition("(")[0]
+    for key, value in cell["attack_params"].items():
+        if _numeric(value):
+            line = _words(row["defense"], {**settings, **_others(cell["attack_params"], key)})
+            yield _Point(f"{name}: {key}", name, line, float(value), row, about)
+
+
+def _numeric(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _others(params: Row, key: str) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name != key}
+
+
+def _called(name: str, params: Row, key: str) -> str:
+    return f"{name}({settings_label(_others(params, key))})" if _others(params, key) else name
+
+
+def _words(defense: str, settings: Row) -> str:
+    return "; ".join(filter(None, ("no defense" if defense == NONE else defense, settings_label(settings))))
+
+
+def _phase(axis: str, attack: str, lines: Mapping[str, Sequence[_Point]], number: int) -> Phase:
+    every = [point for own in lines.values() for point in own]
+    counted = axis == BATCH and all(point.about for point in every)
+    bounds = _bounds(every[0].about) if counted else {}
+    across = "tokens of an update's texts" if counted else axis
+    svgs: list[str] = []
+    for metric, up in _HEIGHTS:
+        if not all(metric in point.row["metrics"] for point in every):
+            continue
+        figure, axes = plots.canvas("tokens of an update" if counted else "its value", up)
+        for index, own in enumerate(lines.values()):
+            at = sorted((p.about["mean"] if counted else p.x, p.row["metrics"][metric]) for p in own)
+            _draw(axes, index, at)
+        for bound in bounds:
+            axes.axvline(bound, color=plots.INK, linewidth=1, dashes=(4, 3), alpha=0.7)
+        _scale(axes, [p.about["mean"] if counted else p.x for p in every] + list(bounds))
+        svgs.append(plots.svg(figure, f"phase{number}-{len(svgs)}"))
+    legend = tuple(Line(name, index + 1, **plots.style(index)) for index, name in enumerate(lines))
+    marks = tuple(f"{text} ({bound})" for bound, text in sorted(bounds.items()))
+    return Phase(attack, across, legend, marks, tuple(svgs))
+
+
+def _bounds(about: Row) -> dict[int, str]:
+    """Dimensions that a row space can have at most."""
+    known = {about.get("width"): "tokens = hidden size", about.get("rank"): "tokens = LoRA rank"}
+    return {bound: text for bound, text in known.items() if bound}
+
+
+def _draw(axes: Axes, index: int, at: Sequence[tuple[float, Row]]) -> None:
+    colour = plots.stand_in(index)
+    (line,) = axes.plot([x for x, _ in at], [value["value"] for _, value in at], color=colour, linewidth=1.8)
+    line.set_marker(plots.MARKERS[index % len(plots.MARKERS)])
+    line.set_markersize(5)
+    if dashes := plots.DASHES[index % len(plots.DASHES)]:
+        line.set_dashes([d / 1.8 for d in dashes])
+    for x, value in at:
+        if value["ci_low"] is not None and value["ci_high"] is not None:
+            axes.plot([x, x], [value["ci_low"], value["ci_high"]], color=colour, linewidth=1, alpha=0.6)
+
+
+def _scale(axes: Axes, places: Sequence[float]) -> None:
+    axes.set_ylim(-0.03, 1.03)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    if min(places) > 0 and max(places) / min(places) > _WIDE:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
