@@ -33,6 +33,7 @@ from fedsec.api.hooks import (
 from fedsec.api.metrics import BetterFor, MetricValue
 from fedsec.api.threat import Aggregation, Asset, Behaviour, Goal, Knowledge, Position, ThreatModel
 from fedsec.api.views import (
+    Auxiliary,
     BroadcastView,
     ClientView,
     ColluderView,
@@ -67,6 +68,7 @@ __all__ = [
     "Aggregation",
     "Asset",
     "AttackCard",
+    "Auxiliary",
     "Behaviour",
     "BetterFor",
     "BroadcastHook",

@@ -116,6 +116,8 @@ class AttackCard(Card):
     threat: ThreatModel
     adaptive_to: tuple[str, ...] = ()
     """Defenses that it knows how to meet when `defense-settings` is granted."""
+    tasks: tuple[str, ...] = ()
+    """What its victims learn (`model.task`); any task if empty."""
 
     def describe(self) -> dict[str, Any]:
         """The card as JSON."""

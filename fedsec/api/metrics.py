@@ -31,22 +31,25 @@ class MetricValue:
     """How the interval was made: `wilson`, `bootstrap-batches`, `none`, ..."""
     baseline: float | None = None
     """The same metric for a guess from the prior alone with the same side knowledge, if there is one."""
+    random_guess: float | None = None
+    """The same metric for a guess from word frequencies alone, where the baseline is a language model's."""
 
     left_out: int = 0
     """Samples that could not count: planted data that truncation took away, references too short for ROUGE-n."""
 
     def __post_init__(self) -> None:
         """Refuse what JSON cannot hold here, where it arises; ValueError names the field."""
-        for name in ("value", "ci_low", "ci_high", "baseline"):
+        for name in ("value", "ci_low", "ci_high", "baseline", "random_guess"):
             number = getattr(self, name)
             if number is not None and not isfinite(number):
                 raise ValueError(f"MetricValue.{name} is {number}; only finite numbers can be written")
 
     def as_json(self) -> dict[str, Any]:
-        """The value as it stands in `scorecard.json`; `baseline` and `left_out` only where there is something."""
+        """The value as it stands in `scorecard.json`; baselines and `left_out` only where there is something."""
         fields = asdict(self)
-        if self.baseline is None:
-            del fields["baseline"]
+        for name in ("baseline", "random_guess"):
+            if fields[name] is None:
+                del fields[name]
         if not self.left_out:
             del fields["left_out"]
         return fields

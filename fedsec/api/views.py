@@ -152,7 +152,8 @@ class RoundView:
     """Their updates [colluders, parameters]."""
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
-    """Side knowledge by kind. `labels` and `lengths`: one tuple per client, in the batch's order."""
+    """Side knowledge by kind. `labels` and `lengths`: one tuple per client, in the batch's order; `auxiliary-text`: an
+    `Auxiliary`."""
     generator: "torch.Generator"
     """The attack's own randomness."""
 
@@ -189,7 +190,8 @@ class ReleasedView:
     """Asks the model through the inference-time defenses: logits [classes] or [tokens, vocabulary] per query."""
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
-    """Side knowledge by kind. `base-model`: the trainables before training [parameters]."""
+    """Side knowledge by kind. `base-model`: the trainables before training [parameters]; `auxiliary-text`: an
+    `Auxiliary`."""
     generator: "torch.Generator"
 
 
@@ -351,6 +353,24 @@ class Exchanged:
     """Of what a client received beside the model."""
     skipped: str | None = None
     """Why there is no sum, if there is none: the global model is kept for that round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """Public text that an attack is granted as `auxiliary-text`, and a language model that learnt from it."""
+
+    texts: tuple[str, ...]
+    """No row shares a run of 8 words with a text that a client, the test set or the server holds."""
+    learn: "Callable[[], Any]" = field(repr=False, compare=False)
+    """The engine's way to the model."""
+
+    def language_model(self) -> Any:
+        """A transformers causal language model over the victim's tokenizer, in evaluation mode. Look, do not change.
+
+        It is trained once on `texts`, framed by special tokens as the victim frames its own ([CLS] ... [SEP]), and
+        kept; the first call may take minutes. `logits` [rows, tokens, vocabulary]; position i predicts token i + 1.
+        """
+        return self.learn()
 
 
 class Granted(Mapping[Knowledge, Any]):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from fedsec import registry
 from fedsec.api.cards import DatasetCard
-from fedsec.api.threat import Behaviour, Position, ThreatModel
+from fedsec.api.threat import Behaviour, Knowledge, Position, ThreatModel
 from fedsec.config.components import Entry, Finding, exists
 from fedsec.config.problems import shorten, show
 from fedsec.config.valid import Valid
@@ -13,6 +13,8 @@ from fedsec.data.endings import ENDINGS, TEXT_ENDINGS
 
 MALICIOUS = "threat.malicious"
 KNOWLEDGE = "threat.knowledge"
+AUXILIARY = ("threat.auxiliary", "threat.auxiliary.name", "threat.auxiliary.path")
+_DATA, _AUXILIARY = ("data",), ("threat", "auxiliary")
 
 
 def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) -> Iterator[Finding]:
@@ -28,6 +30,7 @@ def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[
     yield from _protocol(valid)
     yield from _data(valid)
     yield from _threat(valid)
+    yield from _auxiliary(valid, exempt)
     yield from _attacks(valid, attacks, exempt)
 
 
@@ -84,38 +87,78 @@ def _data(valid: Valid) -> Iterator[Finding]:
             yield ("data",), "give `name` (run: fedsec list datasets) or `path`"
         elif name is not None and path is not None:
             yield ("data", "path"), "give either `name` or `path`, not both"
-    yield from _source(valid, name, path)
-    fault = None if path is None else _fault_of_path(path)
-    if fault is not None:
-        yield ("data", "path"), fault
-    yield from _columns(valid, name, path)
+    yield from _texts(valid, _DATA, name, path)
+    yield from _partition_column(valid, name, path)
     if _is_unlabelled(valid, name, path):
         yield from _without_labels(valid, name, path)
 
 
-def _source(valid: Valid, name: str | None, path: str | None) -> Iterator[Finding]:
-    """Where the data come from, and which commit of them."""
+def _auxiliary(valid: Valid, exempt: Collection[str]) -> Iterator[Finding]:
+    """The text that is granted as `auxiliary-text`."""
+    if not (valid.has(*_AUXILIARY, "name") and valid.has(*_AUXILIARY, "path")):
+        return
+    name, path = (valid.get(*_AUXILIARY, key) for key in ("name", "path"))
+    if name is None and path is None:
+        granted = Knowledge.AUXILIARY_TEXT in (valid.get("threat", "knowledge") or ())
+        if set(AUXILIARY).intersection(exempt):
+            return
+        if granted and KNOWLEDGE not in exempt:
+            yield (
+                _AUXILIARY,
+                "is missing; threat.knowledge grants auxiliary-text: say which public text, such as {name: wikipedia, "
+                "rows: 500} (run: fedsec list datasets) or {path: texts.txt}, or take it out of threat.knowledge",
+            )
+        elif any(valid.get(*_AUXILIARY, key) is not None for key in ("rows", "revision", "model")):
+            yield _AUXILIARY, "give the `name` of a data set (run: fedsec list datasets) or a `path`"
+        return
+    if name is not None and path is not None:
+        yield (*_AUXILIARY, "path"), "give either `name` or `path`, not both"
+    yield from _texts(valid, _AUXILIARY, name, path)
+    model = valid.get(*_AUXILIARY, "model")
+    found = None if model is None else exists(model)
+    if model is not None and "/" not in model and (found is None or not found.is_dir()):
+        yield (
+            (*_AUXILIARY, "model"),
+            f"{show(model)} is neither a local folder nor a hub id (owner/name); leave it out to have a small model "
+            "trained on the auxiliary text",
+        )
+
+
+def _texts(valid: Valid, at: tuple[str, ...], name: str | None, path: str | None) -> Iterator[Finding]:
+    """What a section that names texts says of their place, commit and columns."""
+    yield from _source(valid, at, name, path)
+    fault = None if path is None else _fault_of_path(path)
+    if fault is not None:
+        yield (*at, "path"), fault
+    what, _ = _without_columns(name, path)
+    for key in ("text", "label", "prompt") if what else ():
+        if valid.get(*at, "columns", key) is not None:
+            yield (*at, "columns", key), f"{what} has no columns to choose"
+
+
+def _source(valid: Valid, at: tuple[str, ...], name: str | None, path: str | None) -> Iterator[Finding]:
+    """Where texts come from, and which commit of them."""
     card = _card(name)
     repository = name is not None and card is None and _is_hub_id(name)
     if name is not None and card is None and not repository:
         hint = registry.datasets().suggestion(shorten(name))
         no_id = ", and no hub id (owner/name)" if "/" in name else ""
-        yield ("data", "name"), f"unknown data set {show(name)}{no_id}. {hint}"
+        yield (*at, "name"), f"unknown data set {show(name)}{no_id}. {hint}"
         return
-    if repository and valid.has("data", "revision") and valid.get("data", "revision") is None:
+    if repository and valid.has(*at, "revision") and valid.get(*at, "revision") is None:
         yield (
-            ("data", "revision"),
+            (*at, "revision"),
             f"is missing; {show(name)} on the hub needs the full hash (40 hex digits) of a commit, since a branch or "
             "tag can change under a finished run",
         )
     if name is None and path is None:
         return
     what = show(path) if name is None else show(name)
-    if valid.get("data", "revision") is not None and not repository and (card is None or card.hub is None):
-        yield ("data", "revision"), f"{what} is not on the hub; a revision is for data that are"
-    for key in ("config", "test_split", "train_split"):
-        if valid.get("data", key) not in (None, "train") and not repository:
-            yield ("data", key), f"is for a data set of the hub, owner/name, and {what} is none"
+    if valid.get(*at, "revision") is not None and not repository and (card is None or card.hub is None):
+        yield (*at, "revision"), f"{what} is not on the hub; a revision is for data that are"
+    for key in ("config", "test_split", "train_split") if at == _DATA else ():
+        if valid.get(*at, key) not in (None, "train") and not repository:
+            yield (*at, key), f"is for a data set of the hub, owner/name, and {what} is none"
 
 
 def _card(name: str | None) -> DatasetCard | None:
@@ -127,23 +170,22 @@ def _is_hub_id(name: str) -> bool:
     return fits and len(name) <= 96 and "--" not in name and ".." not in name and not name.endswith((".", "-", ".git"))
 
 
-def _columns(valid: Valid, name: str | None, path: str | None) -> Iterator[Finding]:
-    """Columns that are asked for, where there are none to choose from, and the one to deal rows by."""
+def _without_columns(name: str | None, path: str | None) -> tuple[str, str]:
+    """Texts without columns to choose from, in words, and what their groups are; empty if they have some."""
+    card = _card(name)
+    if path is not None and path.endswith(TEXT_ENDINGS):
+        return "a txt file", ""
+    return (f"the data set '{card.name}'", card.group) if card is not None and card.columns is None else ("", "")
+
+
+def _partition_column(valid: Valid, name: str | None, path: str | None) -> Iterator[Finding]:
+    """The column to deal rows by."""
     column, kind = valid.get("data", "partition", "column"), valid.get("data", "partition", "kind")
     by_column = kind == "by-column" and valid.has("data", "partition", "column")
     if by_column and column is None:
         yield ("data", "partition", "column"), "is missing; kind: by-column needs the column that rows are dealt by"
-    card = _card(name)
-    if path is not None and path.endswith(TEXT_ENDINGS):
-        what, group = "a txt file", ""
-    elif card is not None and card.columns is None:
-        what, group = f"the data set '{card.name}'", card.group
-    else:
-        return
-    for key in ("text", "label", "prompt"):
-        if valid.get("data", "columns", key) is not None:
-            yield ("data", "columns", key), f"{what} has no columns to choose"
-    if by_column and column is not None and column != group:
+    what, group = _without_columns(name, path)
+    if what and by_column and column is not None and column != group:
         allowed = f"allowed: {group}" if group else "take iid or quantity-skew"
         yield ("data", "partition", "column"), f"{what} has no column {show(column)}; {allowed}"
 

@@ -106,6 +106,8 @@ class Data(_Part):
     """Test rows to use, likewise."""
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
     """Longer texts are cut there, special tokens included."""
+    min_words: Count = 1
+    """Training rows of fewer words, split at spaces, are left out before any are drawn; test rows stay as they are."""
     partition: Partition = Partition()
     """How training rows are dealt to clients."""
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
@@ -174,6 +176,34 @@ class Participation(_Part):
     """Last round in which they attack; to the end if absent."""
 
 
+class Auxiliary(_Part):
+    """Public text that attacks learn a language from where `knowledge` grants `auxiliary-text`; never the clients'.
+
+    Rows that share a run of 8 words with a row that clients, the test set or the server hold are dropped and counted.
+    """
+
+    name: str | None = None
+    """A registered data set, or `owner/name` on the Hugging Face hub; give either `name` or `path`."""
+    path: str | None = None
+    """A local file or folder, as for `data.path`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Full commit hash (40 hex digits) of the hub's repository, as for `data.revision`."""
+    columns: ColumnChoice = ColumnChoice()
+    """Which columns are read."""
+    rows: Count | None = None
+    """Training rows of it to use, the same ones for every seed; all of them if absent. More than there are is an
+    error."""
+    training_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
+    """Steps of the language model that is trained on them once and kept, of about 512 tokens."""
+    model: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """A ready causal language model instead, with the victim's vocabulary: a local folder or a hub id."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the scenario names any."""
+        return self.name is not None or self.path is not None
+
+
 class Threat(_Part):
     """Who is hostile, and what an attack is told."""
 
@@ -183,6 +213,8 @@ class Threat(_Part):
     """f: how many the defense believes malicious; `malicious` if absent."""
     knowledge: list[Knowledge] = []
     """Side knowledge granted to attacks."""
+    auxiliary: Auxiliary = Auxiliary()
+    """The text that `auxiliary-text` grants."""
     attack_round: Count | Literal["last"] = 1
     """The round whose updates a curious party attacks, from 1, or `last`."""
     colluding: Annotated[int, Field(ge=0, le=10_000_000)] = 0

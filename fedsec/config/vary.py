@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fedsec.config.components import Finding, model_parameters
-from fedsec.config.cross import KNOWLEDGE, MALICIOUS
+from fedsec.config.cross import AUXILIARY, KNOWLEDGE, MALICIOUS
 from fedsec.config.examine import Outcome, examine
 from fedsec.config.fields import VARIED_SECTIONS, all_paths, is_number, nearest
 from fedsec.config.problems import TreePath, render, show
@@ -55,7 +55,7 @@ def put(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def exemptions(data: Mapping[str, Any]) -> frozenset[str]:
     """What attacks ask for and `vary` gives."""
-    return frozenset(vary_of(data)) & {MALICIOUS, KNOWLEDGE}
+    return frozenset(vary_of(data)) & {MALICIOUS, KNOWLEDGE, *AUXILIARY}
 
 
 def vary_findings(data: Mapping[str, Any], base: Outcome, faulty: Collection[TreePath] = ()) -> list[Finding]:

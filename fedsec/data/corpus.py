@@ -45,6 +45,19 @@ class Corpus:
         """
         return Corpus(_draw(self.train, train, generator), _draw(self.test, test, generator), self.labels)
 
+    def of_words(self, least: int) -> "Corpus":
+        """Without the training rows of fewer words, split at spaces.
+
+        Raises:
+            FedsecError: none is left.
+        """
+        if least <= 1:
+            return self
+        train = tuple(row for row in self.train if len(row.text.split()) >= least)
+        if not train:
+            raise FedsecError(f"no training row has {least} words or more; lower data.min_words")
+        return Corpus(train, self.test, self.labels)
+
 
 def _draw(rows: tuple[Example, ...], count: int | None, generator: np.random.Generator) -> tuple[Example, ...]:
     if count is None or count == len(rows):

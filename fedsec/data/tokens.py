@@ -109,8 +109,12 @@ def collate(data: Tokenised, chosen: Sequence[int] | np.ndarray, pad_id: int) ->
 
 
 def content_ids(ids: Sequence[int], tokenizer: Any) -> tuple[int, ...]:
-    """The ids without special tokens and padding; unknown tokens stay, since they stand for text."""
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    """The ids without special tokens and padding; unknown tokens stay, since they stand for text.
+
+    GPT-2's tokenizer names its end token as its unknown one too; it needs none, and there it marks an end.
+    """
+    marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    special = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - marks)
     return tuple(i for i in ids if i not in special)
 
 

@@ -14,7 +14,15 @@ from fedsec.experiment.positions import seen
 from fedsec.store.keys import digest
 
 NONE = "none"
-_OF_A_ROUND = frozenset({Knowledge.LABELS, Knowledge.LENGTHS, Knowledge.COHORT, Knowledge.DEFENSE_SETTINGS})
+_OF_A_ROUND = frozenset(
+    {
+        Knowledge.LABELS,
+        Knowledge.LENGTHS,
+        Knowledge.COHORT,
+        Knowledge.DEFENSE_SETTINGS,
+        Knowledge.AUXILIARY_TEXT,
+    }
+)
 PROVIDED = {
     (Position.SERVER, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.SERVER, Behaviour.MALICIOUS): _OF_A_ROUND,
@@ -22,7 +30,9 @@ PROVIDED = {
     (Position.WIRE, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.CLIENT, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.CLIENT, Behaviour.MALICIOUS): frozenset({Knowledge.BENIGN_UPDATES, Knowledge.DEFENSE_SETTINGS}),
-    (Position.RELEASED_MODEL, Behaviour.CURIOUS): frozenset({Knowledge.BASE_MODEL, Knowledge.DEFENSE_SETTINGS}),
+    (Position.RELEASED_MODEL, Behaviour.CURIOUS): frozenset(
+        {Knowledge.BASE_MODEL, Knowledge.DEFENSE_SETTINGS, Knowledge.AUXILIARY_TEXT}
+    ),
 }
 """Adversaries that the engine runs, and the side knowledge that it can hand them."""
 WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.RELEASED_MODEL})
@@ -141,6 +151,9 @@ def _refusal_of_attack(cell: Cell) -> str | None:
         return f"{cell.attack_label} acts from a client, and threat.malicious is 0"
     if (threat.position, threat.behaviour) not in PROVIDED:
         return f"this version runs no {threat.behaviour} adversary at the position {threat.position}"
+    tasks, learnt = registry.attacks().get(cell.attack["name"]).tasks, cell.scenario.model.task
+    if tasks and learnt not in tasks:
+        return f"{cell.attack_label} reads models that learn {' or '.join(tasks)}, and model.task is {learnt}"
     lacking = sorted(threat.knowledge - knowledge(cell))
     if lacking:
         return f"{cell.attack_label} needs {' and '.join(lacking)}, which is not handed to a {threat.position}"
@@ -175,7 +188,7 @@ def training_key(cell: Cell) -> str:
     if cell.scenario.threat.participation.kind == "fixed":  # it decides who is in a cohort, attacked or not
         threat["fixed"] = True
     if active is not None:
-        threat = cell.scenario.threat.model_dump(mode="json", exclude={"attack_round", "colluding"})
+        threat = cell.scenario.threat.model_dump(mode="json", exclude={"attack_round", "colluding", "auxiliary"})
     return digest([settings, threat, active, cell.defense, cell.seed])
 
 

@@ -48,15 +48,24 @@ class Resources:
         data = scenario.data
         subset = {"train", "test", "max_tokens"}
         key = digest([data.model_dump(mode="json", exclude=subset | {"partition"}), group_column(data)])
+        found = self._loaded(key, data)
+        _check_fit(scenario, found)
+        return found
+
+    def auxiliary(self, scenario: Scenario) -> tuple[Example, ...]:
+        """The training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
+        given = scenario.threat.auxiliary.model_dump(include={"name", "path", "revision", "columns"})
+        return self._loaded(digest(["auxiliary", given]), Data(**given)).train
+
+    def _loaded(self, key: str, data: Data) -> Corpus:
         if key not in self._corpora:
             try:
-                self._corpora[key] = _load_corpus(data)
+                self._corpora[key] = _load_corpus(data).of_words(data.min_words)
             except FedsecError as error:
                 self._corpora[key] = error
         found = self._corpora[key]
         if isinstance(found, FedsecError):
             raise found.with_traceback(None)
-        _check_fit(scenario, found)
         return found
 
     def encodings(
@@ -177,9 +186,10 @@ def _load_corpus(data: Data) -> Corpus:
 def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
     """Refuse a corpus that the scenario cannot use."""
     data, name = scenario.data, scenario.data.name or scenario.data.path
+    least = f" that data.min_words {data.min_words} leaves" if data.min_words > 1 else ""
     for split, wanted, rows in (("train", data.train, corpus.train), ("test", data.test, corpus.test)):
         if wanted is not None and wanted > len(rows):
-            raise FedsecError(f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}")
+            raise FedsecError(f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}")
     if corpus.labels:
         return
     if scenario.model.task != CAUSAL_LM:

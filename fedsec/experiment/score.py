@@ -1,7 +1,7 @@
 """From a trained federation and an attack to a cell of the scorecard."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from fedsec.api import Aggregation, AttackCard, Granted, Knowledge, MetricValue,
 from fedsec.errors import FedsecError
 from fedsec.experiment.head import BLOCKED, NOT_APPLICABLE, OK, head_of
 from fedsec.experiment.parts import visible
-from fedsec.experiment.plan import NONE, Cell, population
+from fedsec.experiment.plan import NONE, Cell, knowledge, population
 from fedsec.experiment.resources import attack_plugin
 from fedsec.experiment.sight import check_untouched, released_view, round_view, secrets_of, sight_of
 from fedsec.experiment.training import Trained, lacking
@@ -20,7 +20,7 @@ from fedsec.federation.transcript import RoundSummary
 from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.extraction import extraction_recall
 from fedsec.metrics.leakage import Scored, leakage, match
-from fedsec.metrics.prior import guess
+from fedsec.metrics.prior import guess, sampled
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.utility import utility
@@ -46,6 +46,9 @@ def score(cell: Cell, trained: Trained) -> dict[str, Any]:
     if head["status"] != NOT_APPLICABLE:
         head["guarantee"] = _guarantee(cell)
         head["adaptive"] = head["status"] == OK and _adapted(cell, used)
+        if Knowledge.AUXILIARY_TEXT in knowledge(cell):
+            public = trained.public.of(cell.scenario)
+            head["auxiliary"] = {"texts": len(public.auxiliary.texts), "dropped": public.dropped}
     else:
         metrics = {}
     head["metrics"] = {name: metrics[name].as_json() for name in sorted(metrics)}
@@ -57,6 +60,7 @@ def score(cell: Cell, trained: Trained) -> dict[str, Any]:
         "correct": "".join("1" if right else "0" for right in outcome.final.correct),
         "right": _shares(outcome.final),
         "malicious": sorted(trained.malicious),
+        "attacked": _attacked(cell, trained) if cell.threat is not None and cell.reads else None,
         "texts": texts,
     }
 
@@ -140,26 +144,35 @@ def _read(cell: Cell, trained: Trained, *, blocked: bool) -> _Found:
     if Knowledge.LENGTHS in view.granted:
         lengths = {client: secret.lengths for client, secret in secrets.items()}
     counts = {client: len(secret.tokens) for client, secret in secrets.items()}
-    prior = guess(counts, lengths, trained.tokenizer, seeds.numpy("prior"))
+    priors = [guess(counts, lengths, trained.tokenizer, seeds.numpy("prior"))]
+    if Knowledge.AUXILIARY_TEXT in view.granted:
+        public = trained.public.of(cell.scenario).auxiliary
+        priors.append(sampled(counts, lengths, trained.tokenizer, public, seeds.torch("prior")))
     if view.rows is None:  # nobody can tell whose text it is, the guesser neither
-        prior = [replace(one, client=None) for one in prior]
-    guessed = match(secrets, prior)
-    floor = leakage(guessed, trained.tokenizer, seeds.numpy("intervals"))
+        priors = [[replace(one, client=None) for one in prior] for prior in priors]
+    guessed = [match(secrets, prior) for prior in priors]
+    floors = [leakage(one, trained.tokenizer, seeds.numpy("intervals")) for one in guessed]
     if blocked:
-        values = {name: replace(value, baseline=value.value) for name, value in floor.items()}
-        return _Found(values, guessed, frozenset())
+        return _Found(_beside(floors[-1], floors), guessed[-1], frozenset())
     attack = trained.attacker(attack_plugin(cell.attack))
     began = time.perf_counter()
     guesses: list[Reconstruction] = attack.reconstruct(view)
     seconds = time.perf_counter() - began
     check_untouched(cell, trained)
     scored = match(secrets, guesses)
-    found = leakage(scored, trained.tokenizer, seeds.numpy("intervals"))
-    values = {
-        name: replace(value, baseline=floor[name].value) if name in floor else value for name, value in found.items()
-    }
+    values = _beside(leakage(scored, trained.tokenizer, seeds.numpy("intervals")), floors)
     values["cost/attack-seconds"] = plain(seconds, "seconds", 1)
     return _Found(values, scored, _used(view.granted))
+
+
+def _beside(values: Mapping[str, MetricValue], floors: Sequence[Mapping[str, MetricValue]]) -> dict[str, MetricValue]:
+    """Each metric with what the prior alone gets, and what a random guess gets where that is another one."""
+    placed = dict(values)
+    for name, value in values.items():
+        if name in floors[-1]:
+            random = floors[0][name].value if len(floors) > 1 and name in floors[0] else None
+            placed[name] = replace(value, baseline=floors[-1][name].value, random_guess=random)
+    return placed
 
 
 def _extract(cell: Cell, trained: Trained, *, blocked: bool) -> _Found:
@@ -205,6 +218,15 @@ def _texts(scored: Scored, tokenizer: Any) -> list[dict[str, Any]]:
         }
         for pair in scored.pairs
     ]
+
+
+def _attacked(cell: Cell, trained: Trained) -> dict[str, Any] | None:
+    """How many tokens each attacked update holds, special ones too, and what bounds the rank of a layer's gradient."""
+    tokens = [sum(secret.lengths) for secret in secrets_of(cell, trained).values()]
+    tuning = cell.scenario.model.tuning
+    rank = tuning.rank if tuning.kind == "lora" else None
+    width = getattr(trained.model.module.config, "hidden_size", None)
+    return {"tokens": tokens, "width": width, "rank": rank} if tokens else None
 
 
 def _shares(evaluation: Evaluation) -> list[float] | None:

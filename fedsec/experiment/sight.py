@@ -89,7 +89,7 @@ def round_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> R
         colluders=friends,
         own_rows=_of(observed, friends) if friends else None,
         training=training_settings(cell.scenario),
-        granted=Granted(_grants(cell, observed, secrets)),
+        granted=Granted(_grants(cell, trained, secrets)),
         generator=SeedTree(cell.seed).torch("attack", round_number=cell.attack_round),
     )
 
@@ -102,6 +102,7 @@ def released_view(cell: Cell, trained: Trained) -> ReleasedView:
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.BASE_MODEL: outcome.start.clone,
         Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
+        Knowledge.AUXILIARY_TEXT: lambda: trained.public.of(cell.scenario).auxiliary,
     }
     return ReleasedView(
         model=PublicModel(module=trained.model.module, tokenizer=trained.tokenizer, layout=trained.model.layout),
@@ -178,12 +179,13 @@ def _aggregate(cell: Cell, observed: Observed) -> torch.Tensor:
     return (observed.end - observed.start) / factor
 
 
-def _grants(cell: Cell, observed: Observed, secrets: Mapping[int, Secret]) -> dict[Knowledge, Any]:
+def _grants(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> dict[Knowledge, Any]:
     clients = tuple(secrets)
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.LABELS: lambda: tuple(secrets[c].labels for c in clients),
         Knowledge.LENGTHS: lambda: tuple(secrets[c].lengths for c in clients),
-        Knowledge.COHORT: lambda: observed.cohort,
+        Knowledge.COHORT: lambda: trained.outcome.observed[cell.attack_round].cohort,
         Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
+        Knowledge.AUXILIARY_TEXT: lambda: trained.public.of(cell.scenario).auxiliary,
     }
     return {kind: available[kind]() for kind in knowledge(cell)}

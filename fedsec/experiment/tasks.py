@@ -10,7 +10,7 @@ from fedsec.api import Card
 from fedsec.config.schema import Scenario
 from fedsec.experiment.plan import NONE, Cell, expand, training_key
 from fedsec.models.inputs import model_hash
-from fedsec.store.keys import data_hash, digest
+from fedsec.store.keys import data_hash, digest, weights_hash
 from fedsec.store.sources import card_hash, engine_hash, stands_outside
 
 
@@ -58,9 +58,14 @@ def cell_key(cell: Cell) -> str:
 
 
 def inputs(scenario: Scenario) -> dict[str, str]:
-    """Hashes of the data and the weights that a scenario reads."""
+    """Hashes of the data, the weights and the auxiliary text that a scenario reads."""
     weights = model_hash(scenario.model.name, scenario.model.params)
-    return {"data": data_hash(scenario.data.name, scenario.data.path, scenario.data.revision), "weights": weights}
+    read = {"data": data_hash(scenario.data.name, scenario.data.path, scenario.data.revision), "weights": weights}
+    given = scenario.threat.auxiliary
+    if given.given:
+        ready = weights_hash(given.model) if given.model else ""
+        read["auxiliary"] = digest([data_hash(given.name, given.path, given.revision), ready])
+    return read
 
 
 def looks_on(cell: Cell) -> bool:
@@ -75,7 +80,7 @@ def checkpoint_path(run: Path, group_key: str) -> Path:
 
 def _group_key(training: str, task: Task) -> str:
     sources = [engine_hash(), *(card_hash(card) for card in _cards(task.cell, that_train=True))]
-    return digest([training, [*task.inputs.values()], sources])
+    return digest([training, task.inputs["data"], task.inputs["weights"], sources])
 
 
 def _shares(cell: Cell) -> str:
@@ -90,6 +95,7 @@ def _cards(cell: Cell, *, that_train: bool = False) -> list[Card]:
     kinds: list[tuple[registry.Registry[Any], str | None]] = [
         (registry.models(), cell.scenario.model.name),
         (registry.datasets(), cell.scenario.data.name),
+        (registry.datasets(), None if that_train else cell.scenario.threat.auxiliary.name),
     ]
     loaders = [kind.get(name) for kind, name in kinds if name is not None and name in kind]
     return found + [card for card in loaders if stands_outside(card)]

@@ -11,6 +11,7 @@ from torch import nn
 from fedsec.api import Asset, Knowledge, ModelSetup
 from fedsec.config.schema import Scenario
 from fedsec.data.tokens import content_ids
+from fedsec.experiment.auxiliary import PublicText
 from fedsec.experiment.parts import visible
 from fedsec.experiment.plan import Cell, in_round
 from fedsec.experiment.resources import (
@@ -52,6 +53,8 @@ class Trained:
     malicious: frozenset[int]
     frozen: tuple[float, ...]
     """Fingerprint of what is not trained."""
+    public: PublicText
+    """What attacks may be granted of public text."""
 
     def defended(self) -> Stack:
         """The defenses as they were after the last round, anew for every attack."""
@@ -129,7 +132,15 @@ def train(
     malicious = adversary.clients if adversary else frozenset()
     texts = tuple(content_ids(train_split.ids[row], base.tokenizer) for client in rows for row in client)
     return Trained(
-        outcome, model, base.tokenizer, undefended, federation.stack, texts, malicious, fingerprint(model.module)
+        outcome,
+        model,
+        base.tokenizer,
+        undefended,
+        federation.stack,
+        texts,
+        malicious,
+        fingerprint(model.module),
+        PublicText(resources, (*part.train, *part.test), base.tokenizer),
     )
 
 

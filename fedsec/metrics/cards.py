@@ -54,6 +54,11 @@ CARDS = (
     _leakage("rouge-1", "Word overlap (ROUGE-1 F) of each text with the reconstruction matched to it."),
     _leakage("rouge-2", "Word pair overlap (ROUGE-2 F), over texts of at least two words."),
     _leakage("rouge-l", "Longest common word sequence (ROUGE-L F)."),
+    _leakage("best-rouge-l", "ROUGE-L F of each client's best recovered text; interval over clients."),
+    *(
+        _leakage(f"{name}-lamp", f"{name.upper()} F as in LAMP's and DAGER's tables: special tokens count as words.")
+        for name in ("rouge-1", "rouge-2", "rouge-l")
+    ),
     _leakage("token-f1", "Overlap of the token multisets (F1), order aside."),
     _leakage("token-recall", "Tokens of a text that its reconstruction holds, order aside."),
     _leakage("pii-recall", "Planted personal data that a reconstruction spells out."),

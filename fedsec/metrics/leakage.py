@@ -1,7 +1,7 @@
 """Leakage: how much of the clients' texts a reconstruction holds. The only reader of the vault.
 
 Predictions are matched to a client's texts one to one so that the summed token F1 is largest; texts without a
-prediction score 0. Special tokens and padding never count.
+prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`.
 """
 
 import re
@@ -34,12 +34,24 @@ class Pair:
     """The text that the client holds; `truth` is what it trained on."""
 
 
+class Compared(NamedTuple):
+    """Texts and reconstructions that may be matched to each other: a client's, or all clients' together."""
+
+    owners: tuple[int, ...]
+    """Client of each text."""
+    truths: tuple[Tokens, ...]
+    guesses: tuple[Tokens, ...]
+    """The surest, at most as many as there are texts."""
+
+
 class Scored(NamedTuple):
     """All pairs and every claim."""
 
     pairs: tuple[Pair, ...]
     claims: tuple[tuple[int, bool], ...]
     """(client, exact) of each reconstruction that its attack calls verified, matched or not, known client or not."""
+    compared: tuple[Compared, ...] = ()
+    """What was matched within."""
 
 
 class Column(NamedTuple):
@@ -64,6 +76,7 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
         return _match_together(secrets, guesses)
     pairs: list[Pair] = []
     claims: list[tuple[int, bool]] = []
+    compared: list[Compared] = []
     for client, secret in secrets.items():
         own = sorted((guess for guess in guesses if guess.client == client), key=_surest_first)
         left = Counter(secret.tokens)
@@ -71,13 +84,17 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
             if guess.verified:
                 claims.append((client, left[guess.tokens] > 0))
                 left[guess.tokens] -= 1
-        partner = _assign(secret.tokens, own[: len(secret.tokens)])
+        surest = own[: len(secret.tokens)]
+        compared.append(
+            Compared((client,) * len(secret.tokens), secret.tokens, tuple(guess.tokens for guess in surest))
+        )
+        partner = _assign(secret.tokens, surest)
         originals = secret.originals or secret.tokens
         for index, (tokens, planted, held) in enumerate(zip(secret.tokens, secret.planted, originals, strict=True)):
             pairs.append(Pair(client, tokens, planted, partner.get(index), held))
     unknown = [guess.client for guess in guesses if guess.verified and guess.client not in secrets]
     claims += sorted((client, False) for client in unknown if client is not None)
-    return Scored(tuple(pairs), tuple(claims))
+    return Scored(tuple(pairs), tuple(claims), tuple(compared))
 
 
 def _match_together(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> Scored:
@@ -85,7 +102,7 @@ def _match_together(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruct
     owners = [client for client, secret in secrets.items() for _ in secret.tokens]
     scored = match({0: _joined(list(secrets.values()))}, [replace(guess, client=0) for guess in guesses])
     pairs = [replace(pair, client=owner) for pair, owner in zip(scored.pairs, owners, strict=True)]
-    return Scored(tuple(pairs), scored.claims)
+    return Scored(tuple(pairs), scored.claims, tuple(one._replace(owners=tuple(owners)) for one in scored.compared))
 
 
 def _joined(secrets: Sequence[Secret]) -> Secret:
@@ -114,12 +131,14 @@ def leakage(scored: Scored, tokenizer: Any, generator: np.random.Generator) -> d
         "token-recall": _column(scored, lambda p: _overlap(p)[1]),
         "false-claim": Column([(client, float(not exact)) for client, exact in scored.claims]),
         "pii-recall": _planted_found(scored, words, tokenizer),
-        **_rouge(scored, words),
+        **_rouge([pair.client for pair in scored.pairs], words),
+        **_as_in_lamp(scored, tokenizer),
     }
+    columns["best-rouge-l"] = _best(columns["rouge-l"])
     return {
         f"leakage/{name}": _value(name, column, generator)
         for name, column in columns.items()
-        if column.values or name not in ("pii-recall", "false-claim", "rouge-2")
+        if column.values or name not in ("pii-recall", "false-claim", "rouge-2", "rouge-2-lamp")
     }
 
 
@@ -137,8 +156,8 @@ def _assign(truths: Sequence[Tokens], guesses: Sequence[Reconstruction]) -> dict
     return {int(r): guesses[int(c)] for r, c in zip(rows, columns, strict=True)}
 
 
-def _f1(truth: Tokens, guess: Tokens) -> tuple[float, float]:
-    """F1 and recall of the token multisets."""
+def _f1(truth: Sequence[Any], guess: Sequence[Any]) -> tuple[float, float]:
+    """F1 and recall of the multisets of tokens or words."""
     common = sum((Counter(truth) & Counter(guess)).values())
     if common == 0:
         return 0.0, 0.0
@@ -162,8 +181,66 @@ def _words(tokens: Tokens, tokenizer: Any) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=True)) if tokens else ""
 
 
-def _rouge(scored: Scored, words: Sequence[tuple[str, str]]) -> dict[str, Column]:
+def _best(texts: Column) -> Column:
+    """Of each client the text that was recovered best.
+
+    Source: Gupta et al., FILM, NeurIPS 2022: the best sentence of a batch, as its code evaluates. Deviations: over the
+    texts' one-to-one partners, where that code takes any sentence of any beam.
+    """
+    best: dict[int, float] = {}
+    for client, value in texts.values:
+        best[client] = max(value, best.get(client, 0.0))
+    return Column(list(best.items()))
+
+
+def _as_in_lamp(scored: Scored, tokenizer: Any) -> dict[str, Column]:
+    """ROUGE F in the convention of LAMP's and DAGER's tables.
+
+    Texts and reconstructions are decoded with the special tokens that the tokenizer puts around them, which count as
+    words, and are matched one to one so that the summed ROUGE-1 is largest.
+
+    Source: Balunovic et al., LAMP, NeurIPS 2022, as its code evaluates. Deviations: a text without a partner counts 0.
+    """
+    before, after = _frame(tokenizer)
+    clients: list[int] = []
+    words: list[tuple[str, str]] = []
+    for own in scored.compared:
+        truths, guesses = (
+            [str(tokenizer.decode([*before, *ids, *after])) for ids in part] for part in (own.truths, own.guesses)
+        )
+        partner = _assign_by_words(truths, guesses)
+        clients += own.owners
+        words += [(truth, guesses[partner[i]] if i in partner else "") for i, truth in enumerate(truths)]
+    return {f"{name}-lamp": column for name, column in _rouge(clients, words).items()}
+
+
+def _frame(tokenizer: Any) -> tuple[Tokens, Tokens]:
+    """The special tokens that a tokenizer puts before and after a text."""
+    ids = tuple(tokenizer("a")["input_ids"])
+    special = set(tokenizer.all_special_ids) - {getattr(tokenizer, "unk_token_id", None)}
+    content = [place for place, token in enumerate(ids) if token not in special]
+    return (ids[: content[0]], ids[content[-1] + 1 :]) if content else ((), ())
+
+
+def _assign_by_words(truths: Sequence[str], guesses: Sequence[str]) -> dict[int, int]:
+    """The guess of each text, so that the summed ROUGE-1 F is largest."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    if not guesses:
+        return {}
+    split = RougeScorer(["rouge1"])._tokenizer.tokenize
+    own, other = ([tuple(split(text)) for text in part] for part in (truths, guesses))
+    gain = np.array([[_f1(truth, guess)[0] for guess in other] for truth in own])
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    return {int(row): int(column) for row, column in zip(rows, columns, strict=True)}
+
+
+def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]]) -> dict[str, Column]:
     """ROUGE F of each text that has enough words for it.
+
+    Args:
+        clients: of each text.
+        words: each text and its reconstruction.
 
     Source: Lin, ACL workshop 2004, as rouge-score computes it. Deviations: none.
     """
@@ -175,8 +252,8 @@ def _rouge(scored: Scored, words: Sequence[tuple[str, str]]) -> dict[str, Column
     columns = {}
     for name, key, least in (("rouge-1", "rouge1", 1), ("rouge-2", "rouge2", 2), ("rouge-l", "rougeL", 1)):
         values = [
-            (pair.client, float(scores[key].fmeasure))
-            for pair, scores, length in zip(scored.pairs, found, lengths, strict=True)
+            (client, float(scores[key].fmeasure))
+            for client, scores, length in zip(clients, found, lengths, strict=True)
             if length >= least
         ]
         columns[name] = Column(values, len(words) - len(values))

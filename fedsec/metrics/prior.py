@@ -1,11 +1,16 @@
-"""The prior-only baseline: what a guess is worth that never looks at an update."""
+"""What a guess is worth that never looks at an update: drawn from word frequencies, or from a language model.
+
+The prior-only baseline has an attack's side knowledge: where auxiliary text is granted it draws from the language model
+that learnt from it (`sampled`), and without it from Zipf's law (`guess`), which is the random guess.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
-from fedsec.api import Reconstruction
+from fedsec.api import Auxiliary, Reconstruction
 
 TYPICAL_LENGTH = 20
 """Content tokens guessed where lengths are not granted."""
@@ -13,6 +18,8 @@ _SPACES = ("\u0120", "\u2581")
 """What stands for the space before a word in byte-level BPE and in SentencePiece."""
 _COMMONER = 4
 """Words that are commoner in English than `a`: the, of, and, to."""
+_AT_ONCE = 128
+"""Texts that are drawn from a language model side by side."""
 
 
 def guess(
@@ -47,6 +54,73 @@ def guess(
             tokens = generator.choice(words, size=max(1, size), p=weights)
             guesses.append(Reconstruction(client=client, tokens=tuple(int(t) for t in tokens), score=1.0))
     return guesses
+
+
+def sampled(
+    texts: Mapping[int, int],
+    lengths: Mapping[int, Sequence[int]] | None,
+    tokenizer: Any,
+    auxiliary: Auxiliary,
+    generator: torch.Generator,
+) -> list[Reconstruction]:
+    """Texts drawn from the language model that learnt from auxiliary text, at temperature 1.
+
+    A text begins as some auxiliary text does. Where lengths are granted it has that many tokens; elsewhere it ends
+    where the model ends it.
+
+    Args:
+        texts: how many texts each client's update is made of.
+        lengths: tokens of each text, special tokens included, if that is granted.
+        tokenizer: of the victim.
+        auxiliary: the text, and the model.
+        generator: draws.
+
+    Source: DESIGN section 4 (the prior-only baseline with the same knowledge). Deviations: none.
+    """
+    overhead = tokenizer.num_special_tokens_to_add()
+    owners = [client for client, count in texts.items() for _ in range(count)]
+    sizes = [max(1, n - overhead) for client in texts for n in lengths[client]] if lengths else None
+    drawn: list[tuple[int, ...]] = []
+    for start in range(0, len(owners), _AT_ONCE):
+        wanted = sizes[start : start + _AT_ONCE] if sizes else None
+        drawn += _drawn(len(owners[start : start + _AT_ONCE]), wanted, tokenizer, auxiliary, generator)
+    return [Reconstruction(client=own, tokens=ids, score=1.0) for own, ids in zip(owners, drawn, strict=True)]
+
+
+@torch.no_grad()
+def _drawn(
+    count: int, sizes: Sequence[int] | None, tokenizer: Any, auxiliary: Auxiliary, generator: torch.Generator
+) -> list[tuple[int, ...]]:
+    """Content tokens of `count` texts, of `sizes` if these are given."""
+    model = auxiliary.language_model()
+    special = sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
+    ends = {tokenizer.sep_token_id, tokenizer.eos_token_id} - {None}
+    picks = torch.randint(len(auxiliary.texts), (count,), generator=generator).tolist()
+    heads = tokenizer([auxiliary.texts[i] for i in picks], verbose=False)["input_ids"]
+    inputs = torch.tensor([[ids[0]] for ids in heads])  # [texts, 1]
+    rows = [[ids[0]] for ids in heads]
+    positions = getattr(model.config, "max_position_embeddings", None) or 1024
+    longest = min(positions, 1 + max(sizes)) if sizes else positions
+    left, past = torch.ones(count, dtype=torch.bool), None
+    for length in range(1, longest):
+        out = model(input_ids=inputs, past_key_values=past, use_cache=True)
+        past, logits = out.past_key_values, out.logits[:, -1, : len(tokenizer)]  # [texts, vocabulary]
+        banned = [i for i in special if sizes is not None or length == 1 or i not in ends]
+        logits[:, banned] = -torch.inf
+        inputs = torch.multinomial(logits.softmax(dim=1), 1, generator=generator)
+        for row, token in zip(rows, inputs[:, 0].tolist(), strict=True):
+            row.append(token)
+        left &= ~torch.tensor([row[-1] in ends for row in rows])
+        if sizes is None and not left.any():
+            break
+    texts = [_until_end(row, ends if sizes is None else set(), set(special)) for row in rows]
+    return [ids[:size] for ids, size in zip(texts, sizes, strict=True)] if sizes else texts
+
+
+def _until_end(row: Sequence[int], ends: set[int], special: set[int]) -> tuple[int, ...]:
+    """The content tokens before the first end."""
+    stop = next((place for place, token in enumerate(row) if place and token in ends), len(row))
+    return tuple(token for token in row[:stop] if token not in special)
 
 
 def likely_words(tokenizer: Any) -> list[int]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
@@ -29,7 +29,7 @@ from fedsec.store.keys import data_hash, digest, file_hashes
 from fedsec.store.sources import card_hash
 
 _log = logging.getLogger(__name__)
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 _SOURCES = ("data/*.py", "models/*.py", "federation/local.py", "seeds.py")
 """Of the engine: what decides the weights."""
 BATCH_SIZE, LEARNING_RATE = 16, 1e-3
@@ -67,23 +67,40 @@ def pretrain(module: Any, tokenizer: Any, recipe: Recipe) -> str:
         FedsecError: the data set is not registered, not on this machine, or too small.
     """
     card = registry.datasets().get(recipe.corpus)
-    made_by = [data_hash(card.name, None), card_hash(card), _sources(), {name: version(name) for name in _LIBRARIES}]
+    made_by = [data_hash(card.name, None), card_hash(card), sources(), {name: version(name) for name in LIBRARIES}]
     model = [type(module).__name__, module.config.to_dict(), tokenizer_hash(tokenizer)]
     key = digest([model, astuple(recipe), BATCH_SIZE, LEARNING_RATE, made_by])
+
+    def make() -> None:
+        corpus: Corpus = registry.load_target(card)(card)
+        _log.info("training a %s on %s for %d steps", type(module).__name__, card.name, recipe.steps)
+        _train(module, tokenizer, corpus, recipe)
+
+    kept(module, key, make)
+    return key
+
+
+def kept(module: nn.Module, key: str, make: Callable[[], None]) -> None:
+    """Fill a module with the weights that an earlier run kept under `key`, or make them and keep them.
+
+    Of processes that want the same weights one makes them, and the others wait for it.
+
+    Args:
+        module: its parameters are overwritten.
+        key: of everything that decides the weights.
+        make: overwrites the module's parameters with them.
+    """
     path = cache_folder() / "models" / f"{key}.safetensors"
     named = dict(module.named_parameters())  # tied weights stand once
     with _alone(path):
-        kept = _read(path, named, key)
-        if kept is None:
-            corpus: Corpus = registry.load_target(card)(card)
-            _log.info("training a %s on %s for %d steps", type(module).__name__, card.name, recipe.steps)
-            _train(module, tokenizer, corpus, recipe)
+        found = _read(path, named, key)
+        if found is None:
+            make()
             _write(path, named, key)
-            return key
+            return
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(kept[name])
-    return key
+            parameter.copy_(found[name])
 
 
 def _train(module: Any, tokenizer: Any, corpus: Corpus, recipe: Recipe) -> None:
@@ -170,7 +187,8 @@ def _content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
     return content.hexdigest()
 
 
-def _sources() -> str:
+def sources() -> str:
+    """Of what decides the weights in the engine."""
     root = Path(__file__).parent.parent
     return digest([file_hashes(root.glob(pattern)) for pattern in _SOURCES])
 

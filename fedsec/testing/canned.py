@@ -19,6 +19,7 @@ from fedsec.data.corpus import Corpus, Example
 
 WORDS = ("chest", "knee", "head", "skin", "stomach", "sugar")
 _TRAIN, _TEST, _NOTES = 420, 120, 60
+_PUBLIC, _PUBLIC_SEED = 300, 1_000_037
 DATASETS = (
     DatasetCard(
         name="canned-words",
@@ -30,6 +31,12 @@ DATASETS = (
         name="canned-notes",
         summary="The first notes of clinic-notes, planted data included.",
         target="fedsec.testing.canned:load_notes",
+        labels=tuple(str(label) for label in range(6)),
+    ),
+    DatasetCard(
+        name="canned-public",
+        summary="Notes of another seed, as public text.",
+        target="fedsec.testing.canned:load_public",
         labels=tuple(str(label) for label in range(6)),
     ),
 )
@@ -48,6 +55,12 @@ def load_notes(card: DatasetCard) -> Corpus:
     notes = clinic_notes.generate(_NOTES)
     rows = tuple(Example(note.text, note.label, tuple(item.value for item in note.planted)) for note in notes)
     return Corpus(rows[:40], rows[40:], card.labels)
+
+
+def load_public(card: DatasetCard) -> Corpus:
+    """Notes that no canned federation holds, for who is granted auxiliary text."""
+    rows = tuple(Example(note.text, note.label) for note in clinic_notes.generate(_PUBLIC, seed=_PUBLIC_SEED))
+    return Corpus(rows, rows[:1], card.labels)
 
 
 @contextmanager
@@ -93,7 +106,7 @@ def reconstruction(
             "learning_rate": 0.1,
             "update": "gradient",
         },
-        "threat": {"knowledge": list(knowledge), "attack_round": 1},
+        "threat": {"knowledge": list(knowledge), "attack_round": 1, **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
     return load_scenario(content, overrides)
@@ -164,7 +177,12 @@ def extraction(
             "learning_rate": 3e-3,
             "evaluate_every": 6,
         },
-        "threat": {"knowledge": list(knowledge)},
+        "threat": {"knowledge": list(knowledge), **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
     return load_scenario(content, overrides)
+
+
+def _public(knowledge: tuple[str, ...]) -> dict[str, Any]:
+    """The text that a scenario names where `auxiliary-text` is granted."""
+    return {"auxiliary": {"name": "canned-public", "training_steps": 20}} if "auxiliary-text" in knowledge else {}

@@ -15,6 +15,16 @@ def _generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def test_short_training_rows_are_left_out_and_test_rows_stay() -> None:
+    rows = tuple(Example(text) for text in ("one", "one two", "one  two\tthree", "one two three four"))
+    found = Corpus(rows, rows, ()).of_words(3)
+    assert [row.text for row in found.train] == ["one  two\tthree", "one two three four"]
+    assert found.test == rows
+    assert Corpus(rows, rows, ()).of_words(1).train == rows
+    with pytest.raises(FedsecError, match="min_words"):
+        found.of_words(9)
+
+
 def test_a_part_holds_distinct_rows_of_its_own_split() -> None:
     part = CORPUS.subset(7, 4, _generator())
     assert (len(part.train), len(part.test)) == (7, 4)

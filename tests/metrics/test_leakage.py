@@ -433,3 +433,88 @@ def test_intervals_treat_a_batch_as_one_draw() -> None:
 def test_no_client_at_all_gives_values_without_knowledge() -> None:
     values = leakage(Scored((), ()), WordTokenizer(), np.random.default_rng(0))
     assert {(v.value, v.n, v.ci_low, v.ci_high) for v in values.values()} == {(0.0, 0, 0.0, 1.0)}
+
+
+# --- the papers' convention, and the best text of a batch ------------------------------------------------------------
+
+
+def _rouge_1(truth: str, guess: str) -> float:
+    """By hand, of lower-case words."""
+    own, other = Counter(truth.split()), Counter(guess.split())
+    common = (own & other).total()
+    return 2 * common / (own.total() + other.total()) if common else 0.0
+
+
+_batches = st.lists(st.lists(_tokens, min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def framing() -> Any:
+    """A tokenizer that puts [CLS] and [SEP] around a text."""
+    return tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=_batches, claimed=_batches)
+def test_the_lamp_convention_counts_special_tokens_and_matches_by_rouge_1(
+    texts: list[list[Tokens]], claimed: list[list[Tokens]], framing: Any
+) -> None:
+    words = framing.convert_tokens_to_ids(["the", "and", "no", "was", "with", "pain"])
+    real = [[tuple(words[i] for i in ids) for ids in own] for own in texts]
+    secrets = {c: Secret(tuple(own), (0,) * len(own), (0,) * len(own), ((),) * len(own)) for c, own in enumerate(real)}
+    guesses = [
+        Reconstruction(client=c, tokens=tuple(words[i] for i in ids), score=float(n))
+        for c, own in enumerate(claimed)
+        for n, ids in enumerate(own)
+    ]
+    expected = []
+    for client, own in enumerate(real):
+        truths = [f"cls {framing.decode(list(ids))} sep" for ids in own]
+        mine = sorted((g for g in guesses if g.client == client), key=lambda g: g.score)[: len(own)]
+        said: list[str] = [f"cls {framing.decode(list(g.tokens))} sep" for g in mine]
+        said += [""] * (len(own) - len(said))
+        expected.append(max(sum(map(_rouge_1, truths, order)) for order in permutations(said)))
+    found = leakage(match(secrets, guesses), framing, np.random.default_rng(0))["leakage/rouge-1-lamp"]
+    assert found.n == sum(map(len, texts))
+    assert found.value * found.n == pytest.approx(sum(expected), abs=1e-9)
+
+
+def test_a_total_failure_still_scores_in_the_lamp_convention(framing: Any) -> None:
+    truth, guess = (tuple(framing(t, add_special_tokens=False)["input_ids"]) for t in ("no pain was", "the and with"))
+    secrets = {0: Secret((truth,), (5,), (0,), ((),))}
+    values = leakage(
+        match(secrets, [Reconstruction(client=0, tokens=guess, score=0.0)]), framing, np.random.default_rng(0)
+    )
+    assert values["leakage/rouge-1"].value == 0.0
+    assert values["leakage/rouge-1-lamp"].value == values["leakage/rouge-l-lamp"].value == pytest.approx(2 / 5)
+    assert values["leakage/rouge-2-lamp"].value == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(_batches, st.lists(_guesses, max_size=8))
+def test_the_best_text_is_each_clients_largest_rouge_l(
+    texts: list[list[Tokens]], guesses: list[Reconstruction]
+) -> None:
+    secrets = {
+        client: Secret(tuple(own), (0,) * len(own), (0,) * len(own), ((),) * len(own))
+        for client, own in enumerate(texts)
+    }
+    scored = match(secrets, guesses)
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer, best = RougeScorer(["rougeL"]), dict.fromkeys(secrets, 0.0)
+    for pair in scored.pairs:
+        said = " ".join(WORDS[i] for i in pair.guess.tokens) if pair.guess else ""
+        value = scorer.score(" ".join(WORDS[i] for i in pair.truth), said)["rougeL"].fmeasure
+        best[pair.client] = max(best[pair.client], value)
+    found = leakage(scored, WordTokenizer(), np.random.default_rng(0))["leakage/best-rouge-l"]
+    assert found.n == len(texts)
+    assert found.value == pytest.approx(sum(best.values()) / len(best))
+
+
+def test_of_a_sum_every_client_has_its_own_best_text() -> None:
+    secrets = {0: _secret("the cat sat", "a dog"), 1: _secret("now")}
+    guesses = [Reconstruction(client=None, tokens=_ids(t), score=0.0) for t in ("the cat sat", "a mat")]
+    values = _values(secrets, guesses)
+    assert values["best-rouge-l"] == pytest.approx((1.0 + 0.0) / 2)
+    assert values["rouge-1-lamp"] == pytest.approx((1.0 + 0.5 + 0.0) / 3)

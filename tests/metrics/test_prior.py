@@ -5,14 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from fedsec.api import Auxiliary
 from fedsec.data import clinic_notes
+from fedsec.experiment.auxiliary import framed
 from fedsec.federation.transcript import Secret
 from fedsec.metrics.leakage import leakage, match
-from fedsec.metrics.prior import TYPICAL_LENGTH, guess, likely_words
+from fedsec.metrics.prior import TYPICAL_LENGTH, guess, likely_words, sampled
 from fedsec.models import minilm, tiny_bert
+from fedsec.models.language_prior import train_prior
 from fedsec.seeds import SeedTree
 
 
@@ -132,3 +136,58 @@ def test_a_vocabulary_without_words_is_guessed_from_all_the_same() -> None:
     assert tokenizer.convert_ids_to_tokens(likely_words(tokenizer)) == ["!", "##s", "7", "\u6f22"]
     (long,) = guess({0: 1}, None, tokenizer, _generator())
     assert len(long.tokens) == TYPICAL_LENGTH
+
+
+# --- drawn from a language model --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def public(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Auxiliary:
+    """Notes of another seed, and a model of them."""
+    texts = tuple(note.text for note in clinic_notes.generate(200, seed=31))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDSEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        model = train_prior(framed(texts, tokenizer, 64, ended=False), tokenizer, positions=64, steps=200)
+    return Auxiliary(texts, lambda: model)
+
+
+def _drawn(tokenizer: Any, public: Auxiliary, lengths: Any = None, seed: int = 0, **texts: int) -> Any:
+    counts = {int(name[1:]): count for name, count in texts.items()}
+    return sampled(counts, lengths, tokenizer, public, torch.Generator().manual_seed(seed))
+
+
+def test_texts_from_the_model_have_the_granted_lengths(tokenizer: Any, public: Auxiliary) -> None:
+    found = _drawn(tokenizer, public, {4: (6, 12), 1: (3,), 2: (1,)}, c4=2, c1=1, c2=1)
+    assert [(one.client, len(one.tokens)) for one in found] == [(4, 4), (4, 10), (1, 1), (2, 1)]
+    assert not set(tokenizer.all_special_ids) & {token for one in found for token in one.tokens}
+
+
+def test_without_lengths_the_model_ends_its_texts(tokenizer: Any, public: Auxiliary) -> None:
+    found = _drawn(tokenizer, public, c0=150)  # more than are drawn at once
+    sizes = {len(one.tokens) for one in found}
+    assert len(found) == 150
+    assert min(sizes) >= 1
+    assert max(sizes) < 64
+    assert len(sizes) > 5
+
+
+def test_the_models_generator_alone_decides(tokenizer: Any, public: Auxiliary) -> None:
+    before = torch.get_rng_state()
+    first = _drawn(tokenizer, public, c0=3)
+    assert _drawn(tokenizer, public, c0=3) == first
+    assert _drawn(tokenizer, public, seed=1, c0=3) != first
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_language_model_puts_words_together_as_texts_do(tokenizer: Any, public: Auxiliary) -> None:
+    tokens = [tuple(tokenizer(note.text, add_special_tokens=False)["input_ids"]) for note in clinic_notes.generate(200)]
+    secrets = {i: Secret((ids,), (len(ids) + 2,), (0,), ((),)) for i, ids in enumerate(tokens)}
+    counts, lengths = dict.fromkeys(secrets, 1), {i: s.lengths for i, s in secrets.items()}
+    values = [
+        leakage(match(secrets, guesses), tokenizer, _generator())["leakage/rouge-2"].value
+        for guesses in (
+            guess(counts, lengths, tokenizer, _generator()),
+            sampled(counts, lengths, tokenizer, public, torch.Generator().manual_seed(0)),
+        )
+    ]
+    assert values[1] > 2 * values[0]

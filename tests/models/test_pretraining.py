@@ -103,7 +103,7 @@ def test_the_engines_sources_and_the_data_are_part_of_the_hash(
     monkeypatch: pytest.MonkeyPatch, trainings: list[str]
 ) -> None:
     first = _load().weights_hash
-    for part in ("data_hash", "_sources"):
+    for part in ("data_hash", "sources"):
         with monkeypatch.context() as patch:
             patch.setattr(pretraining, part, lambda *_: "another")
             assert _load().weights_hash != first

@@ -1,0 +1,156 @@
+"""Auxiliary text: what a scenario grants of it, less what it shares with the texts that a federation holds."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from fedsec.api import Auxiliary
+from fedsec.config.schema import Scenario
+from fedsec.data.corpus import Example
+from fedsec.errors import FedsecError
+from fedsec.experiment.resources import Resources
+from fedsec.models.base import CAUSAL_LM
+from fedsec.seeds import SeedTree
+from fedsec.store.keys import digest
+
+RUN = 8
+"""Words in a row that auxiliary text may not share with a text that the federation holds."""
+SHORTEST = 4
+"""Words of a held text from which on it may not stand within an auxiliary one, where it is shorter than a run."""
+_WORD = re.compile(r"\w+")
+_Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Auxiliary text as it is granted."""
+
+    auxiliary: Auxiliary
+    dropped: int
+    """Rows that were refused because they share text with the federation."""
+
+
+@dataclass(slots=True)
+class PublicText:
+    """The auxiliary text of scenarios that share a training.
+
+    Args:
+        resources: loaded corpora.
+        held: every row of the clients, the server and the test set.
+        tokenizer: of the victim.
+    """
+
+    resources: Resources
+    held: Sequence[Example]
+    tokenizer: Any
+    _found: dict[str, Granted] = field(default_factory=dict)
+
+    def of(self, scenario: Scenario) -> Granted:
+        """What a scenario grants, sifted once.
+
+        Raises:
+            FedsecError: it grants none, it cannot be read, has too few rows, or nothing is left of it.
+        """
+        key = digest([scenario.threat.auxiliary.model_dump(mode="json"), scenario.data.max_tokens, scenario.model.task])
+        if key not in self._found:
+            self._found[key] = self._sifted(scenario)
+        return self._found[key]
+
+    def _sifted(self, scenario: Scenario) -> Granted:
+        given = scenario.threat.auxiliary
+        if not given.given:
+            raise FedsecError(
+                "threat.knowledge grants auxiliary-text, and threat.auxiliary names none; give its `name` (run: fedsec "
+                "list datasets) or `path`"
+            )
+        what = given.name or given.path
+        rows = self.resources.auxiliary(scenario)
+        if given.rows is not None and given.rows > len(rows):
+            raise FedsecError(
+                f"threat.auxiliary.rows {given.rows} is more than the {len(rows):,} training rows of {what}"
+            )
+        order = SeedTree(0).numpy("auxiliary rows").permutation(len(rows))  # the same for every seed: one training
+        texts, dropped = sift((_text(rows[i]) for i in order), map(_text, self.held), given.rows)
+        if not texts:
+            raise FedsecError(
+                f"nothing is left of the auxiliary text {what}: all {dropped:,} rows share {RUN} words in a row with "
+                "texts of the clients, the server or the test set; give another set, or lower data.train"
+            )
+        return Granted(Auxiliary(texts, _learner(scenario, texts, self.tokenizer)), dropped)
+
+
+def sift(rows: Iterable[str], held: Iterable[str], wanted: int | None = None) -> tuple[tuple[str, ...], int]:
+    """The first rows that share no text with what is held, and how many were refused before these were found.
+
+    Args:
+        rows: candidates in order.
+        held: texts that no row may share `RUN` words in a row with, letter case and signs aside. One that is shorter
+            counts as a whole: a row may not hold it or, below `SHORTEST` words, be it.
+        wanted: how many rows are enough; all that pass if absent.
+
+    Source: DESIGN section 4. Deviations: shorter texts, of which it does not speak.
+    """
+    runs, lengths, whole = set[_Words](), {RUN}, set[_Words]()
+    for text in held:
+        words = _words(text)
+        if len(words) < SHORTEST:
+            whole.add(words)
+            continue
+        size = min(RUN, len(words))
+        lengths.add(size)
+        runs.update(_runs(words, size))
+    kept: list[str] = []
+    dropped = 0
+    for text in rows:
+        words = _words(text)
+        if not words or words in whole or any(run in runs for size in lengths for run in _runs(words, size)):
+            dropped += 1
+            continue
+        kept.append(text)
+        if len(kept) == wanted:
+            break
+    return tuple(kept), dropped
+
+
+def _learner(scenario: Scenario, texts: Sequence[str], tokenizer: Any) -> Callable[[], Any]:
+    """What makes the language model when it is first asked for."""
+
+    @cache
+    def learn() -> Any:
+        from fedsec.models.language_prior import ready_prior, train_prior
+
+        given, longest = scenario.threat.auxiliary, scenario.data.max_tokens
+        if given.model is not None:
+            return ready_prior(given.model, tokenizer)
+        rows = framed(texts, tokenizer, longest, ended=scenario.model.task == CAUSAL_LM)
+        return train_prior(rows, tokenizer, positions=longest, steps=given.training_steps)
+
+    return learn
+
+
+def framed(texts: Sequence[str], tokenizer: Any, longest: int, *, ended: bool) -> list[list[int]]:
+    """Token ids of texts with the special tokens that the victim sees, longer ones in pieces one after another.
+
+    Args:
+        texts: the texts.
+        tokenizer: of the victim.
+        longest: tokens of a piece at most.
+        ended: whether the end token follows a text, as in causal language modelling.
+    """
+    end = [tokenizer.eos_token_id] if ended and tokenizer.eos_token_id is not None else []
+    whole = ([*ids, *end] for ids in tokenizer(list(texts), verbose=False)["input_ids"])
+    return [ids[start : start + longest] for ids in whole for start in range(0, len(ids), longest)]
+
+
+def _text(row: Example) -> str:
+    return f"{row.prompt} {row.text}" if row.prompt else row.text
+
+
+def _words(text: str) -> _Words:
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def _runs(words: _Words, size: int) -> Iterable[_Words]:
+    return (words[start : start + size] for start in range(len(words) - size + 1))
