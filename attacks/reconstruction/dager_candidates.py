@@ -1,7 +1,7 @@
 """DAGER's first step: which token can stand at which position, by the first layer's row space."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 
 _CHUNK = 8192
 """Token places per forward pass: 13 MB of inputs at width 384, which stays near the caches."""
+
+_BLURRED = 1e-2
+"""Where noise explains more than this even of the begin token, whose share in an update is large, weak directions of
+the span are lost, and true tokens with them may be beyond every tolerance."""
+
+_CROWD = 4
+"""Of a position's tokens within the tolerance, as many times the number that is asked for are kept, surest first."""
+
+_TELLING = 1.5
+"""In a blurred span, true tokens are off by what noise explains (0.9 to 1.2 of it, since many dimensions average), or
+stand on lost directions; most wrong ones within the slack are beyond this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,8 @@ class Candidates:
     """Id of the begin token."""
     last: int
     """Id of the end token."""
+    blurred: bool = False
+    """Whether noise hides so much that no text of them can be told apart for certain."""
 
     def pairs(self) -> tuple["Tensor", "Tensor"]:
         """All that is within the tolerance, end tokens included: ids [count] and positions [count]."""
@@ -44,8 +57,22 @@ class Candidates:
         return ids, torch.cat([*places, torch.tensor(self.ends, dtype=torch.long)])
 
 
+class _Seen(NamedTuple):
+    """Vectors against the first layer's row space."""
+
+    residuals: "Tensor"
+    """Relative distances, fp64."""
+    doubts: "Tensor"
+    """The same over what noise and rounding may explain of a true one: the likelier, the lower."""
+    within: "Tensor"
+    """Whether they are within the tolerance."""
+
+
 class Scanner:
     """Tests every (token, position) pair against the first layer's row space.
+
+    Tokens are told apart by their residual over what the span's noise explains of it, not by the residual: one that
+    stands on weak directions is off by more, true or not.
 
     Args:
         view: the server's view.
@@ -67,43 +94,65 @@ class Scanner:
         """The candidates up to the last possible end.
 
         Args:
-            per_position: how many best tokens to keep at a position where no token is within the tolerance.
+            per_position: how many best tokens to keep at a position where none is within the tolerance. In a blurred
+                span at least as many are kept, and at most four times as many.
             longest: length of the longest text, special tokens included, if known.
         """
         bound = min(self.longest, longest or self.longest)
         if bound < 2:  # no room for a begin and an end
             return Candidates((), (), (), False, (), self.begin, self.end)
-        edges = torch.tensor([self.end, self.begin])
-        off, within = self._judge(self._inputs(edges, bound))  # [2, positions]
-        sharp = bool(within[1, 0]) and bool(within[0, 1:].any())
-        ends = within[0].nonzero()[:, 0].tolist() if sharp else [int(off[0, 1:].argmin()) + 1]
-        ends = [place for place in ends if place > 0]
+        edges = self._inputs(torch.tensor([self.end, self.begin]), bound)
+        seen = self._judge(edges)  # [2, positions]
+        sharp = bool(seen.within[1, 0]) and bool(seen.within[0, 1:].any())
+        blurred = self._slack * float(self._first.space.expected(edges[1, :1].double())) > _BLURRED
         if longest is not None and not sharp:
             ends = [bound - 1]
-        tokens, residuals, admitted = self._interior(max(ends) + 1, per_position)
-        tokens[0], residuals[0], admitted[0] = torch.tensor([self.begin]), off[1, :1], int(within[1, 0])
-        return Candidates(tuple(tokens), tuple(residuals), tuple(ends), sharp, tuple(admitted), self.begin, self.end)
+        else:
+            ends = self._ends(seen, sharp=sharp, blurred=blurred, most=per_position)
+        tokens, residuals, admitted = self._interior(max(ends) + 1, per_position, blurred=blurred)
+        tokens[0], residuals[0] = torch.tensor([self.begin]), seen.residuals[1, :1]
+        admitted[0] = int(seen.within[1, 0])
+        return Candidates(
+            tuple(tokens), tuple(residuals), tuple(ends), sharp, tuple(admitted), self.begin, self.end, blurred
+        )
 
-    def _interior(self, length: int, per_position: int) -> tuple[list["Tensor"], list["Tensor"], list[int]]:
+    def _ends(self, seen: _Seen, *, sharp: bool, blurred: bool, most: int) -> list[int]:
+        """Where a text can end, ascending; the best guesses where no end is within the tolerance."""
+        doubts, within = seen.doubts[0, 1:], seen.within[0, 1:]
+        if not sharp:
+            count = min(most // 2 if blurred else 1, len(doubts))
+            return sorted((doubts.topk(max(1, count), largest=False).indices + 1).tolist())
+        if blurred:
+            within = within & (doubts <= max(_TELLING / self._slack, float(doubts[within].min())))
+        ends: list[int] = (within.nonzero()[:, 0] + 1).tolist()
+        return ends
+
+    def _interior(
+        self, length: int, per_position: int, *, blurred: bool
+    ) -> tuple[list["Tensor"], list["Tensor"], list[int]]:
         """Candidates at every position below `length`, special tokens left out."""
         special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
         vocabulary = torch.tensor([i for i in range(self._module.config.vocab_size) if i not in special])
-        rough = torch.cat([self._rough(part, length) for part in vocabulary.split(max(1, _CHUNK // length))])
+        parts = [self._rough(part, length) for part in vocabulary.split(max(1, _CHUNK // length))]
+        rough, doubts = (torch.cat(kind) for kind in zip(*parts, strict=True))  # [vocabulary, length]
         tokens: list[Tensor] = []
         residuals: list[Tensor] = []
         admitted: list[int] = []
-        short = rough.topk(min(max(per_position, 64), len(vocabulary)), dim=0, largest=False).indices
+        most = _CROWD * per_position
+        short = doubts.topk(min(max(most, 64), len(vocabulary)), dim=0, largest=False).indices
         near = rough < (4 * self._tolerance) ** 2 + 1e-4
         for place in range(length):
             picked = near[:, place].clone()
             picked[short[:, place]] = True
             ids = vocabulary[picked]
-            off, within = self._judge(self._inputs(ids, length)[:, place])  # [count]
-            order = off.argsort()
-            keep = order[within[order]] if bool(within.any()) else order[:per_position]
+            seen = self._judge(self._inputs(ids, length)[:, place])  # [count]
+            order = seen.doubts.argsort()
+            within = seen.within & (seen.doubts <= _TELLING / self._slack) if blurred else seen.within
+            inside = order[within[order]][: most if blurred else None]
+            keep = order[: max(len(inside), per_position)] if blurred or len(inside) == 0 else inside
             tokens.append(ids[keep])
-            residuals.append(off[keep])
-            admitted.append(int(within.sum()))
+            residuals.append(seen.residuals[keep])
+            admitted.append(len(inside))
         return tokens, residuals, admitted
 
     def _inputs(self, ids: "Tensor", length: int) -> "Tensor":
@@ -116,19 +165,24 @@ class Scanner:
             ]
         )
 
-    def _rough(self, ids: "Tensor", length: int) -> "Tensor":
-        """Squared relative residuals [ids, length], good to about 1e-6."""
-        basis = self._first.space.basis.float()
+    def _rough(self, ids: "Tensor", length: int) -> tuple["Tensor", "Tensor"]:
+        """Squared relative residuals and squared doubts [ids, length], the former good to about 1e-6."""
+        space = self._first.space
         inputs = layer_input(self._module, self._first.query, input_ids=ids[:, None].expand(-1, length))
-        inside = (inputs @ basis).square().sum(dim=-1)
-        return 1.0 - inside / inputs.square().sum(dim=-1)
+        inside = inputs @ space.basis.float()  # [ids, length, rank]
+        whole = inputs.square().sum(dim=-1)
+        rough = 1.0 - inside.square().sum(dim=-1) / whole
+        blur = self._slack * space.noise / space.singular[: space.rank].float()
+        allowed = ((inside * blur).square().sum(dim=-1) / whole).clamp_min(self._tolerance**2)
+        return rough, rough.clamp_min(0.0) / allowed
 
-    def _judge(self, inputs: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Exact residuals and whether they are within the tolerance, for inputs [..., width]."""
+    def _judge(self, inputs: "Tensor") -> _Seen:
+        """Exact residuals and how they compare with the tolerance, for inputs [..., width]."""
         space, vectors = self._first.space, inputs.double()
         off = space.residuals(vectors)
-        allowed = (self._slack * space.expected(vectors)).clamp(self._tolerance, max(self._tolerance, self._blur))
-        return off, off <= allowed
+        explained = (self._slack * space.expected(vectors)).clamp_min(self._tolerance)
+        within = (off <= explained) & (off <= max(self._tolerance, self._blur))
+        return _Seen(off, off / explained, within)
 
 
 def boundary_tokens(tokenizer: Any) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """How far a whole text lies from the second layer's row space."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +23,15 @@ _DEPTH = 3.0
 _CONTRAST = 3.0
 """A verified text's residual is below every neighbour's by this factor; blurred spans tell no such tale."""
 
+_FAR = 10.0
+"""Unless the neighbour has a token this many times further off than is allowed, which only a mistake explains."""
+
+_CLEAR = 2e-5
+"""Where true tokens are closer than this, one wrong token tells by itself (MiniLM: true 4e-7, wrong from 2e-2 on)."""
+
 
 class Judge:
-    """Residuals of texts in the second layer, each text computed once.
+    """Residuals of texts in the second layer, each text computed once between two finds.
 
     Args:
         module: the broadcast model.
@@ -37,22 +44,77 @@ class Judge:
     def __init__(self, module: Any, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float) -> None:
         self._module, self._second = module, second
         self._tolerance, self._slack, self._ceiling = tolerance, slack, ceiling
-        self._basis = second.space.basis.float()
-        self._known: dict[bytes, float] = {}
+        self._basis = second.space.basis.float()  # [width, rank]; what found texts hold comes first
+        self._held = 0
+        self._found: list[Tensor] = []
+        self._known: dict[bytes, tuple[float, float]] = {}
+        self._before = 0
         self._explained: dict[int, bool] = {}
 
     @property
     def evaluated(self) -> int:
-        """Distinct texts run through the first layer so far."""
-        return len(self._known)
+        """Texts run through the first layer so far, once each between two finds."""
+        return self._before + len(self._known)
 
     @property
     def rank(self) -> int:
         """The second layer's rank: the number of the batch's tokens, specials included, equal texts counted once."""
         return self._second.space.rank
 
-    def mean_residuals(self, texts: "Tensor") -> "Tensor":
-        """Mean residual over each text's tokens [texts], fp32, for ids [texts, length]."""
+    def scores(self, texts: "Tensor") -> "Tensor":
+        """Mean over each text's tokens of the distance to the span over that to the found texts' part of it [texts].
+
+        While nothing is found this is the mean residual. Later it tells how much of what a text adds to the found ones
+        is in the batch, so that a copy of a found text is no better than any other.
+
+        Args:
+            texts: ids [texts, length].
+        """
+        return torch.tensor([score for score, _ in self._measured(texts)])
+
+    def residual(self, ids: Sequence[int]) -> float:
+        """Mean residual of a text's tokens, whatever is found."""
+        return self._measured(torch.tensor([list(ids)]))[0][1]
+
+    def settle(self, ids: Sequence[int]) -> None:
+        """Takes note of a verified text: what it holds of the span counts no more."""
+        self._found.append(self._inputs([ids]).float())
+        inside = torch.cat(self._found) @ self._basis  # [tokens, rank]
+        rotation, _ = torch.linalg.qr(inside.T, mode="complete")  # [rank, rank]
+        self._basis = self._basis @ rotation
+        self._held = min(len(inside), self._basis.shape[1])
+        self._before += len(self._known)
+        self._known.clear()
+
+    def verified(self, ids: Sequence[int], options: Sequence["Tensor"]) -> bool:
+        """Whether each token lies in the span as closely as that is known, and, if that is blurred, no neighbour does.
+
+        Args:
+            ids: the text.
+            options: the candidates at each position; a neighbour takes another one at one position, or swaps two.
+        """
+        mean = self.residual(ids)
+        if mean > self._ceiling:
+            return False
+        excess, allowed = self._excess(ids)
+        if excess > 1.0:
+            return False
+        if allowed <= _CLEAR:
+            return True
+        neighbours = _neighbours(ids, options)
+        measured = self._measured(torch.tensor(neighbours)) if neighbours else []
+        near = [one for one, (_, residual) in zip(neighbours, measured, strict=True) if residual < _CONTRAST * mean]
+        return all(self._excess(rival)[0] > _FAR for rival in near)
+
+    def _excess(self, ids: Sequence[int]) -> tuple[float, float]:
+        """The most by which a token's residual exceeds what is allowed there, as a factor, and the most allowed."""
+        vectors = self._inputs([ids])
+        blurred = _DEPTH * self._slack * self._second.space.expected(vectors)
+        allowed = blurred.clamp(_DEPTH * self._tolerance, max(self._ceiling, _DEPTH * self._tolerance))
+        return float((self._second.space.residuals(vectors) / allowed).max()), float(allowed.max())
+
+    def _measured(self, texts: "Tensor") -> list[tuple[float, float]]:
+        """Score and mean residual of each text, for ids [texts, length]."""
         keys = [line.tobytes() for line in texts.numpy().astype(np.int32)]
         fresh: dict[bytes, int] = {}
         for index, key in enumerate(keys):
@@ -62,33 +124,13 @@ class Judge:
             if len(part) == 0:
                 continue
             vectors = layer_input(self._module, self._second.query, input_ids=texts[part])  # [part, length, width]
-            rest = vectors - (vectors @ self._basis) @ self._basis.T
-            means = (rest.norm(dim=-1) / vectors.norm(dim=-1)).mean(dim=1)  # [part]
-            self._known.update((keys[index], value) for index, value in zip(part.tolist(), means.tolist(), strict=True))
-        return torch.tensor([self._known[key] for key in keys])
-
-    def verified(self, ids: Sequence[int], mean: float, options: Sequence["Tensor"]) -> bool:
-        """Whether every token lies in the span as closely as the span is known, and no neighbour comes near.
-
-        Args:
-            ids: the text.
-            mean: its mean residual.
-            options: the candidates at each position; a neighbour differs in one of them.
-        """
-        if mean > self._ceiling:
-            return False
-        neighbours = [
-            (*ids[:place], int(token), *ids[place + 1 :])
-            for place, choice in enumerate(options)
-            for token in choice.tolist()
-            if token != ids[place]
-        ]
-        if neighbours and float(self.mean_residuals(torch.tensor(neighbours)).min()) < _CONTRAST * mean:
-            return False
-        vectors = self._inputs([ids])
-        blurred = _DEPTH * self._slack * self._second.space.expected(vectors)
-        allowed = blurred.clamp(_DEPTH * self._tolerance, max(self._ceiling, _DEPTH * self._tolerance))
-        return bool((self._second.space.residuals(vectors) <= allowed).all())
+            inside, whole = vectors @ self._basis, vectors.norm(dim=-1)
+            rest = (vectors - inside @ self._basis.T).norm(dim=-1)  # [part, length]
+            off = (whole.square() - inside[..., : self._held].square().sum(dim=-1)).clamp_min(0.0).sqrt()
+            score = (rest / torch.maximum(off, rest)).mean(dim=1)  # [part]
+            pairs = zip(score.tolist(), (rest / whole).mean(dim=1).tolist(), strict=True)
+            self._known.update((keys[index], pair) for index, pair in zip(part.tolist(), pairs, strict=True))
+        return [self._known[key] for key in keys]
 
     def explained(self, texts: Sequence[Sequence[int]]) -> bool:
         """Whether the inputs of these verified texts already span all that the update shows."""
@@ -109,3 +151,19 @@ class Judge:
         """The second layer's inputs of all tokens [tokens, width], fp64."""
         parts = [layer_input(self._module, self._second.query, input_ids=torch.tensor([list(ids)]))[0] for ids in texts]
         return torch.cat(parts).double()
+
+
+def _neighbours(ids: Sequence[int], options: Sequence["Tensor"]) -> list[tuple[int, ...]]:
+    """The texts that take another of the options at one position, and those that exchange two inner tokens."""
+    changed = [
+        (*ids[:place], token, *ids[place + 1 :])
+        for place, choice in enumerate(options)
+        for token in choice.tolist()
+        if token != ids[place]
+    ]
+    swapped = [
+        (*ids[:one], ids[other], *ids[one + 1 : other], ids[one], *ids[other + 1 :])
+        for one, other in combinations(range(1, len(ids) - 1), 2)
+        if ids[one] != ids[other]
+    ]
+    return changed + swapped

@@ -1,15 +1,37 @@
 """What an update tells of the inputs of a layer's attention: the span of what entered its projections."""
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fedsec.api import ParameterInfo, Role, RoundView
-from fedsec.maths.row_space import RowSpace, rounding_noise, row_space
+import torch
 
+from fedsec.api import Layout, ParameterInfo, Role, RoundView
+from fedsec.maths.row_space import CLEAR_GAP, RowSpace, rounding_noise, row_space
+
+from .span_recovery import recovered
 from .texts import only
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SEPARATE = (Role.QUERY, Role.KEY, Role.VALUE)
+_ATTENTION = frozenset({*_SEPARATE, Role.QUERY_KEY_VALUE})
+
+_SILENT = 1e-5
+"""A matrix below this times the largest one's norm holds only rounding: the queries of texts of one token, say."""
+
+_DEPENDENT = 1e-6
+"""Directions of a trained factor below this times its largest pass nothing on that fp32 keeps."""
+
+_ROUNDING = 1e-5
+"""Singular values of fp32 gradients' rounding are below this times the largest (measured: 2e-8 to 4e-8)."""
+
+_PRODUCT = 2e-7
+"""Rounding of a gradient's entries over their root mean square."""
+
+_EXACT = 1e-9
+"""Relative noise of a matrix's entries that leaves every direction that fp32 holds above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +39,56 @@ class LayerSpace:
     """The inputs of one layer's attention, as far as the update tells."""
 
     query: str
-    """The query projection's module name."""
+    """Name of a module that they enter: the query projection, or the one that holds it."""
     space: RowSpace
+    whole: bool = True
+    """Whether the update had room for more directions than it shows; if not, they need not be all that there are."""
 
 
 def layer_space(view: RoundView, row: "Tensor", layer: int) -> LayerSpace | None:
-    """The span of what entered a layer's query, key and value projections; None if the update says nothing."""
-    layout = view.model.layout
-    infos = [only(layout, role, layer) for role in (Role.QUERY, Role.KEY, Role.VALUE)]
-    parts = [by_input(layout.tensor(row, info.name), view, info) for info in infos]
-    if not all(bool(part.any()) for part in parts):
+    """The span of what entered a layer's query, key and value projections; None if the update says nothing.
+
+    Reads separate matrices, a fused one, or the factors A of LoRA adapters on any of them: dL/dA = s (D B)^T X has its
+    rows in the span of the inputs X too, but at most as many as the trained factors B have directions.
+
+    Args:
+        view: what the attacker sees.
+        row: an update [parameters], or a weighted sum of several.
+        layer: transformer layer, from 0.
+
+    Raises:
+        ValueError: the update has neither of these in that layer.
+    """
+    infos = projections(view.model.layout, layer)
+    pieces = [piece for info in infos for piece in _pieces(view, row, info)]
+    largest = max(float(update.norm()) for update, _ in pieces)
+    pieces = [piece for piece in pieces if float(piece[0].norm()) > _SILENT * largest]
+    if not pieces:
         return None
     noise = None
     if view.training.update == "delta":
-        noise = [_rounding(view, row, info) for info in infos]
-    return LayerSpace(query=infos[0].name.removesuffix(".weight"), space=row_space(parts, noise))
+        noise = [_rounding(*piece, view.training.local_steps) for piece in pieces]
+    updates, noise = recovered(view, row, [update for update, _ in pieces], noise)
+    space, whole = row_space(updates, noise), True
+    if adapted(infos):
+        sharp = noise is not None or _ends_in_rounding(space)
+        if not sharp and 4 * space.rank > sum(map(len, updates)):  # too few rows are left to call them noise
+            space = row_space(updates, [_EXACT * float(update.norm()) for update in updates])
+        whole = sharp and space.rank < sum(_room(view.model.module, info) for info in infos)
+    module = infos[0].name.split(".lora_")[0].removesuffix(".weight")
+    return LayerSpace(query=module, space=space, whole=whole)
+
+
+def projections(layout: Layout, layer: int) -> tuple[ParameterInfo, ...]:
+    """The tensors that a layer's attention inputs enter first: factors A, a fused matrix, or query, key and value."""
+    factors = [p for p in layout.find(Role.ADAPTER, layer) if p.factor == "A" and p.adapts in _ATTENTION]
+    found = tuple(factors) or layout.find(Role.QUERY_KEY_VALUE, layer)
+    return found or tuple(only(layout, role, layer) for role in _SEPARATE)
+
+
+def adapted(infos: tuple[ParameterInfo, ...]) -> bool:
+    """Whether these are LoRA factors, not the projections themselves."""
+    return infos[0].factor is not None
 
 
 def by_input(gradient: "Tensor", view: RoundView, info: ParameterInfo) -> "Tensor":
@@ -40,7 +97,43 @@ def by_input(gradient: "Tensor", view: RoundView, info: ParameterInfo) -> "Tenso
     return gradient.T if type(module).__name__ == "Conv1D" else gradient
 
 
-def _rounding(view: RoundView, row: "Tensor", info: ParameterInfo) -> float:
-    """Standard deviation of the rounding of a matrix's difference over the local steps."""
-    stored = view.model.module.get_parameter(info.name) + view.model.layout.tensor(row, info.name)
-    return float(rounding_noise(stored).square().mean().mul(view.training.local_steps).sqrt())
+def _pieces(view: RoundView, row: "Tensor", info: ParameterInfo) -> list[tuple["Tensor", "Tensor"]]:
+    """A tensor's update and its values after it, [outputs, inputs]; a fused matrix as its three parts.
+
+    The parts' norms differ by orders of magnitude, and row spaces are cut after scaling each matrix to the same norm.
+    """
+    update = by_input(view.model.layout.tensor(row, info.name), view, info)
+    stored = by_input(view.model.module.get_parameter(info.name).detach(), view, info) + update
+    if info.role != Role.QUERY_KEY_VALUE:
+        return [(update, stored)]
+    sizes = _thirds(view.model.module.config, *update.shape)
+    return list(zip(update.split(sizes), stored.split(sizes), strict=True))
+
+
+def _thirds(config: Any, outputs: int, width: int) -> list[int]:
+    """Outputs for queries, keys and values; grouped heads have fewer keys and values than queries."""
+    heads = config.num_attention_heads
+    each = getattr(config, "head_dim", None) or width // heads
+    queries = min(heads * each, outputs)
+    rest = (outputs - queries) // 2
+    return [queries, rest, outputs - queries - rest] if rest else [outputs]
+
+
+def _ends_in_rounding(space: RowSpace) -> bool:
+    """Whether nothing but fp32 rounding lies behind the kept directions, with a gap between."""
+    if not 0 < space.rank < len(space.singular):
+        return False
+    first, last, after = (float(space.singular[place]) for place in (0, space.rank - 1, space.rank))
+    return last >= CLEAR_GAP * after and after <= _ROUNDING * first
+
+
+def _room(module: Any, info: ParameterInfo) -> int:
+    """Directions that a factor A's gradient can have: as many as the factor B beside it passes on."""
+    other = module.get_parameter(info.name.replace(".lora_A.", ".lora_B.")).detach()
+    return int(torch.linalg.matrix_rank(other.double(), rtol=_DEPENDENT))
+
+
+def _rounding(update: "Tensor", stored: "Tensor", steps: int) -> float:
+    """Standard deviation of the rounding of a matrix's difference over the local steps, and of the gradients in it."""
+    stored_in = float(rounding_noise(stored).square().mean().mul(steps).sqrt())
+    return math.hypot(stored_in, _PRODUCT * float(update.square().mean(dtype=torch.float64).sqrt()))

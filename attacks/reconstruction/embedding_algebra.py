@@ -1,15 +1,16 @@
 """Embedding algebra: read a text off the word and position embeddings' gradients, in closed form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import ParameterInfo, Reconstruction, Role, RoundView
+from fedsec.api import Knowledge, ParameterInfo, Reconstruction, Role, RoundView
 from fedsec.maths.row_space import rounding_noise
 
 from .assignment import Assignment
+from .dager import Dager
 from .texts import content, only, single_rows, texts_per_client
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class EmbeddingAlgebra:
     In a model with trainable absolute positions and an untied head, word and position embedding are summed, so both
     receive the same gradient g per token. A token's row G_t sums g over where the token stands, a position's row P_p
     over who stands there. With one text P_p is g itself: S = G P^+, ordered, whatever the label, depth or dropout.
+    Of several texts the rows tell who stands where, but not who stands together: where the update holds the
+    attention's part too, the span test goes on from there.
 
     Args:
         zero_norm: rows of a norm below this times the largest count as not touched.
@@ -31,7 +34,8 @@ class EmbeddingAlgebra:
         noise_factor: where most rows are non-zero, rows below this times the median norm count as noise.
 
     Source: this project (gradient_inversion.md, 1.9); nearest published: FET, COLING 2025, which searches.
-    Deviations: none; there is no paper. Several texts per client are only read position by position.
+    Deviations: none; there is no paper. Several texts per client are left to `dager` with its defaults; what it cannot
+        verify either is only read position by position.
     """
 
     zero_norm: float = 1e-7
@@ -44,12 +48,12 @@ class EmbeddingAlgebra:
         rows = single_rows(view)
         tables = [only(view.model.layout, role) for role in (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)]
         claims: list[Reconstruction] = []
-        for client, row in zip(view.clients, rows, strict=True):
-            claims += self._one_client(view, client, row, tables)
+        for index, client in enumerate(view.clients):
+            claims += self._one_client(view, index, client, rows[index], tables)
         return claims
 
     def _one_client(
-        self, view: RoundView, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
+        self, view: RoundView, index: int, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
     ) -> list[Reconstruction]:
         (words, word_rows), (places, place_rows) = (
             self._touched(view.model.layout.tensor(row, table.name)) for table in tables
@@ -73,6 +77,9 @@ class EmbeddingAlgebra:
                 "words": float(len(words)),
             }
             return [Reconstruction(client=client, tokens=ids, score=notes["misfit"], verified=verified, notes=notes)]
+        spanned = _by_span(view, index, client)
+        if any(claim.verified for claim in spanned):
+            return spanned
         return self._by_position(view, client, words, word_rows, place_rows)
 
     def _touched(self, table: "Tensor") -> tuple["Tensor", "Tensor"]:
@@ -108,3 +115,15 @@ class EmbeddingAlgebra:
                 doubt = float((1.0 - strength[strength > 0.5]).abs().mean())
                 claims.append(Reconstruction(client=client, tokens=ids, score=doubt))
         return claims
+
+
+def _by_span(view: RoundView, index: int, client: int) -> list[Reconstruction]:
+    """The span test's claims for one client; none where the update lacks the attention's part."""
+    attention = (Role.QUERY, Role.KEY, Role.VALUE)
+    if view.rows is None or not all(view.model.layout.find(role, layer) for role in attention for layer in (0, 1)):
+        return []
+    granted = dict(view.granted)
+    if Knowledge.LENGTHS in granted:
+        granted[Knowledge.LENGTHS] = granted[Knowledge.LENGTHS][index : index + 1]
+    alone = replace(view, clients=(client,), rows=view.rows[index : index + 1], granted=granted)
+    return Dager().reconstruct(alone)

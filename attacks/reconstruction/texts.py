@@ -26,8 +26,12 @@ def only(layout: Layout, role: Role, layer: int | None = None) -> ParameterInfo:
 
 
 def content(ids: Sequence[int], tokenizer: Any) -> tuple[int, ...]:
-    """The ids without special tokens and padding; unknown tokens stay, since they stand for text."""
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    """The ids without special tokens and padding; unknown tokens stay, since they stand for text.
+
+    GPT-2's tokenizer names its end token as its unknown one too; it needs none, and there it marks an end.
+    """
+    marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    special = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - marks)
     return tuple(int(i) for i in ids if int(i) not in special)
 
 

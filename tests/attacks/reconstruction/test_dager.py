@@ -44,6 +44,13 @@ def test_equal_texts_are_claimed_once(lab: Lab) -> None:
     assert sorted(claim.tokens for claim in claims) == sorted(lab.truth(TEXTS[:2]))
 
 
+def test_the_sum_alone_gives_texts_of_nobody_in_particular(lab: Lab) -> None:
+    view = replace(lab.view([TEXTS[:2], TEXTS[2:3]]), rows=None, clients=())
+    claims = Dager().reconstruct(view)
+    assert exact(claims, lab.truth(TEXTS[:3])) == len(claims) == 3
+    assert all(claim.verified and claim.client is None for claim in claims)
+
+
 def test_granted_lengths_change_nothing_that_is_exact(lab: Lab) -> None:
     lengths = tuple(len(ids) + 2 for ids in lab.truth(TEXTS[:2]))
     claims = Dager().reconstruct(lab.view([TEXTS[:2]], granted={Knowledge.LENGTHS: (lengths,)}))
@@ -83,8 +90,8 @@ def test_same_view_same_claims_and_nothing_is_changed(lab: Lab) -> None:
 
 def test_refuses_what_it_cannot_read(lab: Lab) -> None:
     view = lab.view([TEXTS[:1]])
-    with pytest.raises(ValueError, match="single clients' updates"):
-        Dager().reconstruct(replace(view, rows=None))
+    with pytest.raises(ValueError, match="shows neither"):
+        Dager().reconstruct(replace(view, rows=None, aggregate=None))
     one_layer = tiny_lab(layers=1)
     with pytest.raises(ValueError, match="'query' in layer 1"):
         Dager().reconstruct(one_layer.view([TEXTS[:1]]))

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from fedsec.api import ServerView
 from fedsec.attacks.reconstruction.dager_candidates import Scanner
 from fedsec.attacks.reconstruction.dager_lengths import fitting
-from fedsec.attacks.reconstruction.dager_links import Links, _assemble, _exchange, attention_links
+from fedsec.attacks.reconstruction.dager_links import Links, attention_links
 from fedsec.attacks.reconstruction.dager_spaces import layer_space
 
 from .support import Lab, tiny_lab
@@ -67,35 +66,9 @@ def test_a_true_text_explains_its_tokens_and_no_false_one_does(lab: Lab) -> None
     assert float(rests[1][alone].min()) > 1e-2
 
 
-def test_links_find_every_text(lab: Lab) -> None:
+def test_readers_name_the_target_of_each_candidates_token(lab: Lab) -> None:
     links = links_of(lab.view([TEXTS]))
-    begin, last = lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id
-    for ids in lab.tokenizer(TEXTS)["input_ids"]:
-        found = [(*text,) for text in links.texts(begin, last, len(ids) - 1, sweeps=1)]
-        assert tuple(ids) in found
-    assert links.texts(begin, last, 60) == []
-
-
-def test_exchange_repairs_a_wrong_candidate() -> None:
-    generator = torch.Generator().manual_seed(4)
-    blocks, width, end, each = 6, 12, 5, 4
-    places = torch.tensor([end, *[place for place in range(1, end) for _ in range(each)]])
-    directions = torch.randn(blocks, len(places), width, generator=generator, dtype=torch.float64)
-    directions /= directions.norm(dim=-1, keepdim=True)
-    truth = torch.tensor([1, 5, 9, 13, 0])
-    weights = torch.randn(1, blocks, end, 1, generator=generator, dtype=torch.float64)
-    target = (directions[:, truth].mT[None] @ weights)[..., 0]
-    target /= target.norm(dim=-1, keepdim=True)
-    wrong = torch.tensor([[1, 6, 9, 13, 0]])
-    picks, scores = _exchange(directions, places, target, wrong)
-    assert torch.equal(picks[0], truth)
-    assert float(scores) < -25
-    assert torch.equal(wrong, torch.tensor([[1, 6, 9, 13, 0]]))
-    assembled, _ = _assemble(directions, places, target)
-    assert int(assembled[0, -1]) == 0
-
-
-def test_too_long_for_a_head_gives_nothing(lab: Lab) -> None:
-    links = links_of(lab.view([TEXTS]))
-    narrow = replace(links, directions=links.directions[..., :5], targets=links.targets[..., :5])
-    assert narrow.texts(lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id, 5) == []
+    assert (links.begin, links.last) == (lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id)
+    assert bool((links.readers[torch.isin(links.ids, torch.tensor([links.begin, links.last]))] == -1).all())
+    for target in range(len(links.targets)):
+        assert len(links.ids[links.readers == target].unique()) == 1

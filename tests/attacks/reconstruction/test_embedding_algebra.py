@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from fedsec.api import AttackCard
+from fedsec.api import AttackCard, Knowledge
 from fedsec.attacks.reconstruction.assignment import Assignment
 from fedsec.attacks.reconstruction.cards import CARDS
 from fedsec.attacks.reconstruction.embedding_algebra import EmbeddingAlgebra
@@ -51,8 +51,18 @@ def test_noise_leaves_nothing_verified(lab: Lab) -> None:
     assert not any(claim.verified for claim in claims)
 
 
-def test_larger_batches_are_best_effort_within_the_batch_size(lab: Lab) -> None:
-    claims = EmbeddingAlgebra().reconstruct(lab.view([TEXTS]))
+def test_larger_batches_go_on_with_the_span_test(lab: Lab) -> None:
+    texts = ["pain in the left knee", "the chest is clear", "no fever today"]
+    lengths = tuple(len(ids) + 2 for ids in lab.truth(texts[1:]))
+    view = lab.view([texts[:1], texts[1:]], granted={Knowledge.LENGTHS: ((99,), lengths)})
+    claims = EmbeddingAlgebra().reconstruct(view)
+    assert [claim.client for claim in claims] == [0, 1, 1]
+    assert exact(claims, lab.truth(texts)) == 3
+    assert all(claim.verified for claim in claims)
+
+
+def test_dropout_leaves_larger_batches_a_best_effort_within_the_batch_size(lab: Lab) -> None:
+    claims = EmbeddingAlgebra().reconstruct(lab.view([TEXTS], dropout=True))
     assert 0 < len(claims) <= len(TEXTS)
     assert not any(claim.verified for claim in claims)
 

@@ -1,0 +1,175 @@
+"""FILM's second stage: beam search with the victim's own language model, restricted to the tokens of a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SPACES = (" ", "\n", "\t")
+
+
+class Written(NamedTuple):
+    """A text that the language model writes with a batch's tokens."""
+
+    places: tuple[int, ...]
+    """Places of its tokens in the bag."""
+    doubt: float
+    """Mean negative log probability of its tokens, the end included, less what bonuses make of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamSettings:
+    """Width and penalties of the search."""
+
+    beams: int
+    groups: int
+    diversity: float
+    found_penalty: float
+    unused_bonus: float
+    longest: int
+    """Tokens of a text at most."""
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes texts one after another; what stands in one is less welcome in the next.
+
+    Diverse beam search: groups of beams grow in turn, each paying for tokens that groups before it chose at the same
+    place. No pair of neighbours stands twice in a text.
+
+    Args:
+        module: a causal language model in evaluation mode.
+        tokenizer: of the model.
+        bag: token ids of the batch [count].
+        settings: of the search.
+
+    Source: Gupta et al., NeurIPS 2022, section 4.2; Vijayakumar et al., AAAI 2018, algorithm 1. Deviations: texts are
+    ranked by their mean log probability, so that long ones stand a chance, with a bonus for tokens that no text before
+    holds, since each stands in some text; a text ends with the end token, where the paper writes a fixed length and
+    cuts after the first full stop; a token's count is not bounded.
+    """
+
+    module: Any
+    tokenizer: Any
+    bag: "Tensor"
+    settings: BeamSettings
+    _pairs: list[tuple[int, int]] = field(default_factory=list)
+    _begun: list[int] = field(default_factory=list)
+    _used: set[int] = field(default_factory=set)
+
+    @torch.no_grad()
+    def write(self) -> list[Written]:
+        """The best texts of one search, the surest first; the best one's pairs are penalised from now on."""
+        found = self._search()
+        if found:
+            best = found[0].places
+            self._pairs += list(pairwise(best))
+            self._begun.append(best[0])
+            self._used.update(best)
+        return found
+
+    def _search(self) -> list[Written]:
+        begin = _begin(self.tokenizer)
+        starts = torch.arange(len(self.bag)) if begin is not None else self._starts()
+        places = starts[:, None]  # [texts, 1]
+        score = torch.full((len(starts),), -log(len(starts)))
+        past, finished = None, list[Written]()
+        if begin is not None:
+            past, log_p = self._step(torch.tensor([begin]), None)
+            score = log_p[0, starts]
+            past.batch_repeat_interleave(len(starts))
+        score = score + self._bonus()[starts]
+        begun = torch.bincount(torch.tensor(self._begun, dtype=torch.long), minlength=len(self.bag))  # [bag]
+        score -= self.settings.found_penalty * begun[starts]
+        while len(places):
+            past, log_p = self._step(self.bag[places[:, -1]], past)  # [texts, bag + 1]
+            finished += self._ended(places, score, log_p[:, -1], whole=places.shape[1] >= self.settings.longest)
+            if places.shape[1] >= self.settings.longest:
+                break
+            parents, tokens, score = self._grow(score, self._allowed(places, log_p[:, :-1]))
+            places = torch.cat([places[parents], tokens[:, None]], dim=1)
+            past.batch_select_indices(parents)
+            if not torch.isfinite(score).any() or self._settled(finished, score, places.shape[1]):
+                break
+        best: dict[tuple[int, ...], Written] = {}
+        for one in sorted(finished, key=lambda one: (one.doubt, one.places)):
+            best.setdefault(one.places, one)
+        return list(best.values())[: self.settings.beams]
+
+    def _settled(self, finished: Sequence[Written], score: "Tensor", length: int) -> bool:
+        """Whether enough texts are done that no growing one is surer than."""
+        if len(finished) < self.settings.beams:
+            return False
+        worst = sorted(one.doubt for one in finished)[self.settings.beams - 1]
+        return float(-score.max()) / length > worst
+
+    def _step(self, tokens: "Tensor", past: Any) -> tuple[Any, "Tensor"]:
+        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the cache."""
+        out = self.module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
+        log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
+        end = torch.tensor([self.tokenizer.eos_token_id])
+        return out.past_key_values, log_p[:, torch.cat([self.bag, end])]
+
+    def _allowed(self, places: "Tensor", log_p: "Tensor") -> "Tensor":
+        """Log probabilities [texts, bag] less penalties; pairs that a text holds already are out."""
+        last = places[:, -1:]  # [texts, 1]
+        fresh = torch.ones_like(log_p).scatter_(1, places, 0.0)  # a bonus is had once in a text
+        log_p = log_p + self._bonus() * fresh
+        if self._pairs:
+            first, second = torch.tensor(self._pairs).T
+            before = torch.zeros_like(log_p).index_add_(1, second, (last == first).to(log_p.dtype))
+            log_p -= self.settings.found_penalty * before.clamp_max(1.0)
+        again = torch.where(places[:, :-1] == last, places[:, 1:], len(self.bag))
+        barred = torch.zeros(len(log_p), len(self.bag) + 1, dtype=torch.bool).scatter_(1, again, value=True)
+        return log_p.masked_fill(barred[:, :-1], -torch.inf)
+
+    def _bonus(self) -> "Tensor":
+        """For each token of the bag that no text before holds [bag]."""
+        unused = torch.full((len(self.bag),), self.settings.unused_bonus)
+        unused[list(self._used)] = 0.0
+        return unused
+
+    def _grow(self, score: "Tensor", log_p: "Tensor") -> tuple["Tensor", "Tensor", "Tensor"]:
+        """The next beams: parents, tokens and scores [beams], group by group."""
+        total = (score[:, None] + log_p).flatten()  # [texts * bag]
+        size, words = self.settings.beams // self.settings.groups, log_p.shape[1]
+        used = torch.zeros(words)
+        chosen: list[Tensor] = []
+        taken = torch.zeros(len(total), dtype=torch.bool)
+        for _ in range(self.settings.groups):
+            offered = (total - self.settings.diversity * used.repeat(len(log_p))).masked_fill(taken, -torch.inf)
+            picks = offered.topk(min(size, len(offered))).indices
+            taken[picks] = True
+            used += torch.bincount(picks % words, minlength=words)
+            chosen.append(picks)
+        picks = torch.cat(chosen)
+        picks = picks[torch.isfinite(total[picks])]
+        return picks // words, picks % words, total[picks]
+
+    def _ended(self, places: "Tensor", score: "Tensor", end: "Tensor", *, whole: bool) -> list[Written]:
+        """Texts as if they ended here; the longest are whole as they are."""
+        total, length = (score, places.shape[1]) if whole else (score + end, places.shape[1] + 1)
+        best = total.topk(min(self.settings.beams, len(total))).indices.tolist()
+        return [Written(tuple(places[i].tolist()), -float(total[i]) / length) for i in best]
+
+    def _starts(self) -> "Tensor":
+        """Places in the bag of tokens that may begin a text, where the tokenizer puts nothing before it.
+
+        Those that decode to an upper-case letter first; without any, those that begin without a space; else all.
+        """
+        words = [str(self.tokenizer.decode([token])) for token in self.bag.tolist()]
+        upper = [place for place, word in enumerate(words) if word[:1].isupper()]
+        plain = [place for place, word in enumerate(words) if word and not word.startswith(_SPACES)]
+        return torch.tensor(upper or plain or list(range(len(words))))
+
+
+def _begin(tokenizer: Any) -> int | None:
+    """The token that the tokenizer puts before a text, if any."""
+    first = tokenizer("a")["input_ids"][:1]
+    return int(first[0]) if first and first[0] == tokenizer.bos_token_id else None

@@ -1,0 +1,96 @@
+"""What an attacker who knows the update defenses makes of the matrices that they left: what is missing, and noise."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fedsec.api import Knowledge, RoundView
+from fedsec.maths.completion import complete
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ADAPTS_TO = ("gaussian-noise", "gradient-pruning", "quantization")
+"""Defenses whose settings are made use of."""
+
+_FLOOR = 3e-7
+"""Misfit of a completed matrix that fp32 rounding explains."""
+
+
+def recovered(
+    view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: Sequence[float] | None
+) -> tuple[list["Tensor"], list[float] | None]:
+    """Matrices with the same row space, as far as the defenses let it be known, and their entries' error.
+
+    Noise: its size follows from the settings and the update's norm. Quantization: rounding is noise that is larger in
+    rows with larger entries; rows are scaled until it is even. Pruning: entries that were left out follow from the
+    others, since all matrices together have no more rank than there were inputs.
+
+    Args:
+        view: says which defenses are known, if any.
+        row: the update that the parts are taken from [parameters].
+        parts: each [outputs, inputs]; products with the same inputs.
+        noise: standard deviation of each part's entries' error, without defenses; None for no more than fp32 rounding.
+
+    Returns:
+        The parts and their noise as `row_space` takes them; both as given where no defense is known, or of a sum over
+        clients.
+    """
+    # Of a sum over clients each has its own noise, levels and missing entries: the settings say little of it.
+    stack = view.granted.get(Knowledge.DEFENSE_SETTINGS, ()) if view.rows is not None else ()
+    known: dict[str, Mapping[str, Any]] = {one["name"]: one["params"] for one in stack if one["name"] in ADAPTS_TO}
+    if not known:
+        return list(parts), None if noise is None else list(noise)
+    matrices = [part.double() for part in parts]
+    variances = [torch.full_like(m, s**2) for m, s in zip(matrices, noise or [0.0] * len(matrices), strict=True)]
+    if "gaussian-noise" in known:
+        added = _gaussian(row, **known["gaussian-noise"])
+        variances = [variance + added for variance in variances]
+    if "quantization" in known:
+        pairs = zip(variances, matrices, strict=True)
+        variances = [variance + _rounding(matrix, **known["quantization"]) for variance, matrix in pairs]
+    if "gradient-pruning" in known:
+        matrices = _completed(matrices, variances)
+    if not any(bool(variance.any()) for variance in variances):
+        return matrices, None
+    spreads = [variance.mean(dim=1, keepdim=True).sqrt() for variance in variances]  # [outputs, 1]
+    least = max(float(spread.max()) for spread in spreads) * 1e-6
+    return [m / spread.clamp_min(least) for m, spread in zip(matrices, spreads, strict=True)], [1.0] * len(matrices)
+
+
+def _gaussian(row: "Tensor", sigma: float, relative: bool) -> float:
+    """Variance of the noise on an entry; the norm that is seen includes the noise's own."""
+    if not relative:
+        return float(sigma) ** 2
+    return float(sigma**2 / (1.0 + sigma**2) * row.square().mean(dtype=torch.float64))
+
+
+def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
+    """About the variance of each entry's rounding, same shape; 0 for one bit, whose error is no noise.
+
+    A value v between two levels a step apart is off by a variance of (v - lower)(upper - v): on average step^2 / 6 far
+    from 0, and step |v| near it, where the rounded |v| has the right expectation. A row that shows nothing still hides
+    about one entry's worth.
+    """
+    magnitude = matrix.abs()
+    if bits == 1 or not bool(magnitude.any()):
+        return torch.zeros_like(matrix)
+    step = float(magnitude[magnitude > 0.0].min())  # the lowest level that occurs
+    variance = torch.where(magnitude < 1.5 * step, magnitude * step, step**2 / 6.0)
+    return variance + step**2 / matrix.shape[1]
+
+
+def _completed(matrices: Sequence["Tensor"], variances: Sequence["Tensor"]) -> list["Tensor"]:
+    """The matrices with what was left out of them filled in, all of them as one.
+
+    Where nothing is exactly 0, noise came after the pruning and hides what was left out: they stay as they are.
+    """
+    if all(bool(matrix.all()) for matrix in matrices):
+        return list(matrices)
+    scales = [float(matrix.norm()) or 1.0 for matrix in matrices]
+    whole = torch.cat([matrix / scale for matrix, scale in zip(matrices, scales, strict=True)])
+    noisy = sum(float(variance.sum()) / scale**2 for variance, scale in zip(variances, scales, strict=True))
+    filled = complete(whole, whole != 0.0, floor=max(_FLOOR, (noisy / len(matrices)) ** 0.5)).values
+    parts = filled.split([len(matrix) for matrix in matrices])
+    return [part * scale for part, scale in zip(parts, scales, strict=True)]
