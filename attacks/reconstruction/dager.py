@@ -15,7 +15,7 @@ from .dager_judge import Judge
 from .dager_links import attention_links
 from .dager_ruler import Ruler
 from .dager_search import Budget, Found, Search
-from .dager_spaces import LayerSpace, adapted, layer_space, projections
+from .dager_spaces import LayerSpace, layer_space, projections, separate
 from .texts import content, texts_per_client
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Dager:
             shortlist=self.shortlist,
             evaluations=self.evaluations // (20 if not sharp else _BLURRED if candidates.blurred else 1),
         )
-        linked = sharp and not adapted(projections(view.model.layout, 0))  # links read whole query and key gradients
+        linked = sharp and separate(projections(view.model.layout, 0))  # links read whole query and key gradients
         links = attention_links(view, row, first, candidates) if linked else None
         search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator)
         return search.run(), sum(map(len, candidates.tokens))

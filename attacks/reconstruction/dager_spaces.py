@@ -86,6 +86,11 @@ def projections(layout: Layout, layer: int) -> tuple[ParameterInfo, ...]:
     return found or tuple(only(layout, role, layer) for role in _SEPARATE)
 
 
+def separate(infos: tuple[ParameterInfo, ...]) -> bool:
+    """Whether these are whole query, key and value projections, each a matrix of its own."""
+    return all(info.role in _SEPARATE for info in infos)
+
+
 def adapted(infos: tuple[ParameterInfo, ...]) -> bool:
     """Whether these are LoRA factors, not the projections themselves."""
     return infos[0].factor is not None

@@ -9,7 +9,7 @@ _SHARED = (
     "Classifiers only. Word and position embeddings' gradients are not matched, as in LAMP.",
     "Lengths not granted are those of the gradients' rank, shared out evenly: exact for one text without noise only.",
     "A difference of several steps, or AdamW's, is matched as if it were one gradient at the broadcast model.",
-    "Verified means that the tokens' gradient is the update but for 1e-4 of its norm: never under noise, dropout, "
+    "Verified means that the tokens' gradient is the update but for 3e-6 of its norm: never under noise, dropout, "
     "pruning or quantisation, and not on differences whose rounding exceeds that.",
 )
 
@@ -61,6 +61,7 @@ CARDS = (
         limits=("Finds some words and no order; from batches of 4 on, little.", *_SHARED),
         cost="MiniLM on one core: 0.07 s per step for a text of 12 tokens",
         adaptive_to=_ADAPTS,
+        tasks=("sequence-classification",),
         threat=_threat("one round's updates and the broadcast model; minutes per text"),
     ),
     AttackCard(
@@ -86,6 +87,7 @@ CARDS = (
         limits=("Finds some words and no order; from batches of 4 on, little.", *_SHARED),
         cost="MiniLM on one core: 0.2 s per step for a text of 12 tokens; the absolute distance forms every gradient",
         adaptive_to=_ADAPTS,
+        tasks=("sequence-classification",),
         threat=_threat("one round's updates and the broadcast model; minutes per text"),
     ),
     AttackCard(
@@ -155,6 +157,7 @@ CARDS = (
         ),
         cost="MiniLM on one core: 10 to 70 s per CoLA sentence, 22 s in the median; 0.07 s per step at 12 tokens",
         adaptive_to=_ADAPTS,
+        tasks=("sequence-classification",),
         threat=_threat(
             "one round's updates and the broadcast model; about a minute per text",
             frozenset({Knowledge.AUXILIARY_TEXT}),

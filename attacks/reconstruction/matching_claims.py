@@ -39,15 +39,15 @@ class Reading:
 
 
 def claims(problem: Problem, reading: Reading, tokenizer: Any) -> list[Reconstruction]:
-    """One claim per text; verified if the batch as a whole is exact."""
+    """One claim per text; verified if the batch as a whole is exact and the text is told apart from its neighbours."""
     notes = {"residual": reading.residual, "distance": reading.value}
     return [
         Reconstruction(
             client=problem.client,
             tokens=content(ids[mask.bool()].tolist(), tokenizer),
             score=reading.value,
-            verified=reading.exact,
+            verified=reading.exact and problem.told_apart(reading.ids, text, reading.residual),
             notes=notes,
         )
-        for ids, mask in zip(reading.ids, problem.mask, strict=True)
+        for text, (ids, mask) in enumerate(zip(reading.ids, problem.mask, strict=True))
     ]

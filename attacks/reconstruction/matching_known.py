@@ -24,8 +24,11 @@ _ZERO = 1e-8
 """A parameter's gradient whose root mean square is below this share of the largest is rounding: key biases, whose
 gradient vanishes in every softmax, are found at 1e-9 and less."""
 
-_TYPICAL = 20
-"""Tokens of a text where neither its length nor the gradient's rank says more."""
+_TYPICAL, _LONGEST = 20, 64
+"""Tokens of a text where neither its length nor the gradient's rank says more, and the most that are guessed."""
+
+_BELIEVED = 0.9
+"""Of a matrix's width: a higher rank is that of noise."""
 
 
 def problems(view: RoundView) -> list[Problem]:
@@ -55,7 +58,8 @@ def _problem(view: RoundView, client: int | None, update: "Tensor", who: Sequenc
     targets = _telling({name: _by_output(layout.tensor(gradient, name), info) for name, info in infos.items()})
     if not targets:
         return None
-    texts = texts_per_client(view) * len(who)
+    labels = view.granted.get(Knowledge.LABELS)
+    texts = texts_per_client(view) * len(who) if labels is None else sum(len(labels[place]) for place in who)
     lengths = _lengths(view, targets, infos, who, texts)
     frame, mask = _frame(lengths, tokenizer)
     targets = cleaned(view, update, targets, abs(scale), int(mask.sum()))
@@ -131,10 +135,11 @@ def _lengths(
     layers = sorted({info.layer for info in infos.values() if info.layer is not None})
     inner = layers[(len(layers) - 1) // 2] if layers else None
     spaces = [row_space([g]) for name, g in gradients.items() if g.ndim == 2 and infos[name].layer == inner]
-    told = [space.rank for space in spaces if space.rank > 0 and not space.full]
+    # Pruned and rounded matrices are of nearly full rank, which says nothing.
+    told = [space.rank for space in spaces if 0 < space.rank < _BELIEVED * len(space.singular)]
     total = max(told) if told else _TYPICAL * texts
     least = view.model.tokenizer.num_special_tokens_to_add() + 1
-    return [max(least, total // texts + (place < total % texts)) for place in range(texts)]
+    return [min(_LONGEST, max(least, total // texts + (place < total % texts))) for place in range(texts)]
 
 
 def _labels(view: RoundView, gradient: "Tensor", who: Sequence[int], texts: int) -> "Tensor":

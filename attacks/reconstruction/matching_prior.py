@@ -17,7 +17,8 @@ class Prior:
     """A causal language model over the victim's tokenizer.
 
     Args:
-        module: its `logits` [rows, tokens, vocabulary] at a position predict the next token.
+        module: its `logits` [rows, tokens, vocabulary] at a position predict the next token. Of texts longer than its
+            positions only the beginning is judged.
     """
 
     def __init__(self, module: Any) -> None:
@@ -45,10 +46,14 @@ class Prior:
             for _, _, logits in self._passes(ids, mask)
         ]
         after = torch.cat(found)  # [texts, tokens - 1, count]
-        return torch.cat([after[:, :1], after], dim=1)
+        beyond = after[:, -1:].expand(-1, ids.shape[1] - 1 - after.shape[1], -1)
+        return torch.cat([after[:, :1], after, beyond], dim=1)
 
     @torch.no_grad()
     def _passes(self, ids: "Tensor", mask: "Tensor") -> Iterator[tuple["Tensor", "Tensor", "Tensor"]]:
+        config = getattr(self._module, "config", None)
+        room = getattr(config, "max_position_embeddings", None) or ids.shape[1]
+        ids, mask = ids[:, :room], mask[:, :room]
         size = max(1, _TOKENS // ids.shape[1])
         for part, kept in zip(ids.split(size), mask.split(size), strict=True):
             yield part, kept, self._module(input_ids=part, attention_mask=kept).logits

@@ -39,6 +39,8 @@ class Quantization:
 
     def _rounded(self, tensor: "Tensor", generator: "Generator") -> "Tensor":
         drawn = torch.rand(tensor.shape, generator=generator)  # in [0, 1)
+        if not bool(tensor.isfinite().all()):  # for the server to refuse
+            return tensor
         if self.bits == 1:
             upward = torch.where(tensor == 0.0, drawn < 0.5, tensor > 0.0)
             return (2.0 * upward - 1.0) * tensor.abs().mean()

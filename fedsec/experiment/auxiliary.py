@@ -19,7 +19,15 @@ RUN = 8
 """Words in a row that auxiliary text may not share with a text that the federation holds."""
 SHORTEST = 4
 """Words of a held text from which on it may not stand within an auxiliary one, where it is shorter than a run."""
-_WORD = re.compile(r"\w+")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+")
+"""A run of letters and digits; a single character in scripts that set no spaces between words."""
+_SHORTENED = (
+    (re.compile(r"\s*\bn\s*['\u2019]\s*t\b"), "nt"),
+    (re.compile(r"\s*['\u2019]\s*(s|re|ve|ll|d|m)\b"), r"\1"),
+    (re.compile(r"(?<=\w)['\u2019](?=\w)"), ""),
+)
+"""Treebanks write `does n't` and `it 's`: the same text as `doesn't` and `it's`. Other apostrophes are quotes."""
 _Words = tuple[str, ...]
 
 
@@ -149,7 +157,10 @@ def _text(row: Example) -> str:
 
 
 def _words(text: str) -> _Words:
-    return tuple(_WORD.findall(text.casefold()))
+    text = text.casefold()
+    for pattern, joined in _SHORTENED:
+        text = pattern.sub(joined, text)
+    return tuple(_WORD.findall(text))
 
 
 def _runs(words: _Words, size: int) -> Iterable[_Words]:

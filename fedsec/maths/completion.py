@@ -108,15 +108,27 @@ class _Fit:
         """The smallest rank, by bisection, that still matches the known entries; `state` itself if it does not."""
         if state.misfit > self._floor:
             return state
-        while state.rank - self._least > 1:
-            middle = (self._least + state.rank) // 2
-            right = _directions(state.product, middle)
-            smaller = self._settle(right, state.product @ right @ right.T, _STUCK)
+        state, left = self._bisected(state, self._least), self._least
+        if left and state.rank == left + 1:  # growing left that rank early, which does not rule it out
+            smaller = self._reduced(state, left)
+            if smaller.misfit <= self._floor:
+                state = self._bisected(smaller, 0)
+        return state
+
+    def _bisected(self, state: _State, least: int) -> _State:
+        """The smallest rank above `least` that still matches the known entries."""
+        while state.rank - least > 1:
+            smaller = self._reduced(state, (least + state.rank) // 2)
             if smaller.misfit <= self._floor:
                 state = smaller
             else:
-                self._least = middle
+                least = smaller.rank
         return state
+
+    def _reduced(self, state: _State, rank: int) -> _State:
+        """Sweeps at a smaller rank, from the strongest directions of a fit."""
+        right = _directions(state.product, rank)
+        return self._settle(right, state.product @ right @ right.T, _STUCK)
 
     def _settle(self, right: "Tensor", product: "Tensor", slow: float) -> _State:
         """Sweeps until one lowers the misfit to no less than `slow` times the last one's.

@@ -18,6 +18,8 @@ _HEIGHTS = ((EXACT, "texts read exactly"), (RECALL, "tokens of the texts read"))
 _FEWEST_POINTS, _MOST_LINES = 3, 12
 _WIDE = 20.0
 """Values that reach over more than this factor stand on a logarithmic scale."""
+_LARGEST = 1e15
+"""No setting is larger; files that somebody made may say otherwise, and figures have no room for it."""
 
 Row = Mapping[str, Any]
 
@@ -120,7 +122,7 @@ def _points(row: Row, cell: Row, about: Row) -> Iterator[_Point]:
 
 
 def _numeric(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _others(params: Row, key: str) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class _Metric(_Part):
         return self
 
 
+class _Auxiliary(_Part):
+    texts: Count
+    dropped: Count
+
+
 class _Defense(_Part):
     name: str
     params: dict[str, Any]
@@ -66,6 +71,7 @@ class _Row(_Part):
     status: Literal["ok", "blocked", "n/a", "error"]
     reason: str | None
     guarantee: dict[str, Any] | None
+    auxiliary: _Auxiliary | None = None
     metrics: dict[str, _Metric]
 
 

@@ -33,7 +33,11 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "tag": {**MATCHING, "strongest": {"steps": 60, "optimizer": "lbfgs"}},
     "dager": {"overrides": ["federation.clients=2"]},
     "embedding-algebra": {"overrides": ["federation.clients=2"]},
-    "lamp": {"strongest": {"steps": 60, "pause": 30, "search": 100}, "shows": "leakage/token-f1"},
+    "lamp": {
+        "strongest": {"steps": 60, "pause": 30, "search": 100},
+        "shows": "leakage/token-f1",
+        "overrides": ["federation.clients=3"],
+    },
     # Work that is missing shows early in training, and if enough of it is.
     "zero": {"overrides": ["threat.malicious=3", "federation.rounds=3", "federation.local_steps=4"]},
     "free-rider": {"overrides": ["threat.malicious=5", "federation.rounds=3", "federation.local_steps=4"]},

@@ -75,6 +75,18 @@ def test_shorter_held_texts_may_not_stand_within_a_row() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("held", "row"),
+    [
+        ("there is n't one true ` chan moment ' .", "but there isn't one true 'chan moment' in it"),
+        ("it 's a film that does n't care", "it's a film that doesn\u2019t care at all"),
+        ("\u4eca\u5929\u7684\u5929\u6c14\u5f88\u597d\u554a", "\u4eca\u5929\u7684\u5929\u6c14\u5f88\u597d\u554a \u662f"),
+    ],
+)
+def test_the_same_words_written_otherwise_are_refused(held: str, row: str) -> None:
+    assert sift([row], [held]) == ((), 1)
+
+
 def test_as_many_as_are_wanted_are_taken_and_those_before_are_counted() -> None:
     rows = [HELD, "free one", HELD, "free two", HELD, "free three"]
     assert sift(rows, [HELD], 2) == (("free one", "free two"), 2)

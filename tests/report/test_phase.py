@@ -77,3 +77,8 @@ def test_names_stay_out_of_figures_and_are_escaped_in_the_page() -> None:
 def test_the_same_rows_give_the_same_figures() -> None:
     contents = [_of_batch(size, 1.0) for size in (1, 4, 16)]
     assert _found(contents) == _found(contents)
+
+
+def test_settings_that_nobody_chose_make_no_figure() -> None:
+    assert _found([_noisy(sigma, 1.0) for sigma in (1e308, -1e308, 0.0)]) == []
+    assert _found([_noisy(sigma, 1.0) for sigma in (float("inf"), float("nan"), 0.0)]) == []

@@ -8,6 +8,8 @@ from fedsec.api import Knowledge
 from fedsec.attacks.reconstruction.dager import Dager
 from fedsec.attacks.reconstruction.dager_moves import overlap, rearrange
 from fedsec.models import minilm
+from fedsec.models.base import BaseModel
+from fedsec.seeds import scoped_torch_rng
 
 from .support import SEEDS, Lab, cola_texts, exact, tiny_lab
 
@@ -30,6 +32,19 @@ def test_batches_are_exact_and_verified(lab: Lab, batch: int) -> None:
     assert exact(claims, lab.truth(TEXTS[:batch])) == batch
     assert len(claims) == batch
     assert all(claim.verified for claim in claims)
+
+
+def test_encoders_with_one_matrix_for_queries_keys_and_values_are_read(lab: Lab) -> None:
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+
+    words = lab.tokenizer
+    marks = {"cls_token_id": words.cls_token_id, "sep_token_id": words.sep_token_id, "pad_token_id": words.pad_token_id}
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = ModernBertConfig(vocab_size=len(words), num_labels=2, **sizes, **marks)
+    with scoped_torch_rng(SEEDS.torch("model")):
+        modern = Lab(BaseModel(ModernBertForSequenceClassification(config), words, "modern"))
+    claims = Dager().reconstruct(modern.view([TEXTS[:1]]))
+    assert exact(claims, modern.truth(TEXTS[:1])) == 1
 
 
 def test_frozen_embeddings_do_not_protect() -> None:

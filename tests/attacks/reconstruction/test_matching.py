@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from fedsec.api import Knowledge
 from fedsec.attacks.reconstruction.dlg import Dlg
 from fedsec.attacks.reconstruction.lamp import Lamp
 from fedsec.attacks.reconstruction.matching import Objective
+from fedsec.attacks.reconstruction.matching_claims import Reading, claims
 from fedsec.attacks.reconstruction.matching_descent import Descent, Schedule, best_start
 from fedsec.attacks.reconstruction.matching_known import problems
 from fedsec.attacks.reconstruction.matching_moves import sampled_orders
@@ -184,17 +186,17 @@ def test_a_descent_keeps_its_best(lab: Lab) -> None:
 
 
 def test_lamp_reads_one_text_and_verifies_it(lab: Lab) -> None:
-    claims = Lamp(steps=300).reconstruct(view(lab, [[TEXT]]))
-    assert exact(claims, lab.truth([TEXT])) == 1
-    assert claims[0].verified
-    assert claims[0].client == 0
+    found = Lamp(steps=300).reconstruct(view(lab, [[TEXT]]))
+    assert exact(found, lab.truth([TEXT])) == 1
+    assert found[0].verified
+    assert found[0].client == 0
 
 
 def test_lamp_reads_a_sum_without_naming_clients(lab: Lab) -> None:
     seen = view(lab, [[TEXT], ["no fever and no cough"]])
-    claims = Lamp(steps=30, search=50).reconstruct(replace(seen, rows=None, clients=()))
-    assert len(claims) == 2
-    assert all(claim.client is None for claim in claims)
+    found = Lamp(steps=30, search=50).reconstruct(replace(seen, rows=None, clients=()))
+    assert len(found) == 2
+    assert all(claim.client is None for claim in found)
 
 
 @pytest.mark.parametrize(
@@ -213,9 +215,9 @@ def test_same_view_same_claims_and_nothing_is_changed(lab: Lab, attack: Any) -> 
 
 
 def test_noise_leaves_nothing_verified(lab: Lab) -> None:
-    claims = Lamp(steps=40, candidates=10, search=100).reconstruct(view(lab, [[TEXT]], noise=0.1))
-    assert len(claims) == 1
-    assert not claims[0].verified
+    found = Lamp(steps=40, candidates=10, search=100).reconstruct(view(lab, [[TEXT]], noise=0.1))
+    assert len(found) == 1
+    assert not found[0].verified
 
 
 @pytest.mark.parametrize("name", ["gaussian-noise", "gradient-pruning", "quantization"])
@@ -230,6 +232,53 @@ def test_who_knows_the_defense_matches_what_is_nearer_to_the_gradient(lab: Lab, 
     assert misses[1] < 0.7 * misses[0]
     key = "bert.encoder.layer.0.attention.self.key.bias"  # 0 but for the noise
     assert (key in adaptive.observed.gradients) == (name != "gaussian-noise")
+
+
+def test_a_text_that_is_learnt_already_is_not_verified_whatever_fits() -> None:
+    """It leaves hardly a gradient, so that other words explain the update as well."""
+    lab = tiny_lab()
+    with torch.no_grad():
+        lab.flat.module.classifier.bias[0] += 12.0  # label 0 is certain, label 1 a surprise
+    (problem,) = problems(view(lab, [TEXTS]))
+    truth = torch.tensor(lab.tokenizer(TEXTS)["input_ids"])
+    other = truth.clone()
+    other[0, 1:-1] = truth[1, 1:-1]
+    for ids in (truth, other):
+        reading = Reading.of(problem, ids)
+        assert reading.exact
+        assert [claim.verified for claim in claims(problem, reading, lab.tokenizer)] == [False, True]
+
+
+def test_one_swap_in_a_batch_is_not_verified(lab: Lab) -> None:
+    (problem,) = problems(view(lab, [TEXTS]))
+    truth = torch.tensor(lab.tokenizer(TEXTS)["input_ids"])
+    assert all(claim.verified for claim in claims(problem, Reading.of(problem, truth), lab.tokenizer))
+    swapped = truth.clone()
+    swapped[0, [2, 3]] = truth[0, [3, 2]]
+    assert not any(claim.verified for claim in claims(problem, Reading.of(problem, swapped), lab.tokenizer))
+
+
+def test_labels_alone_say_how_many_texts_there_are(lab: Lab) -> None:
+    seen = view(lab, [TEXTS])
+    told = {Knowledge.LABELS: seen.granted[Knowledge.LABELS]}
+    larger = replace(seen, granted=told, training=replace(seen.training, batch_size=16))
+    assert [len(problem.labels) for problem in problems(larger)] == [2]
+
+
+def test_a_gradient_of_full_rank_says_nothing_of_lengths(lab: Lab) -> None:
+    seen = lab.view([[TEXT]], noise=0.5, granted={})
+    (problem,) = problems(seen)
+    assert problem.mask.shape[1] <= 64
+
+
+def test_a_prior_with_few_positions_judges_the_beginning(lab: Lab) -> None:
+    model = Bigrams(lab.tokenizer(TEXTS)["input_ids"], len(lab.tokenizer))
+    model.config = SimpleNamespace(max_position_embeddings=4)
+    ids = torch.tensor(lab.tokenizer([TEXT])["input_ids"])
+    allowed = torch.ones(len(lab.tokenizer), dtype=torch.bool)
+    prior = Prior(model)
+    assert prior.surprise(ids, torch.ones_like(ids)).isfinite().all()
+    assert prior.likely(ids, torch.ones_like(ids), 3, allowed).shape == (*ids.shape, 3)
 
 
 def test_an_update_of_zeros_tells_nothing(lab: Lab) -> None:

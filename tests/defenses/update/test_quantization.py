@@ -57,3 +57,9 @@ def test_draws_from_the_view_and_leaves_the_input_alone() -> None:
     assert torch.equal(sent, heavy(64, seed=0))
     assert torch.equal(state, torch.get_rng_state())
     assert not Quantization(bits=4).on_update(Update(torch.zeros(64), 1), view((64,))).vector.any()
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_what_is_not_finite_stays_for_the_server_to_refuse(bits: int) -> None:
+    sent = Quantization(bits=bits)._rounded(torch.tensor([1.0, float("nan")]), torch.Generator())
+    assert not sent.isfinite().all()
