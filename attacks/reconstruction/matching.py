@@ -153,6 +153,8 @@ class Problem:
         for row, (one, other) in enumerate(zip(free[:-1].tolist(), free[1:].tolist(), strict=True), len(free)):
             changed[row, text, one], changed[row, text, other] = ids[text, other], ids[text, one]
         changed = changed[(changed != ids).flatten(1).any(dim=1)]
+        if len(changed) == 0:  # nothing of it was searched for
+            return False
         floor = TOLD * max(residual, EXACT / TOLD)
         return all(bool((self._residuals(part) > floor).all()) for part in changed.split(_FORMED))
 

@@ -258,6 +258,12 @@ def test_one_swap_in_a_batch_is_not_verified(lab: Lab) -> None:
     assert not any(claim.verified for claim in claims(problem, Reading.of(problem, swapped), lab.tokenizer))
 
 
+def test_a_text_of_special_tokens_alone_is_not_verified(lab: Lab) -> None:
+    (problem,) = problems(view(lab, [["", TEXT]]))
+    ids = torch.tensor(lab.tokenizer(["", TEXT], padding=True)["input_ids"])
+    assert [claim.verified for claim in claims(problem, Reading.of(problem, ids), lab.tokenizer)] == [False, True]
+
+
 def test_labels_alone_say_how_many_texts_there_are(lab: Lab) -> None:
     seen = view(lab, [TEXTS])
     told = {Knowledge.LABELS: seen.granted[Knowledge.LABELS]}
