@@ -156,11 +156,11 @@ CARDS = (
             "Known noise of 0.01 of the norm or 8 bits leave texts readable, not verified (MiniLM, batch 1 and 2).",
             "Pruned entries follow exactly where nothing else blurs them (MiniLM: 10 % at batch 4); not of sums.",
             "Rounding of a weight difference blurs too (MiniLM, batch 2: exact but unverified at 1e-3, lost at 2e-5).",
-            "A text with hardly a token of its own may stay hidden (MiniLM, CoLA: none of 160 at batch 8, 2 at 16).",
+            "A text with hardly a token of its own may stay hidden (MiniLM, CoLA: none of 160 at batch 8, 3 at 16).",
             "Texts nearly as long as an attention head is wide (32 in MiniLM) leave only the slow descent.",
             "Texts of a batch that are nearly equal may be found and not be verified: each is the other's neighbour.",
         ),
-        cost="MiniLM on one core: about 2 s per batch of up to 8, up to 4 s; at 16 a median of 5 s, up to 100 s; "
+        cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
         "GPT-2 of 6 x 384 with 50,257 words: 6 to 25 s at batch 8 and 16 on a shared core",
         threat=ThreatModel(
             position=Position.SERVER,

@@ -10,7 +10,7 @@ from torch import nn
 
 from fedsec.api import Asset, Knowledge, ModelSetup
 from fedsec.config.schema import Scenario
-from fedsec.data.tokens import content_ids
+from fedsec.data.tokens import Tokenised, content_ids
 from fedsec.experiment.auxiliary import PublicText
 from fedsec.experiment.parts import visible
 from fedsec.experiment.plan import Cell, in_round
@@ -103,10 +103,7 @@ def train(
     stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
-    if is_frozen(model.setup):
-        known = resources.encodings(cell, model.module, (train_split, test_split), base.tokenizer.pad_token_id)
-        if known is not None:
-            FrozenEncoder.put_into(model.module, known)
+    _encode_once(cell, model, resources, (train_split, test_split), base.tokenizer)
     adversary = _adversary(cell, seeds) if not lacking(cell, setup) else None
     rows, trusted = deal(scenario, part.train, seeds)
     federation = Federation(
@@ -142,6 +139,16 @@ def train(
         fingerprint(model.module),
         PublicText(resources, (*part.train, *part.test), base.tokenizer),
     )
+
+
+def _encode_once(
+    cell: Cell, model: FlatModel, resources: Resources, splits: tuple[Tokenised, Tokenised], tokenizer: Any
+) -> None:
+    """Where the encoder is frozen, its outputs for the cell's texts stand in for it."""
+    if is_frozen(model.setup):
+        known = resources.encodings(cell, model.module, splits, tokenizer.pad_token_id)
+        if known is not None:
+            FrozenEncoder.put_into(model.module, known)
 
 
 def lacking(cell: Cell, setup: ModelSetup) -> frozenset[Asset]:

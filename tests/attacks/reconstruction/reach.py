@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 
 from fedsec.api import ServerView, TrainingSettings
-from fedsec.api.views import PublicModel
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise, tokenise_causal
 from fedsec.federation.local import LocalTrainer
@@ -13,6 +12,8 @@ from fedsec.models import tuning
 from fedsec.models.base import CAUSAL_LM, BaseModel
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import SeedTree
+
+from .support import server_view
 
 SEEDS = SeedTree(0)
 
@@ -81,19 +82,7 @@ class Reach:
             raw = torch.randn(rows.shape[1], generator=seeds.torch("noise", client=client))
             rows[client] += raw * (noise * rows[client].norm() / raw.norm())
         self.flat.load(start)
-        self.flat.module.eval()
-        return ServerView(
-            round=1,
-            cohort=tuple(range(len(clients))),
-            clients=tuple(range(len(clients))),
-            upload_bytes=4 * rows.shape[1],
-            rows=rows,
-            aggregate=rows.mean(dim=0),
-            model=PublicModel(module=self.flat.module, tokenizer=self.tokenizer, layout=self.flat.layout),
-            training=settings,
-            granted={},
-            generator=seeds.torch("attack"),
-        )
+        return server_view(self.flat, self.tokenizer, rows, settings, {}, seeds.torch("attack"))
 
     def _data(self, texts: Sequence[str], longest: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
         rows = [Example(text, index % 2) for index, text in enumerate(texts)]

@@ -73,23 +73,36 @@ class Lab:
                 raw = torch.randn(rows.shape[1], generator=seeds.torch("noise", client=client))
                 rows[client] += raw * (noise * rows[client].norm() / raw.norm())
         self.flat.load(start)
-        self.flat.module.eval()
-        return ServerView(
-            round=1,
-            cohort=tuple(range(len(clients))),
-            clients=tuple(range(len(clients))),
-            upload_bytes=4 * rows.shape[1],
-            rows=rows,
-            aggregate=rows.mean(dim=0),
-            model=PublicModel(module=self.flat.module, tokenizer=self.tokenizer, layout=self.flat.layout),
-            training=settings,
-            granted=granted or {},
-            generator=seeds.torch("attack"),
-        )
+        return server_view(self.flat, self.tokenizer, rows, settings, granted or {}, seeds.torch("attack"))
 
     def truth(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Each text's content ids."""
         return [content_ids(ids, self.tokenizer) for ids in self.tokenizer(list(texts))["input_ids"]]
+
+
+def server_view(
+    flat: FlatModel,
+    tokenizer: Any,
+    rows: torch.Tensor,
+    settings: TrainingSettings,
+    granted: Mapping[Knowledge, Any],
+    generator: torch.Generator,
+) -> ServerView:
+    """What a curious server sees of these rows [clients, parameters], a client each; the model is what it sent."""
+    flat.module.eval()
+    clients = tuple(range(len(rows)))
+    return ServerView(
+        round=1,
+        cohort=clients,
+        clients=clients,
+        upload_bytes=4 * rows.shape[1],
+        rows=rows,
+        aggregate=rows.mean(dim=0),
+        model=PublicModel(module=flat.module, tokenizer=tokenizer, layout=flat.layout),
+        training=settings,
+        granted=granted,
+        generator=generator,
+    )
 
 
 def tiny_lab(*, layers: int = 2, width: int = 64, train_embeddings: bool = True) -> Lab:
