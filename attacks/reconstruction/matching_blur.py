@@ -1,18 +1,16 @@
 """What an attacker who knows the update defenses makes of a gradient before it matches it."""
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import Knowledge, RoundView
+from fedsec.api import RoundView
+
+from .known_defenses import known_defenses, noise_variance
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ADAPTS_TO = ("gaussian-noise", "gradient-pruning", "quantization")
-"""Defenses whose settings are made use of."""
 
 _DROWNED = 2.0
 """A vector whose squared norm is below this times what noise alone gives it says nothing."""
@@ -36,26 +34,17 @@ def cleaned(
 
     Source: Eckart and Young, Psychometrika 1936 (the nearest matrix of a rank). Deviations: none.
     """
-    stack = view.granted.get(Knowledge.DEFENSE_SETTINGS, ())
-    known: dict[str, Mapping[str, Any]] = {one["name"]: one["params"] for one in stack if one["name"] in ADAPTS_TO}
+    known = known_defenses(view)
     if not known:
         return dict(gradients)
-    spread = scale * _spread(update, **known["gaussian-noise"]) if "gaussian-noise" in known else 0.0
+    variance = noise_variance(update, **known["gaussian-noise"]) if "gaussian-noise" in known else 0.0
     found = {}
     for name, gradient in gradients.items():
         if gradient.ndim == 2:
             found[name] = _of_rank(gradient, tokens)
-        elif float(gradient.square().sum()) > _DROWNED * spread**2 * gradient.numel():
+        elif float(gradient.square().sum()) > _DROWNED * scale**2 * variance * gradient.numel():
             found[name] = gradient
     return found
-
-
-def _spread(update: "Tensor", sigma: float, relative: bool) -> float:
-    """Standard deviation of the noise on each entry of an update; of n entries, the noise is sigma of the norm."""
-    if not relative:
-        return sigma
-    entries = (1 + sigma**2) * update.numel()
-    return sigma * float(update.norm()) / math.sqrt(entries)
 
 
 def _of_rank(matrix: "Tensor", rank: int) -> "Tensor":

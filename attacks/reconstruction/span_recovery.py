@@ -1,18 +1,17 @@
 """What an attacker who knows the update defenses makes of the matrices that they left: what is missing, and noise."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import Knowledge, RoundView
+from fedsec.api import RoundView
 from fedsec.maths.completion import complete
+
+from .known_defenses import known_defenses, noise_variance
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ADAPTS_TO = ("gaussian-noise", "gradient-pruning", "quantization")
-"""Defenses whose settings are made use of."""
 
 _FLOOR = 3e-7
 """Misfit of a completed matrix that fp32 rounding explains."""
@@ -38,14 +37,13 @@ def recovered(
         clients.
     """
     # Of a sum over clients each has its own noise, levels and missing entries: the settings say little of it.
-    stack = view.granted.get(Knowledge.DEFENSE_SETTINGS, ()) if view.rows is not None else ()
-    known: dict[str, Mapping[str, Any]] = {one["name"]: one["params"] for one in stack if one["name"] in ADAPTS_TO}
+    known = known_defenses(view) if view.rows is not None else {}
     if not known:
         return list(parts), None if noise is None else list(noise)
     matrices = [part.double() for part in parts]
     variances = [torch.full_like(m, s**2) for m, s in zip(matrices, noise or [0.0] * len(matrices), strict=True)]
     if "gaussian-noise" in known:
-        added = _gaussian(row, **known["gaussian-noise"])
+        added = noise_variance(row, **known["gaussian-noise"])
         variances = [variance + added for variance in variances]
     if "quantization" in known:
         pairs = zip(variances, matrices, strict=True)
@@ -57,13 +55,6 @@ def recovered(
     spreads = [variance.mean(dim=1, keepdim=True).sqrt() for variance in variances]  # [outputs, 1]
     least = max(float(spread.max()) for spread in spreads) * 1e-6
     return [m / spread.clamp_min(least) for m, spread in zip(matrices, spreads, strict=True)], [1.0] * len(matrices)
-
-
-def _gaussian(row: "Tensor", sigma: float, relative: bool) -> float:
-    """Variance of the noise on an entry; the norm that is seen includes the noise's own."""
-    if not relative:
-        return float(sigma) ** 2
-    return float(sigma**2 / (1.0 + sigma**2) * row.square().mean(dtype=torch.float64))
 
 
 def _rounding(matrix: "Tensor", bits: int) -> "Tensor":

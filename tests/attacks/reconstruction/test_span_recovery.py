@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fedsec import registry
 from fedsec.api import ClientView, Granted, Knowledge, Layout, ParameterInfo, Reconstruction, Role, ServerView, Update
 from fedsec.attacks.reconstruction.dager import Dager
-from fedsec.attacks.reconstruction.span_recovery import ADAPTS_TO, recovered
+from fedsec.attacks.reconstruction.known_defenses import ADAPTS_TO
+from fedsec.attacks.reconstruction.span_recovery import recovered
 from fedsec.maths.row_space import row_space
 from fedsec.models import tiny_bert
 
