@@ -56,6 +56,13 @@ class Candidates:
         places = [torch.full_like(choice, place) for place, choice in enumerate(inner)]
         return ids, torch.cat([*places, torch.tensor(self.ends, dtype=torch.long)])
 
+    def options(self) -> dict[int, list[int]]:
+        """The tokens within the tolerance at each position, end tokens included."""
+        options: dict[int, list[int]] = {}
+        for token, place in zip(*(part.tolist() for part in self.pairs()), strict=True):
+            options.setdefault(place, []).append(token)
+        return options
+
 
 class _Seen(NamedTuple):
     """Vectors against the first layer's row space."""

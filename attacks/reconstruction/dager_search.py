@@ -59,10 +59,10 @@ class Budget:
 class Search:
     """Finds the texts of one batch.
 
-    The pursuit of the links comes first, then, for what it leaves, waves of descents from random choices and rearranged
-    ends of earlier ones. A text that is found is removed from consideration: tokens that occur in it alone are no
-    candidates any more, later starts prefer tokens and lengths that no found text explains, and residuals count
-    relative to what lies off the found texts' span.
+    Lengths of which the candidates make few texts are judged whole. The pursuit of the links comes next, then, for
+    what it leaves, waves of descents from random choices and rearranged ends of earlier ones. A text that is found is
+    removed from consideration: tokens that occur in it alone are no candidates any more, later starts prefer tokens and
+    lengths that no found text explains, and residuals count relative to what lies off the found texts' span.
 
     Args:
         candidates: what can stand where.
@@ -91,7 +91,8 @@ class Search:
 
     def run(self) -> list[Found]:
         """Verified texts, then, while the batch is not explained, the best others that do not resemble them."""
-        if self._pursuit is not None:
+        self._try(self._candidates.options())
+        if self._pursuit is not None and not self._over():
             self._pursue(self._pursuit)
         for turn in range(self._budget.rounds):
             for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
@@ -128,9 +129,9 @@ class Search:
 
     def _pursue(self, pursuit: Pursuit) -> None:
         """Follow every token that no found text explains alone, at higher cost once that stops to find texts."""
-        level = 0
-        while level < len(_PASSES) and not self._over():
-            beam, mixed = _PASSES[level]
+        level, passes = 0, [(beam, mixed) for beam, mixed in _PASSES if self._limit > 1 or not mixed]
+        while level < len(passes) and not self._over():
+            beam, mixed = passes[level]
             before = len(self._found)
             for shared in (False, True):
                 for seed in pursuit.seeds(shared=shared):

@@ -54,6 +54,16 @@ def test_frozen_embeddings_do_not_protect() -> None:
     assert exact(claims, frozen.truth(TEXTS[:3])) == 3
 
 
+def test_a_text_longer_than_a_head_is_wide_needs_no_search() -> None:
+    wide = tiny_lab(layers=3, width=128)  # in the last layer only the first token asks
+    text = " ".join(f"{one} and" for one in TEXTS) + " the scan shows no mass in the lung"
+    heads = wide.flat.module.config.num_attention_heads
+    assert len(wide.truth([text])[0]) > 128 // heads  # the links of so many tokens say nothing
+    claims = Dager(rounds=0).reconstruct(wide.view([[text]]))
+    assert exact(claims, wide.truth([text])) == 1
+    assert claims[0].verified
+
+
 def test_equal_texts_are_claimed_once(lab: Lab) -> None:
     claims = Dager().reconstruct(lab.view([[TEXTS[0], TEXTS[0], TEXTS[1]]]))
     assert sorted(claim.tokens for claim in claims) == sorted(lab.truth(TEXTS[:2]))
