@@ -37,7 +37,7 @@ class Dager:
 
     Args:
         tolerance: accepted relative residual where nothing but fp32 rounding blurs a span.
-        slack: accepted residual in units of what the span's own noise explains.
+        slack: accepted residual in units of what the span's own noise explains; 0: as fixed as the paper's.
         blur: largest residual that noise is believed to explain in the first layer.
         ceiling: largest residual of a token of a verified text.
         restarts: restarts of the descent per wave, run as one batch.

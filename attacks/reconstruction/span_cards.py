@@ -76,9 +76,9 @@ CARDS = (
             Parameter(
                 name="slack",
                 default=6.0,
-                summary="accepted residual in units of what a span's own noise explains (true ones: under 2.5)",
+                summary="accepted residual in units of what noise explains (true ones: under 2.5); 0: fixed tolerances",
                 provenance=Provenance.MEASURED,
-                minimum=1.0,
+                minimum=0.0,
             ),
             Parameter(
                 name="blur",

@@ -96,6 +96,13 @@ def test_blurred_updates_give_no_verified_claims(lab: Lab, blurred: dict[str, ob
     assert not any(claim.verified for claim in claims)
 
 
+def test_tolerances_follow_noise_where_fixed_ones_read_less(lab: Lab) -> None:
+    clean, noisy, truth = lab.view([TEXTS[:2]]), lab.view([TEXTS[:2]], noise=3e-7), lab.truth(TEXTS[:2])
+    fixed = Dager(slack=0.0, tolerance=1e-5)
+    assert [exact(fixed.reconstruct(view), truth) for view in (clean, noisy)] == [2, 1]
+    assert [exact(Dager().reconstruct(view), truth) for view in (clean, noisy)] == [2, 2]
+
+
 def test_more_tokens_than_dimensions_give_no_claims(lab: Lab) -> None:
     words = " ".join(TEXTS)
     assert Dager().reconstruct(lab.view([[words, words[5:], words[9:], words[12:]]])) == []
