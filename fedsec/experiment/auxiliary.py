@@ -1,9 +1,8 @@
 """Auxiliary text: what a scenario grants of it, less what it shares with the texts that a federation holds."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from fedsec.api import Auxiliary
@@ -12,6 +11,7 @@ from fedsec.data.corpus import Example
 from fedsec.errors import FedsecError
 from fedsec.experiment.resources import Resources
 from fedsec.models.base import CAUSAL_LM
+from fedsec.models.fingerprint import fingerprint
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
 
@@ -31,11 +31,41 @@ _SHORTENED = (
 _Words = tuple[str, ...]
 
 
+class _Learner:
+    """Makes the language model when it is first asked for, and keeps it."""
+
+    def __init__(self, scenario: Scenario, texts: Sequence[str], tokenizer: Any) -> None:
+        self._scenario, self._texts, self._tokenizer = scenario, texts, tokenizer
+        self._model: Any = None
+        self._made: tuple[float, ...] = ()
+
+    def __call__(self) -> Any:
+        if self._model is None:
+            self._model = self._learn()
+            self._made = fingerprint(self._model)
+        return self._model
+
+    def changed(self) -> bool:
+        """Whether somebody changed the model since it was made."""
+        return self._model is not None and (self._model.training or fingerprint(self._model) != self._made)
+
+    def _learn(self) -> Any:
+        from fedsec.models.language_prior import ready_prior, train_prior
+
+        given, longest = self._scenario.threat.auxiliary, self._scenario.data.max_tokens
+        if given.model is not None:
+            return ready_prior(given.model, self._tokenizer)
+        rows = framed(self._texts, self._tokenizer, longest, ended=self._scenario.model.task == CAUSAL_LM)
+        return train_prior(rows, self._tokenizer, positions=longest, steps=given.training_steps)
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """Auxiliary text as it is granted."""
 
     auxiliary: Auxiliary
+    learner: _Learner
+    """The engine's way to the language model."""
     dropped: int
     """Rows that were refused because they share text with the federation."""
 
@@ -66,6 +96,10 @@ class PublicText:
             self._found[key] = self._sifted(scenario)
         return self._found[key]
 
+    def changed(self) -> bool:
+        """Whether somebody changed a language model that was granted."""
+        return any(granted.learner.changed() for granted in self._found.values())
+
     def _sifted(self, scenario: Scenario) -> Granted:
         given = scenario.threat.auxiliary
         if not given.given:
@@ -86,7 +120,8 @@ class PublicText:
                 f"nothing is left of the auxiliary text {what}: all {dropped:,} rows share {RUN} words in a row with "
                 "texts of the clients, the server or the test set; give another set, or lower data.train"
             )
-        return Granted(Auxiliary(texts, _learner(scenario, texts, self.tokenizer)), dropped)
+        learner = _Learner(scenario, texts, self.tokenizer)
+        return Granted(Auxiliary(texts, learner), learner, dropped)
 
 
 def sift(rows: Iterable[str], held: Iterable[str], wanted: int | None = None) -> tuple[tuple[str, ...], int]:
@@ -120,22 +155,6 @@ def sift(rows: Iterable[str], held: Iterable[str], wanted: int | None = None) ->
         if len(kept) == wanted:
             break
     return tuple(kept), dropped
-
-
-def _learner(scenario: Scenario, texts: Sequence[str], tokenizer: Any) -> Callable[[], Any]:
-    """What makes the language model when it is first asked for."""
-
-    @cache
-    def learn() -> Any:
-        from fedsec.models.language_prior import ready_prior, train_prior
-
-        given, longest = scenario.threat.auxiliary, scenario.data.max_tokens
-        if given.model is not None:
-            return ready_prior(given.model, tokenizer)
-        rows = framed(texts, tokenizer, longest, ended=scenario.model.task == CAUSAL_LM)
-        return train_prior(rows, tokenizer, positions=longest, steps=given.training_steps)
-
-    return learn
 
 
 def framed(texts: Sequence[str], tokenizer: Any, longest: int, *, ended: bool) -> list[list[int]]:

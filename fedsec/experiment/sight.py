@@ -22,10 +22,11 @@ from fedsec.api import (
 )
 from fedsec.experiment.plan import Cell, knowledge
 from fedsec.experiment.resources import training_settings
-from fedsec.experiment.training import Trained, fingerprint
+from fedsec.experiment.training import Trained
 from fedsec.federation.release import released
 from fedsec.federation.transcript import Observed, Secret
 from fedsec.maths.rows import weighted_sum
+from fedsec.models.fingerprint import fingerprint
 from fedsec.seeds import SeedTree
 
 _VIEWS: dict[Position, type[RoundView]] = {
@@ -114,13 +115,15 @@ def released_view(cell: Cell, trained: Trained) -> ReleasedView:
 
 
 def check_untouched(cell: Cell, trained: Trained) -> None:
-    """RuntimeError if an attack changed the model that it, or one before it, was shown."""
+    """RuntimeError if an attack, or one before it, changed the model that it was shown or a granted one."""
     outcome = trained.outcome
     shown = outcome.observed[cell.attack_round].start if cell.reads else outcome.end
     now = trained.model.snapshot()
     same = bool((now == shown).all()) and fingerprint(trained.model.module) == trained.frozen
     if not same or trained.model.module.training:
         raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
+    if trained.public.changed():
+        raise RuntimeError(f"{cell.attack_label} changed the language model that it was granted; an attack only looks")
 
 
 class _Rows(NamedTuple):

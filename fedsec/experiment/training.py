@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from fedsec.api import Asset, Knowledge, ModelSetup
 from fedsec.config.schema import Scenario
@@ -31,6 +30,7 @@ from fedsec.federation.loop import Federation, FederationSettings, MaliciousServ
 from fedsec.federation.outcome import Outcome
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of
 from fedsec.federation.progress import Progress
+from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
@@ -189,12 +189,6 @@ def _settings_known(cell: Cell) -> dict[Knowledge, Any]:
     """The defense's settings, where the scenario grants them."""
     granted = Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge
     return {Knowledge.DEFENSE_SETTINGS: deepcopy(cell.defense)} if granted else {}
-
-
-def fingerprint(module: nn.Module) -> tuple[float, ...]:
-    """Sums over every parameter and buffer that is not trained, which no attack may change; cheap to compare."""
-    frozen = [p for p in module.parameters() if not p.requires_grad]
-    return tuple(float(t.sum(dtype=torch.float64)) for t in (*frozen, *module.buffers()))
 
 
 def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:

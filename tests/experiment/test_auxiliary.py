@@ -18,7 +18,7 @@ from fedsec.experiment.auxiliary import RUN, SHORTEST, framed, sift
 from fedsec.experiment.plan import Cell, expand, training_key
 from fedsec.experiment.resources import Resources
 from fedsec.experiment.score import score
-from fedsec.experiment.sight import round_view, secrets_of
+from fedsec.experiment.sight import check_untouched, round_view, secrets_of
 from fedsec.experiment.tasks import cell_key, grouped, tasks_of
 from fedsec.experiment.training import Trained, train
 from fedsec.models import tiny_bert
@@ -131,6 +131,18 @@ def test_an_attack_gets_text_and_a_model_of_the_victims_vocabulary() -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
     ids = torch.tensor(trained.tokenizer([granted.texts[0][:40]])["input_ids"])
     assert model(input_ids=ids).logits.shape == (*ids.shape, len(trained.tokenizer))
+
+
+def test_a_granted_model_that_an_attack_changes_is_noticed() -> None:
+    cell = _cell(_scenario())
+    trained = _trained(cell)
+    view = round_view(cell, trained, secrets_of(cell, trained))
+    check_untouched(cell, trained)  # nobody asked for it yet
+    model = view.granted[Knowledge.AUXILIARY_TEXT].language_model()
+    check_untouched(cell, trained)
+    next(model.parameters()).view(-1)[0] += 1.0
+    with pytest.raises(RuntimeError, match="changed the language model that it was granted"):
+        check_untouched(cell, trained)
 
 
 def test_it_is_trained_once_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:

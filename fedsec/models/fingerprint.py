@@ -1,0 +1,10 @@
+"""Tells whether what is not trained in a model was changed."""
+
+import torch
+from torch import nn
+
+
+def fingerprint(module: nn.Module) -> tuple[float, ...]:
+    """Sums over every parameter and buffer that is not trained, which no attack may change; cheap to compare."""
+    frozen = [p for p in module.parameters() if not p.requires_grad]
+    return tuple(float(t.sum(dtype=torch.float64)) for t in (*frozen, *module.buffers()))
