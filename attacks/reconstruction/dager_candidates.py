@@ -9,12 +9,14 @@ from fedsec.api import RoundView
 from fedsec.maths.activations import layer_input
 
 from .dager_spaces import LayerSpace
+from .dager_sums import normalised_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK = 8192
-"""Token places per forward pass: 13 MB of inputs at width 384, which stays near the caches."""
+"""Token places per forward pass: 13 MB of inputs at width 384, which stays near the caches; tokens where no pass is
+needed."""
 
 _BLURRED = 1e-2
 """Where noise explains more than this even of the begin token, whose share in an update is large, weak directions of
@@ -140,8 +142,7 @@ class Scanner:
         """Candidates at every position below `length`, special tokens left out."""
         special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
         vocabulary = torch.tensor([i for i in range(self._module.config.vocab_size) if i not in special])
-        parts = [self._rough(part, length) for part in vocabulary.split(max(1, _CHUNK // length))]
-        rough, doubts = (torch.cat(kind) for kind in zip(*parts, strict=True))  # [vocabulary, length]
+        rough, doubts = self._rough(vocabulary, length)
         tokens: list[Tensor] = []
         residuals: list[Tensor] = []
         admitted: list[int] = []
@@ -172,16 +173,26 @@ class Scanner:
             ]
         )
 
-    def _rough(self, ids: "Tensor", length: int) -> tuple["Tensor", "Tensor"]:
+    def _rough(self, vocabulary: "Tensor", length: int) -> tuple["Tensor", "Tensor"]:
         """Squared relative residuals and squared doubts [ids, length], the former good to about 1e-6."""
         space = self._first.space
-        inputs = layer_input(self._module, self._first.query, input_ids=ids[:, None].expand(-1, length))
-        inside = inputs @ space.basis.float()  # [ids, length, rank]
-        whole = inputs.square().sum(dim=-1)
-        rough = 1.0 - inside.square().sum(dim=-1) / whole
-        blur = self._slack * space.noise / space.singular[: space.rank].float()
-        allowed = ((inside * blur).square().sum(dim=-1) / whole).clamp_min(self._tolerance**2)
-        return rough, rough.clamp_min(0.0) / allowed
+        blurring = space.basis * (self._slack * space.noise / space.singular[: space.rank])
+        sums = normalised_sums(self._module, self._first.query, length)
+        parts = []
+        for ids in vocabulary.split(_CHUNK if sums is not None else max(1, _CHUNK // length)):
+            if sums is not None:
+                whole, inside, blurred = sums.squares(ids, [space.basis, blurring])
+            else:
+                inputs = self._inputs(ids, length)
+                whole, inside, blurred = (
+                    (inputs if one is None else inputs @ one.float()).square().sum(dim=-1)
+                    for one in (None, space.basis, blurring)
+                )
+            rough = 1.0 - inside / whole
+            allowed = (blurred / whole).clamp_min(self._tolerance**2)
+            parts.append((rough, rough.clamp_min(0.0) / allowed))
+        first, second = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        return first, second
 
     def _judge(self, inputs: "Tensor") -> _Seen:
         """Exact residuals and how they compare with the tolerance, for inputs [..., width]."""
