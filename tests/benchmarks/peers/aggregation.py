@@ -24,6 +24,9 @@ from fedsec.api import Layout, RoundContext, TrainingSettings, Weighted, impleme
 from fedsec.maths.rows import Rows
 
 CHUNK = 1 << 14
+PAUSE = 0.2
+"""Seconds before each timed call: the threads of the library that ran before wait busily for a while (OpenBLAS's for
+up to 0.07 s), on cores that the next one needs."""
 TAKES_F = ("Krum", "MultiKrum", "TrMean", "Meamed", "MDA", "NNM", "ARC")
 KINDS = ("random", "opposed", "huge")
 Run = Callable[[], Any]
@@ -143,6 +146,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
     for _ in range(arguments.repeats):
         for name, run in {"ours": mine, **others}.items():
+            time.sleep(PAUSE)
             began = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - began)
