@@ -191,8 +191,8 @@ class Scanner:
             rough = 1.0 - inside / whole
             allowed = (blurred / whole).clamp_min(self._tolerance**2)
             parts.append((rough, rough.clamp_min(0.0) / allowed))
-        first, second = (torch.cat(kind) for kind in zip(*parts, strict=True))
-        return first, second
+        residuals, doubts = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        return residuals, doubts
 
     def _judge(self, inputs: "Tensor") -> _Seen:
         """Exact residuals and how they compare with the tolerance, for inputs [..., width]."""

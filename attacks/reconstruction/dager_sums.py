@@ -67,7 +67,7 @@ def _spread(words: "Tensor", places: "Tensor") -> "Tensor":
     return spread
 
 
-def normalised_sums(module: nn.Module, target: str, length: int) -> NormalisedSums | None:
+def normalised_sums(module: Any, target: str, length: int) -> NormalisedSums | None:
     """The sums that enter a module, at the first places; None where its inputs are no such sums.
 
     Args:
@@ -75,7 +75,7 @@ def normalised_sums(module: nn.Module, target: str, length: int) -> NormalisedSu
         target: name of the submodule whose inputs are meant.
         length: number of places.
     """
-    table: Tensor = _words(module).weight.detach()
+    table: Tensor = module.get_input_embeddings().weight.detach()
     probes = torch.tensor(_PROBES) % len(table)
     with _noted(module) as seen:
         inputs = layer_input(module, target, input_ids=probes[:, None].expand(-1, length))  # [probes, length, width]
@@ -99,10 +99,6 @@ def normalised_sums(module: nn.Module, target: str, length: int) -> NormalisedSu
 
 def _same(one: "Tensor", other: "Tensor") -> bool:
     return one.shape == other.shape and bool((one == other).all())
-
-
-def _words(module: Any) -> Any:
-    return module.get_input_embeddings()
 
 
 @contextmanager

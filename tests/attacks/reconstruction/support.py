@@ -122,6 +122,18 @@ def exact(found: Sequence[Reconstruction], truth: Sequence[tuple[int, ...]]) -> 
     return hits
 
 
+def assert_only_looks(attack: Any, flat: FlatModel, view: ServerView, again: ServerView) -> None:
+    """Two equal views give the same claims, and neither rows, model nor the global generator change."""
+    assert view.rows is not None
+    rows, weights, state = view.rows.clone(), flat.values.clone(), torch.get_rng_state()
+    assert attack.reconstruct(view) == attack.reconstruct(again)
+    assert torch.equal(rows, view.rows)
+    assert torch.equal(weights, flat.values)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not flat.module.training
+    assert not any(part._forward_pre_hooks or part._forward_hooks for part in flat.module.modules())
+
+
 def cola_texts() -> list[str]:
     """The training sentences of CoLA, or a skip where the corpus is absent."""
     root = os.environ.get("FEDSEC_DATA")

@@ -11,7 +11,7 @@ from fedsec.models import minilm
 from fedsec.models.base import BaseModel
 from fedsec.seeds import scoped_torch_rng
 
-from .support import SEEDS, Lab, cola_texts, exact, tiny_lab
+from .support import SEEDS, Lab, assert_only_looks, cola_texts, exact, tiny_lab
 
 TEXTS = [
     "the chest is clear",
@@ -109,15 +109,7 @@ def test_more_tokens_than_dimensions_give_no_claims(lab: Lab) -> None:
 
 
 def test_same_view_same_claims_and_nothing_is_changed(lab: Lab) -> None:
-    view, again = lab.view([TEXTS]), lab.view([TEXTS])
-    assert view.rows is not None
-    rows, weights, state = view.rows.clone(), lab.flat.values.clone(), torch.get_rng_state()
-    assert Dager().reconstruct(view) == Dager().reconstruct(again)
-    assert torch.equal(rows, view.rows)
-    assert torch.equal(weights, lab.flat.values)
-    assert torch.equal(state, torch.get_rng_state())
-    assert not lab.flat.module.training
-    assert not any(module._forward_pre_hooks for module in lab.flat.module.modules())
+    assert_only_looks(Dager(), lab.flat, lab.view([TEXTS]), lab.view([TEXTS]))
 
 
 def test_refuses_what_it_cannot_read(lab: Lab) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fedsec.api import Granted, Knowledge, ServerView
+from fedsec.attacks.reconstruction import dager_candidates
 from fedsec.attacks.reconstruction.dager_candidates import Candidates, Scanner
 from fedsec.attacks.reconstruction.dager_spaces import LayerSpace, layer_space
 from fedsec.models import tiny_bert
@@ -37,6 +38,19 @@ def scanned(lab: Lab, sigma: float, seed: int, *, known: bool = True) -> tuple[C
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
     return Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3).scan(4), view, first
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1e-5, 1e-3])
+def test_inputs_that_are_not_formed_admit_what_formed_ones_do(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, sigma: float
+) -> None:
+    factored = scanned(lab, sigma, 0)[0]
+    monkeypatch.setattr(dager_candidates, "normalised_sums", lambda *_: None)
+    formed = scanned(lab, sigma, 0)[0]
+    assert factored.ends == formed.ends
+    assert factored.admitted == formed.admitted
+    sets = zip(factored.tokens, formed.tokens, factored.admitted, strict=True)
+    assert all(set(one[:count].tolist()) == set(other[:count].tolist()) for one, other, count in sets)
 
 
 def rates(lab: Lab, found: Candidates) -> tuple[float, float]:

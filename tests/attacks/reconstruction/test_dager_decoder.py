@@ -15,7 +15,7 @@ from fedsec.models import tiny_bert, tiny_gpt2, tiny_llama
 from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION
 
 from .reach import SEEDS, Reach
-from .support import exact
+from .support import assert_only_looks, exact
 
 TEXTS = ["the chest is clear", "no fever and no cough", "the patient sleeps well", "pain in the left knee"]
 QUERIES = {"gpt2": "transformer.h.{}.attn.c_attn", "llama": "model.layers.{}.self_attn.q_proj"}
@@ -90,15 +90,7 @@ def test_more_tokens_than_dimensions_give_no_claims() -> None:
 
 
 def test_same_view_same_claims_and_nothing_is_changed(lab: Reach) -> None:
-    view, again = lab.view([TEXTS]), lab.view([TEXTS])
-    assert view.rows is not None
-    rows, weights, state = view.rows.clone(), lab.flat.values.clone(), torch.get_rng_state()
-    assert Dager().reconstruct(view) == Dager().reconstruct(again)
-    assert torch.equal(rows, view.rows)
-    assert torch.equal(weights, lab.flat.values)
-    assert torch.equal(state, torch.get_rng_state())
-    assert not lab.flat.module.training
-    assert not any(module._forward_pre_hooks for module in lab.flat.module.modules())
+    assert_only_looks(Dager(), lab.flat, lab.view([TEXTS]), lab.view([TEXTS]))
 
 
 def test_evaluations_bound_the_search(lab: Reach) -> None:
