@@ -53,6 +53,15 @@ def test_inputs_that_are_not_formed_admit_what_formed_ones_do(
     assert all(set(one[:count].tolist()) == set(other[:count].tolist()) for one, other, count in sets)
 
 
+def test_the_quick_look_orders_tokens_as_the_exact_one_does(lab: Lab) -> None:
+    _, view, first = scanned(lab, 1e-3, 0)
+    scanner = Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3)
+    ids = torch.arange(100, 400)
+    quick = scanner._rough(ids, 8)[1].sqrt()
+    exact = scanner._judge(scanner._inputs(ids, 8)).doubts  # [tokens, places]
+    assert torch.allclose(quick, exact, rtol=1e-3)
+
+
 def rates(lab: Lab, found: Candidates) -> tuple[float, float]:
     """Share of true (token, position) pairs that were missed, and wrong ones admitted per true one."""
     true = {(token, place + 1) for ids in lab.truth(TEXTS) for place, token in enumerate(ids)}
