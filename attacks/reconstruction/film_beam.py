@@ -48,17 +48,21 @@ class Writer:
         tokenizer: of the model.
         bag: token ids of the batch [count].
         settings: of the search.
+        prior: another causal language model of the same vocabulary, or None.
+        share: of the prior in the mixture of the two that writes, from 0 to 1.
 
     Source: Gupta et al., NeurIPS 2022, section 4.2; Vijayakumar et al., AAAI 2018, algorithm 1. Deviations: texts are
     ranked by their mean log probability, so that long ones stand a chance, with a bonus for tokens that no text before
     holds, since each stands in some text; a text ends with the end token, where the paper writes a fixed length and
-    cuts after the first full stop; a token's count is not bounded.
+    cuts after the first full stop; a token's count is not bounded; a prior may have a say.
     """
 
     module: Any
     tokenizer: Any
     bag: "Tensor"
     settings: BeamSettings
+    prior: Any = None
+    share: float = 0.0
     _pairs: list[tuple[int, int]] = field(default_factory=list)
     _begun: list[int] = field(default_factory=list)
     _used: set[int] = field(default_factory=set)
@@ -75,26 +79,29 @@ class Writer:
         return found
 
     def _search(self) -> list[Written]:
-        begin = _begin(self.tokenizer)
+        begin = begin_token(self.tokenizer)
         starts = torch.arange(len(self.bag)) if begin is not None else self._starts()
         places = starts[:, None]  # [texts, 1]
         score = torch.full((len(starts),), -log(len(starts)))
-        past, finished = None, list[Written]()
+        pasts: list[Any] = [None, None]
+        finished: list[Written] = []
         if begin is not None:
-            past, log_p = self._step(torch.tensor([begin]), None)
+            pasts, log_p = self._step(torch.tensor([begin]), pasts)
             score = log_p[0, starts]
-            past.batch_repeat_interleave(len(starts))
+            for past in pasts:
+                past.batch_repeat_interleave(len(starts))
         score = score + self._bonus()[starts]
         begun = torch.bincount(torch.tensor(self._begun, dtype=torch.long), minlength=len(self.bag))  # [bag]
         score -= self.settings.found_penalty * begun[starts]
         while len(places):
-            past, log_p = self._step(self.bag[places[:, -1]], past)  # [texts, bag + 1]
+            pasts, log_p = self._step(self.bag[places[:, -1]], pasts)  # [texts, bag + 1]
             finished += self._ended(places, score, log_p[:, -1], whole=places.shape[1] >= self.settings.longest)
             if places.shape[1] >= self.settings.longest:
                 break
             parents, tokens, score = self._grow(score, self._allowed(places, log_p[:, :-1]))
             places = torch.cat([places[parents], tokens[:, None]], dim=1)
-            past.batch_select_indices(parents)
+            for past in pasts:
+                past.batch_select_indices(parents)
             if not torch.isfinite(score).any() or self._settled(finished, score, places.shape[1]):
                 break
         best: dict[tuple[int, ...], Written] = {}
@@ -109,12 +116,21 @@ class Writer:
         worst = sorted(one.doubt for one in finished)[self.settings.beams - 1]
         return float(-score.max()) / length > worst
 
-    def _step(self, tokens: "Tensor", past: Any) -> tuple[Any, "Tensor"]:
-        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the cache."""
-        out = self.module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
-        log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
-        end = torch.tensor([self.tokenizer.eos_token_id])
-        return out.past_key_values, log_p[:, torch.cat([self.bag, end])]
+    def _step(self, tokens: "Tensor", pasts: Sequence[Any]) -> tuple[list[Any], "Tensor"]:
+        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the caches."""
+        parts, after = (
+            [(self.module, 1.0 - self.share)],
+            torch.tensor([*self.bag.tolist(), self.tokenizer.eos_token_id]),
+        )
+        if self.prior is not None and self.share > 0.0:
+            parts.append((self.prior, self.share))
+        caches, mixed = [], []
+        for (module, share), past in zip(parts, pasts, strict=False):
+            out = module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
+            log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
+            caches.append(out.past_key_values)
+            mixed.append(log_p[:, after] + (log(share) if share > 0.0 else -torch.inf))
+        return caches, torch.stack(mixed).logsumexp(dim=0)
 
     def _allowed(self, places: "Tensor", log_p: "Tensor") -> "Tensor":
         """Log probabilities [texts, bag] less penalties; pairs that a text holds already are out."""
@@ -169,7 +185,7 @@ class Writer:
         return torch.tensor(upper or plain or list(range(len(words))))
 
 
-def _begin(tokenizer: Any) -> int | None:
+def begin_token(tokenizer: Any) -> int | None:
     """The token that the tokenizer puts before a text, if any."""
     first = tokenizer("a")["input_ids"][:1]
     return int(first[0]) if first and first[0] == tokenizer.bos_token_id else None

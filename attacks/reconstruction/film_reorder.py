@@ -23,8 +23,10 @@ class Memory:
     Args:
         module: a causal language model in evaluation mode.
         bag: token ids of the batch [count].
-        end: the end token, which follows a text.
+        frame: the token before a text, if the model's tokenizer puts one there, and the end token, which follows it.
         weight: of the perplexity beside the gradient's norm.
+        prior: another causal language model of the same vocabulary, or None.
+        share: of the prior in the mixture of the two whose perplexity counts, from 0 to 1.
 
     Source: Gupta et al., NeurIPS 2022, section 4.3: a model gives a text that it was trained on a low perplexity and a
     small gradient. Deviations: probabilities among the batch's tokens alone, which is what makes hundreds of
@@ -34,8 +36,10 @@ class Memory:
 
     module: Any
     bag: "Tensor"
-    end: int
+    frame: tuple[int | None, int]
     weight: float
+    prior: Any = None
+    share: float = 0.0
 
     def __call__(self, places: "Tensor") -> "Tensor":
         """Perplexity times its weight plus gradient norm of each candidate [candidates]; lower is remembered better.
@@ -43,18 +47,32 @@ class Memory:
         Args:
             places: in the bag [candidates, tokens].
         """
-        words = torch.cat([self.bag, torch.tensor([self.end])])
+        begin, end = self.frame
+        words = torch.cat([self.bag, torch.tensor([end])])
         head = self.module.get_output_embeddings().weight.detach()[words]  # [bag + 1, width]
-        targets = functional.pad(places[:, 1:], (0, 1), value=len(self.bag))  # [candidates, tokens]
+        ids, targets = words[places], functional.pad(places, (0, 1), value=len(self.bag))
+        if begin is None:  # nothing foretells a first token
+            targets = targets[:, 1:]  # [candidates, tokens]
+        else:
+            ids = functional.pad(ids, (1, 0), value=begin)  # [candidates, 1 + tokens]
         with torch.enable_grad(), _opened(_middle_norm(self.module)) as seen:
-            ids = words[places]
             states = self.module.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
             logits = states @ head.T  # [candidates, tokens, bag + 1]
             each = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(dim=1)
             (delta,) = torch.autograd.grad(each.sum(), seen["out"])  # [candidates, tokens, width]
         norm = (delta * seen["unit"]).sum(dim=1).norm(dim=1)  # of the normalisation's weight [candidates]
-        badness: Tensor = self.weight * each.detach().exp() + norm
+        loss = each.detach() if self.prior is None else self._mixed(logits.detach(), ids, words, targets)
+        badness: Tensor = self.weight * loss.exp() + norm
         return badness
+
+    @torch.no_grad()
+    def _mixed(self, logits: "Tensor", ids: "Tensor", words: "Tensor", targets: "Tensor") -> "Tensor":
+        """Mean negative log probability of each candidate's tokens in the mixture [candidates]."""
+        others = self.prior(input_ids=ids).logits[..., words]  # [candidates, tokens, bag + 1]
+        shares = torch.tensor([1.0 - self.share, self.share]).log()
+        both = torch.stack([logits.log_softmax(dim=-1), others.log_softmax(dim=-1)], dim=-1) + shares
+        picked = both.logsumexp(dim=-1).gather(2, targets[..., None])  # [candidates, tokens, 1]
+        return -picked[..., 0].mean(dim=1)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """FILM: the batch's tokens read off the gradient, the search and the order against slow references, and the whole."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -7,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fedsec.api import Knowledge, PublicModel, RoundView, ServerView, TrainingSettings
+from fedsec.api import Auxiliary, Knowledge, PublicModel, RoundView, ServerView, TrainingSettings
 from fedsec.attacks.reconstruction.film import Film
 from fedsec.attacks.reconstruction.film_bag import BagReader
-from fedsec.attacks.reconstruction.film_beam import BeamSettings, Writer
+from fedsec.attacks.reconstruction.film_beam import BeamSettings, Writer, begin_token
 from fedsec.attacks.reconstruction.film_cards import CARDS
 from fedsec.attacks.reconstruction.film_reorder import (
     Memory,
@@ -157,30 +158,36 @@ def test_an_empty_update_tells_nothing(random_model: Decoder) -> None:
 # --- the search -----------------------------------------------------------------------------------------------------
 
 
-def _mean_loss(decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...]) -> float:
-    """Of a text and its end token, slowly."""
+def _mean_loss(
+    decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...], prior: Any = None, share: float = 0.0
+) -> float:
+    """Of a text and its end token under the mixture of two models, slowly."""
     ids = torch.tensor([[decoder.tokenizer.bos_token_id, *bag[list(places)].tolist(), decoder.tokenizer.eos_token_id]])
     with torch.no_grad():
-        logits = decoder.flat.module(input_ids=ids).logits[0, :-1]
-    return float(functional.cross_entropy(logits, ids[0, 1:]))
+        chances = (1.0 - share) * decoder.flat.module(input_ids=ids).logits[0, :-1].softmax(dim=-1)
+        if prior is not None:
+            chances += share * prior(input_ids=ids).logits[0, :-1].softmax(dim=-1)
+    return float(functional.nll_loss(chances.log(), ids[0, 1:]))
 
 
-def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder, random_model: Decoder, share: float) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:1])[:4])
     plain = BeamSettings(beams=400, groups=1, diversity=0.0, found_penalty=0.0, unused_bonus=0.0, longest=40)
-    found = Writer(learnt.flat.module, learnt.tokenizer, bag, plain).write()
+    prior = random_model.flat.module if share else None
+    found = Writer(learnt.flat.module, learnt.tokenizer, bag, plain, prior, share).write()
 
     def repeats(places: tuple[int, ...]) -> bool:
         pairs = list(pairwise(places))
         return len(set(pairs)) < len(pairs)
 
     tried = [p for length in (1, 2, 3, 4) for p in product(range(4), repeat=length) if not repeats(p)]
-    losses = {places: _mean_loss(learnt, bag, places) for places in tried}
+    losses = {places: _mean_loss(learnt, bag, places, prior, share) for places in tried}
     best = min(losses, key=losses.__getitem__)
     assert found[0].doubt <= losses[best] + 1e-4
     for one in found[:20]:
         assert not repeats(one.places)
-        assert one.doubt == pytest.approx(_mean_loss(learnt, bag, one.places), abs=1e-4)
+        assert one.doubt == pytest.approx(_mean_loss(learnt, bag, one.places, prior, share), abs=1e-4)
     assert [one.doubt for one in found] == sorted(one.doubt for one in found)
 
 
@@ -215,29 +222,65 @@ def test_token_moves_exchange_two_or_insert_one() -> None:
             assert any([t for t in order if t != one] == [t for t in range(7) if t != one] for one in range(7))
 
 
+@pytest.mark.parametrize("begins", [True, False])
 @pytest.mark.parametrize("kind", [tiny_gpt2, tiny_llama])
-def test_memory_is_perplexity_and_gradient_norm_one_candidate_at_a_time(kind: Any) -> None:
+def test_memory_is_perplexity_and_gradient_norm_one_candidate_at_a_time(kind: Any, begins: bool) -> None:
     decoder = Decoder(kind, width=32, layers=3)
     module: Any = decoder.flat.module.eval()
     with torch.no_grad():  # weights of a normalisation that are not all one
         _middle_norm(module).weight.uniform_(0.5, 1.5)  # type: ignore[operator, union-attr]
     bag = torch.tensor(decoder.bag(NOTES[:2]))
     places = torch.stack([torch.randperm(len(bag), generator=SEEDS.torch(f"{i}"))[:6] for i in range(5)])
-    found = Memory(module, bag, decoder.tokenizer.eos_token_id, 2.0)(places)
+    begin, end = begin_token(decoder.tokenizer), decoder.tokenizer.eos_token_id
+    assert begin == decoder.tokenizer.bos_token_id
+    found = Memory(module, bag, (begin if begins else None, end), 2.0)(places)
     norm: Any = _middle_norm(module).weight
     for candidate, value in zip(places, found, strict=True):
-        words = torch.cat([bag, torch.tensor([decoder.tokenizer.eos_token_id])])
-        logits = module(input_ids=bag[candidate][None]).logits[0][:, words]
-        loss = functional.cross_entropy(logits, torch.cat([candidate[1:], torch.tensor([len(bag)])]))
+        loss = _order_loss(bag, candidate, end, begin if begins else None, [(1.0, module)])
         (gradient,) = torch.autograd.grad(loss, norm)
         assert float(value) == pytest.approx(float(2.0 * loss.detach().exp() + gradient.norm()), rel=1e-4)
     assert not module._forward_hooks
     assert not _middle_norm(module)._forward_hooks
 
 
+def _order_loss(
+    bag: torch.Tensor, places: torch.Tensor, end: int, begin: int | None, models: list[tuple[float, Any]]
+) -> torch.Tensor:
+    """Of one order among a bag's tokens, slowly."""
+    words, first = torch.tensor([*bag.tolist(), end]), [] if begin is None else [begin]
+    ids = torch.tensor([[*first, *bag[places].tolist()]])
+    chances: Any = sum(share * model(input_ids=ids).logits[0][:, words].softmax(dim=-1) for share, model in models)
+    said = places if begin is not None else places[1:]
+    return functional.nll_loss(chances.log(), torch.tensor([*said.tolist(), len(bag)]))
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_priors_say_in_the_order_is_that_of_the_mixture(learnt: Decoder, random_model: Decoder, share: float) -> None:
+    bag, begin, end = torch.tensor(learnt.bag(NOTES[:2])), learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id
+    places = torch.stack([torch.randperm(len(bag), generator=SEEDS.torch(f"{i}"))[:6] for i in range(5)])
+    own, other = learnt.flat.module, random_model.flat.module
+    norms = Memory(own, bag, (begin, end), 0.0)(places)
+    found = Memory(own, bag, (begin, end), 1.0, other, share)(places) - norms
+    for candidate, value in zip(places, found, strict=True):
+        loss = _order_loss(bag, candidate, end, begin, [(1.0 - share, own), (share, other)])
+        assert float(value) == pytest.approx(float(loss.detach().exp()), rel=1e-3)
+
+
+def test_the_first_token_counts(learnt: Decoder) -> None:
+    """Or what fits nowhere would be put to the front, where nothing foretells it."""
+    begin, end = learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id
+    text = list(content_ids(learnt.data(NOTES[:1]).ids[0], learnt.tokenizer))
+    bag = torch.tensor(sorted(set(text)))
+    true = [bag.tolist().index(token) for token in text]
+    moved = [true[-1], *true[:-1]]
+    memory = Memory(learnt.flat.module, bag, (begin, end), 1.0)
+    best, last_to_the_front = memory(torch.tensor([true, moved])).tolist()
+    assert best < last_to_the_front
+
+
 def test_an_order_is_only_given_up_for_a_better_one(learnt: Decoder) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:2]))
-    memory = Memory(learnt.flat.module, bag, learnt.tokenizer.eos_token_id, 1.0)
+    memory = Memory(learnt.flat.module, bag, (learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id), 1.0)
     start = tuple(torch.randperm(len(bag), generator=SEEDS.torch("start"))[:8].tolist())
     before = float(memory(torch.tensor([start]))[0])
     places, after = reordered(start, memory, proposals=32, rounds=6, generator=SEEDS.torch("moves"))
@@ -256,6 +299,19 @@ def test_it_reads_texts_that_the_model_has_learnt(learnt: Decoder) -> None:
     assert sum(claim.tokens in truth for claim in claims) >= 2
     assert all(sum(claim.client == client for claim in claims) <= 2 for client in range(3))
     assert not any(claim.verified for claim in claims)
+
+
+def test_a_prior_that_knows_the_texts_reads_them_through_a_model_that_does_not(
+    random_model: Decoder, learnt: Decoder
+) -> None:
+    view = random_model.view([NOTES[:2], NOTES[2:4]])
+    granted = {Knowledge.AUXILIARY_TEXT: Auxiliary(texts=(), learn=lambda: learnt.flat.module)}
+    truth = {content_ids(ids, learnt.tokenizer) for ids in learnt.data(NOTES[:4]).ids}
+    with_prior = Film(prior=0.9).reconstruct(replace(view, granted=granted))
+    assert sum(claim.tokens in truth for claim in with_prior) >= 2
+    assert not any(claim.tokens in truth for claim in Film().reconstruct(view))
+    with pytest.raises(ValueError, match=r"grant it with threat\.auxiliary"):
+        Film(prior=0.9).reconstruct(view)
 
 
 def test_chance_orders_the_same_tokens_worse(learnt: Decoder) -> None:
