@@ -126,6 +126,8 @@ def train(
     )
     outcome = federation.run(checkpoint)
     FrozenEncoder.take_out(model.module)
+    if device.type != "cpu":  # rows and what attacks draw lie on the CPU; so does the model that they look at
+        model = FlatModel(model.module, setup, precision=scenario.model.precision)
     malicious = adversary.clients if adversary else frozenset()
     texts = tuple(content_ids(train_split.ids[row], base.tokenizer) for client in rows for row in client)
     return Trained(

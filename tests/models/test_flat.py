@@ -79,6 +79,17 @@ def test_views_stay_attached_through_training(architecture: str, kind: str, buil
     _assert_attached(flat)
 
 
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_a_flattened_model_can_be_flattened_again(kind: str, build: Build, inputs: Inputs) -> None:
+    first = _flat(build("Bert"), kind)
+    first.load(first.snapshot() + 0.01)  # as after training, perhaps on another device
+    outputs = first.module(**inputs).logits
+    second = FlatModel(first.module, first.setup)
+    _assert_attached(second)
+    assert torch.equal(second.snapshot(), first.snapshot())
+    assert torch.equal(second.module(**inputs).logits, outputs)
+
+
 def test_being_detached_is_noticed(build: Build) -> None:
     flat = _flat(build("Bert"))
     next(flat.module.parameters()).data = torch.zeros(60, 32)
