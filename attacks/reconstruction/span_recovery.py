@@ -67,7 +67,8 @@ def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
     magnitude = matrix.abs()
     if bits == 1 or not bool(magnitude.any()):
         return torch.zeros_like(matrix)
-    step = float(magnitude[magnitude > 0.0].min())  # the lowest level that occurs
+    levels = torch.cat([magnitude.new_zeros(1), magnitude.flatten()]).unique()
+    step = float(levels.diff().min())  # some neighbours among the levels both occur, if not the lowest
     variance = torch.where(magnitude < 1.5 * step, magnitude * step, step**2 / 6.0)
     return variance + step**2 / matrix.shape[1]
 

@@ -1,6 +1,8 @@
 """Low-rank matrices of which only some entries are known: the others follow, while enough are left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -14,7 +16,8 @@ _FIRST = 4
 """Directions to start from; as many again, or half of what there is, are added where they do not suffice."""
 
 _SLOW = 0.7
-"""A sweep that lowers the misfit less than to this share of the last one's has no more to give at that rank."""
+"""A sweep that lowers the misfit less than to this share of the last one's has no more to give at that rank, unless the
+floor is near."""
 
 _STUCK = 0.95
 """The same where a rank is to be ruled out: one that suffices goes on to the floor, if slowly."""
@@ -27,6 +30,9 @@ _SPARE = 2.0
 
 _INNER = 20
 """Conjugate gradient steps per half sweep, at most."""
+
+_TINY = 1e-38
+"""Below which fp32 holds no normal number."""
 
 _CLOSE = 1e-4
 """Share of a row's squared gradient at which a half sweep has done enough for it."""
@@ -61,7 +67,8 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
     Source: alternating least squares with a growing rank: Jain, Netrapalli and Sanghavi, "Low-rank Matrix Completion
         using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
         section 2.3 (rank estimation).
-    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection.
+    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection; least squares by
+        conjugate gradients in fp32, as corrections to an fp64 fit.
     """
     given = values.double().masked_fill(~known, 0.0)
     norms = given.norm(dim=1)
@@ -88,6 +95,7 @@ class _Fit:
 
     def __init__(self, target: "Tensor", mask: "Tensor", floor: float, sweeps: int) -> None:
         self._target, self._mask, self._floor, self._left = target, mask, floor, sweeps
+        self._sharp = (mask.float(), mask.T.float().contiguous())  # [rows, width], [width, rows]
         self._norm = max(float(target.norm()), 1e-300)
         self._most = min(int(float(mask.sum()) / _SPARE / sum(target.shape)), *target.shape)
         self._least = 0
@@ -100,8 +108,7 @@ class _Fit:
             count = min(max(_FIRST, state.rank // 4), self._most - state.rank)
             rest = (self._target - state.product) * self._mask
             right = torch.cat([_directions(state.product, state.rank), _directions(rest, count)], dim=1)
-            last = state.rank + count == self._most
-            state = self._settle(torch.linalg.qr(right).Q, state.product, 1.0 if last else _SLOW)
+            state = self._settle(torch.linalg.qr(right).Q, state.product, _SLOW)
         return state
 
     def spare(self, state: _State) -> _State:
@@ -131,7 +138,7 @@ class _Fit:
         return self._settle(right, state.product @ right @ right.T, _STUCK)
 
     def _settle(self, right: "Tensor", product: "Tensor", slow: float) -> _State:
-        """Sweeps until one lowers the misfit to no less than `slow` times the last one's.
+        """Sweeps until one lowers the misfit to no less than `slow` times the last one's, at a pace that leads nowhere.
 
         Args:
             right: orthonormal right factor to start from [width, rank].
@@ -139,7 +146,7 @@ class _Fit:
             slow: see above.
         """
         misfits: list[float] = []
-        while len(misfits) < _PATIENCE or misfits[-1] < slow * misfits[-2]:
+        while len(misfits) < _PATIENCE or misfits[-1] < slow * misfits[-2] or self._arrives(misfits):
             product = self._half(product, right)
             left = torch.linalg.qr(product @ right).Q
             product = self._half(product.T, left, across=True).T
@@ -150,6 +157,11 @@ class _Fit:
             right = torch.linalg.qr(product.T @ left).Q
         return _State(product, right.shape[1], misfits[-1])
 
+    def _arrives(self, misfits: Sequence[float]) -> bool:
+        """Whether the pace of the last two sweeps leads to the floor within half of the sweeps that are left."""
+        pace = log(misfits[-2] / misfits[-1]) if misfits[-1] < misfits[-2] else 0.0
+        return pace * self._left / 2 > log(misfits[-1] / self._floor)
+
     def _half(self, product: "Tensor", basis: "Tensor", *, across: bool = False) -> "Tensor":
         """The rows' combinations of the columns of `basis` [width, rank] that fit their known entries [rows, width].
 
@@ -158,24 +170,35 @@ class _Fit:
         """
         target, mask = (self._target.T, self._mask.T) if across else (self._target, self._mask)
         solution = product @ basis
-        rest = ((target - solution @ basis.T) * mask) @ basis  # [rows, rank]
-        direction, size = rest.clone(), rest.square().sum(dim=1)
-        enough = _CLOSE * size
-        for _ in range(_INNER):
-            image = ((direction @ basis.T) * mask) @ basis
-            length = size / (direction * image).sum(dim=1).clamp_min(1e-300)
-            length = length.masked_fill(size <= enough, 0.0)[:, None]
-            solution += length * direction
-            rest -= length * image
-            after = rest.square().sum(dim=1)
-            direction = rest + (after / size.clamp_min(1e-300))[:, None] * direction
-            size = after
-            if bool((size <= enough).all()):
-                break
-        return solution @ basis.T
+        rest = (((target - solution @ basis.T) * mask) @ basis).float()  # [rows, rank]
+        return (solution + _conjugate_gradients(rest, basis.float(), self._sharp[across])) @ basis.T
+
+
+def _conjugate_gradients(rest: "Tensor", basis: "Tensor", mask: "Tensor") -> "Tensor":
+    """About the x [rows, rank] for which ((x basis^T) * mask) basis is `rest`; in fp32, as a correction needs no more.
+
+    Args:
+        rest: [rows, rank].
+        basis: orthonormal columns [width, rank].
+        mask: which entries are known, 0 or 1 [rows, width].
+    """
+    solution, direction, size = torch.zeros_like(rest), rest.clone(), rest.square().sum(dim=1)
+    enough, spread = _CLOSE * size, torch.empty_like(mask)
+    for _ in range(_INNER):
+        torch.mm(direction, basis.T, out=spread).mul_(mask)
+        image = spread @ basis
+        length = size / (direction * image).sum(dim=1).clamp_min(_TINY)
+        length = length.masked_fill(size <= enough, 0.0)[:, None]
+        solution += length * direction
+        rest = rest - length * image
+        after = rest.square().sum(dim=1)
+        direction = rest + (after / size.clamp_min(_TINY))[:, None] * direction
+        size = after
+        if bool((size <= enough).all()):
+            break
+    return solution
 
 
 def _directions(matrix: "Tensor", count: int) -> "Tensor":
-    """The strongest `count` directions of a matrix's row space [width, count]."""
-    right: Tensor = torch.linalg.svd(matrix, full_matrices=False).Vh
-    return right[:count].T
+    """The strongest `count` directions of a matrix's row space [width, count]; below 1e-8 of the strongest, any."""
+    return torch.linalg.eigh(matrix.T @ matrix).eigenvectors[:, -count:].flip(1) if count else matrix.T[:, :0]
