@@ -26,7 +26,8 @@ class Film:
     Args:
         zero_norm: of an untied output layer, embedding rows below this times the largest count as not touched.
         noise_factor: of an untied layer with noise on every row, rows below this times the median norm are noise.
-        share: dimensions of the space of untouched rows under a tied layer, as a share of the hidden size.
+        share: dimensions of the space of untouched rows under a tied layer, as a share of the hidden size, where a
+            batch has about as many tokens or more.
         gap: ratio that parts the batch's rows from all others.
         outlier: without such a gap, how far a row has to stand out.
         opposed: least negative cosine to the untouched rows' common direction.

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROUNDING = 3e-7
-"""Relative fp32 error of a row."""
+"""Relative fp32 error of a row, at most."""
+
+_DIRECTION = 1e-7
+"""The same on average."""
+
+_FULL = 0.98
+"""Share of the hidden size that mixtures leave too little of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class BagReader:
     Args:
         zero_norm: of an untied layer, rows of a norm below this times the largest count as not touched.
         noise_factor: of an untied layer where most rows are non-zero, rows below this times the median norm are noise.
-        share: dimensions of the mixtures' space, as a share of the hidden size.
+        share: dimensions of the mixtures' space, as a share of the hidden size, where it has more than can be told.
         gap: least ratio between neighbours, in the order of how far rows stand out, that parts the batch from the rest.
         outlier: without such a gap, how far a row has to stand out, in units of what 99 % of unexpected tokens' do.
         opposed: least negative cosine to the direction that the mixtures share.
@@ -81,10 +87,9 @@ class BagReader:
             return live
         unexpected = live & (norms <= norms[live].median())  # what the model expects least is in no batch
         directions = table[unexpected] / norms[unexpected, None]  # [rows, width]
-        vectors = torch.linalg.eigh(directions.T @ directions).eigenvectors  # [width, width], ascending
-        main = vectors[:, -1] * (directions @ vectors[:, -1]).sum().sign()
-        turned = (table @ main) < -self.opposed * norms
-        basis = vectors[:, -max(1, int(self.share * table.shape[1])) :]  # [width, dimensions]
+        error = float((_DIRECTION + noise / norms[unexpected]).square().mean().sqrt())
+        basis = self._mixtures(directions, error)  # [width, dimensions]
+        main = basis[:, 0] * (directions @ basis[:, 0]).sum().sign()
         rest = (table - (table @ basis) @ basis.T).norm(dim=1)  # [vocabulary]
         ranked, order = (rest / (_ROUNDING * norms + noise)).sort(descending=True)
         half = len(ranked) // 2
@@ -93,11 +98,27 @@ class BagReader:
         if float(drop[edge]) >= self.gap:
             apart = torch.zeros_like(live)
             apart[order[: edge + 1]] = True
-        else:
-            usual = torch.quantile((rest / norms)[unexpected], 0.99)
-            apart = rest > self.outlier * (usual * norms + noise)
-        chosen: Tensor = live & (turned | apart)
+            return live & apart
+        usual = torch.quantile((rest / norms)[unexpected], 0.99)
+        turned = (table @ main) < -self.opposed * norms
+        chosen: Tensor = live & (turned | (rest > self.outlier * (usual * norms + noise)))
         return chosen
+
+    def _mixtures(self, directions: "Tensor", error: float) -> "Tensor":
+        """Orthonormal basis of the mixtures' space, the strongest direction first [width, dimensions].
+
+        Args:
+            directions: unit rows that are mixtures [rows, width].
+            error: relative, of a row.
+        """
+        count, width = directions.shape
+        found = torch.linalg.svd(torch.linalg.qr(directions, mode="r").R, full_matrices=False)
+        edge = error * (1.0 + (count / width) ** 0.5)  # of a random matrix's singular values
+        rank = int(found.S.gt(edge).sum())
+        if rank > _FULL * width:  # no room is left that tells anything for certain
+            rank = int(self.share * width)
+        basis: Tensor = found.Vh[: max(1, rank)].T
+        return basis
 
 
 def _noise(view: RoundView, info: ParameterInfo, table: "Tensor") -> float:

@@ -23,7 +23,7 @@ _BAG = (
     Parameter(
         name="share",
         default=0.75,
-        summary="tied output layer: dimensions of the space of untouched rows",
+        summary="tied output layer: dimensions of the space of untouched rows, where they fill the hidden size",
         unit="fraction of the hidden size",
         provenance=Provenance.MEASURED,
         minimum=0.01,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,3 +185,22 @@ def test_checkpoints_come_no_oftener_than_asked(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "it.safetensors", "one", seconds=3600.0)
     _stopped_after(4, _kinds()["plain"], checkpoint)
     assert not checkpoint.path.exists()
+
+
+def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def slowly(*_: Any) -> None:
+        nonlocal now
+        now += 10.0
+
+    monkeypatch.setattr("fedsec.federation.checkpoint.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("fedsec.federation.checkpoint.write_bundle", slowly)
+    checkpoint = Checkpoint(tmp_path / "it.safetensors", "one", seconds=30.0, _written=0.0)
+    now = 31.0
+    assert checkpoint.due()
+    checkpoint.save({})
+    now += 190.0
+    assert not checkpoint.due()
+    now += 10.0
+    assert checkpoint.due()
