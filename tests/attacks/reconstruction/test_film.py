@@ -150,6 +150,19 @@ def test_more_tokens_than_dimensions_leave_most_of_them(random_model: Decoder) -
     assert len(found - truth) <= 0.2 * len(truth)
 
 
+@pytest.mark.parametrize("tokens", [20, 56])
+def test_hidden_states_that_point_everywhere_hide_no_token_and_invent_none(tokens: int) -> None:
+    """As late in training: no common direction, confident mistakes, and a space of almost all dimensions."""
+    generator = SEEDS.torch("states")
+    width, words = 64, torch.arange(0, 400, 10)
+    states = torch.randn(tokens, width, generator=generator)
+    chances = (6.0 * torch.randn(400, tokens, generator=generator)).softmax(dim=0)  # [vocabulary, tokens]
+    chances[words[torch.arange(tokens) % len(words)], torch.arange(tokens)] -= 1.0  # the targets
+    table = chances @ states
+    table[words] += 1e-2 * torch.randn(len(words), width, generator=generator)  # what their inputs received
+    assert torch.equal(BagReader(**READER)._mixed(table.double(), 0.0).nonzero()[:, 0], words)
+
+
 def test_an_empty_update_tells_nothing(random_model: Decoder) -> None:
     view = random_model.view([NOTES[:1]])
     assert BagReader(**READER).read(view, torch.zeros(random_model.flat.layout.size)) == []
