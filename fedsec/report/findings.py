@@ -52,9 +52,17 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
             fared[row["defense"]] = max(ill, fared.get(row["defense"], ill))
     if len(fared) <= MOST_DEFENSES:
         return {row["defense"] for row in rows}, []
-    best, worst = min(fared, key=fared.__getitem__), max(fared, key=fared.__getitem__)
-    note = f"Of {len(fared)} defenses, {best} fares best and {worst} worst; the table has the others."
-    return {NONE, best, worst}, [note]
+    best, worst = ([d for d in fared if fared[d] == edge] for edge in (min(fared.values()), max(fared.values())))
+    if best == worst:
+        return {NONE, best[0]}, [f"So it is with all {len(fared)} defenses."]
+    verb = "fares" if len(best) == 1 else "fare"
+    note = f"Of {len(fared)} defenses, {_first(best)} {verb} best and {_first(worst)} worst; the table has the others."
+    return {NONE, best[0], worst[0]}, [note]
+
+
+def _first(labels: Sequence[str]) -> str:
+    """The first of those that share a place, and how many do."""
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def worst_findings(entries: Sequence[Row]) -> list[str]:
