@@ -1,7 +1,7 @@
 """FILM: read texts out of the update of a causal language model, through the model's own memory of them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -40,14 +40,12 @@ class Film:
         alpha: weight of the perplexity beside the gradient's norm.
         proposals: reordered candidates per round.
         rounds: rounds of phrase-wise, and again of token-wise moves.
-        prior: share of the granted language model in the mixture that writes the texts; the rest is the victim's own.
         order: `model`, or `random` for the tokens as the gradient gives them, dealt to texts in no order: what the
             language model adds is the difference.
 
     Source: Gupta et al., "Recovering Private Text in Federated Learning of Language Models", NeurIPS 2022, sections
         4.1-4.3. Deviations: the tokens are read from the gradient, tied output layers included, where the released code
-        takes them from the truth; a language model of public text may have a say (`prior`), for rounds in which the
-        victim's has learnt little; see `film_beam` and `film_reorder` for what the search and the order do otherwise.
+        takes them from the truth; see `film_beam` and `film_reorder` for what the search and the order do otherwise.
     """
 
     zero_norm: float = 1e-7
@@ -65,15 +63,10 @@ class Film:
     alpha: float = 1.0
     proposals: int = 32
     rounds: int = 4
-    prior: float = 0.0
     order: str = "model"
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
-        """Claims for every client.
-
-        Raises:
-            ValueError: the view lacks updates, the embeddings' part, a language model, or one that `prior` asks for.
-        """
+        """Claims for every client; ValueError if the view lacks updates, the embeddings' part, or a language model."""
         module = view.model.module
         if module is None or module.get_output_embeddings() is None:
             raise ValueError("film writes with the victim's own causal language model; this view shows none")
@@ -109,9 +102,7 @@ class Film:
         if self.order == "random":
             dealt = bag[torch.randperm(len(bag), generator=view.generator)].tensor_split(min(most, len(bag)))
             return [Reconstruction(client=client, tokens=tuple(ids.tolist()), score=1.0) for ids in dealt]
-        prior = self._prior(view)
-        models = [module] if prior is None else [module, prior]
-        positions = min(getattr(one.config, "max_position_embeddings", None) or self.longest for one in models)
+        positions = getattr(module.config, "max_position_embeddings", None) or self.longest
         settings = BeamSettings(
             beams=self.beams,
             groups=min(self.groups, self.beams),
@@ -120,8 +111,8 @@ class Film:
             unused_bonus=self.unused_bonus,
             longest=min(self.longest, positions - 1, *([max(lengths)] if lengths else [])),
         )
-        writer = Writer(module, tokenizer, bag, settings, prior, self.prior)
-        memory = Memory(module, bag, (begin_token(tokenizer), tokenizer.eos_token_id), self.alpha, prior, self.prior)
+        writer = Writer(module, tokenizer, bag, settings)
+        memory = Memory(module, bag, (begin_token(tokenizer), tokenizer.eos_token_id), self.alpha)
         claims: dict[tuple[int, ...], Reconstruction] = {}
         for _ in range(most):
             written = next((one for one in writer.write() if one.places not in claims), None)
@@ -134,11 +125,3 @@ class Film:
             ids = content(bag[list(places)].tolist(), tokenizer)
             claims[written.places] = Reconstruction(client=client, tokens=ids, score=doubt, notes=notes)
         return list(claims.values())
-
-    def _prior(self, view: RoundView) -> Any:
-        """The granted language model, if it is to have a say."""
-        if self.prior == 0.0:
-            return None
-        if Knowledge.AUXILIARY_TEXT not in view.granted:
-            raise ValueError("film with a prior needs public text: grant it with threat.auxiliary, or leave prior at 0")
-        return view.granted[Knowledge.AUXILIARY_TEXT].language_model()

@@ -48,21 +48,17 @@ class Writer:
         tokenizer: of the model.
         bag: token ids of the batch [count].
         settings: of the search.
-        prior: another causal language model of the same vocabulary, or None.
-        share: of the prior in the mixture of the two that writes, from 0 to 1.
 
     Source: Gupta et al., NeurIPS 2022, section 4.2; Vijayakumar et al., AAAI 2018, algorithm 1. Deviations: texts are
     ranked by their mean log probability, so that long ones stand a chance, with a bonus for tokens that no text before
     holds, since each stands in some text; a text ends with the end token, where the paper writes a fixed length and
-    cuts after the first full stop; a token's count is not bounded; a prior may have a say.
+    cuts after the first full stop; a token's count is not bounded.
     """
 
     module: Any
     tokenizer: Any
     bag: "Tensor"
     settings: BeamSettings
-    prior: Any = None
-    share: float = 0.0
     _pairs: list[tuple[int, int]] = field(default_factory=list)
     _begun: list[int] = field(default_factory=list)
     _used: set[int] = field(default_factory=set)
@@ -83,25 +79,22 @@ class Writer:
         starts = torch.arange(len(self.bag)) if begin is not None else self._starts()
         places = starts[:, None]  # [texts, 1]
         score = torch.full((len(starts),), -log(len(starts)))
-        pasts: list[Any] = [None, None]
-        finished: list[Written] = []
+        past, finished = None, list[Written]()
         if begin is not None:
-            pasts, log_p = self._step(torch.tensor([begin]), pasts)
+            past, log_p = self._step(torch.tensor([begin]), None)
             score = log_p[0, starts]
-            for past in pasts:
-                past.batch_repeat_interleave(len(starts))
+            past.batch_repeat_interleave(len(starts))
         score = score + self._bonus()[starts]
         begun = torch.bincount(torch.tensor(self._begun, dtype=torch.long), minlength=len(self.bag))  # [bag]
         score -= self.settings.found_penalty * begun[starts]
         while len(places):
-            pasts, log_p = self._step(self.bag[places[:, -1]], pasts)  # [texts, bag + 1]
+            past, log_p = self._step(self.bag[places[:, -1]], past)  # [texts, bag + 1]
             finished += self._ended(places, score, log_p[:, -1], whole=places.shape[1] >= self.settings.longest)
             if places.shape[1] >= self.settings.longest:
                 break
             parents, tokens, score = self._grow(score, self._allowed(places, log_p[:, :-1]))
             places = torch.cat([places[parents], tokens[:, None]], dim=1)
-            for past in pasts:
-                past.batch_select_indices(parents)
+            past.batch_select_indices(parents)
             if not torch.isfinite(score).any() or self._settled(finished, score, places.shape[1]):
                 break
         best: dict[tuple[int, ...], Written] = {}
@@ -116,21 +109,12 @@ class Writer:
         worst = sorted(one.doubt for one in finished)[self.settings.beams - 1]
         return float(-score.max()) / length > worst
 
-    def _step(self, tokens: "Tensor", pasts: Sequence[Any]) -> tuple[list[Any], "Tensor"]:
-        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the caches."""
-        parts, after = (
-            [(self.module, 1.0 - self.share)],
-            torch.tensor([*self.bag.tolist(), self.tokenizer.eos_token_id]),
-        )
-        if self.prior is not None and self.share > 0.0:
-            parts.append((self.prior, self.share))
-        caches, mixed = [], []
-        for (module, share), past in zip(parts, pasts, strict=False):
-            out = module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
-            log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
-            caches.append(out.past_key_values)
-            mixed.append(log_p[:, after] + (log(share) if share > 0.0 else -torch.inf))
-        return caches, torch.stack(mixed).logsumexp(dim=0)
+    def _step(self, tokens: "Tensor", past: Any) -> tuple[Any, "Tensor"]:
+        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the cache."""
+        out = self.module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
+        log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
+        end = torch.tensor([self.tokenizer.eos_token_id])
+        return out.past_key_values, log_p[:, torch.cat([self.bag, end])]
 
     def _allowed(self, places: "Tensor", log_p: "Tensor") -> "Tensor":
         """Log probabilities [texts, bag] less penalties; pairs that a text holds already are out."""

@@ -114,15 +114,6 @@ _ORDER = (
         maximum=10_000,
     ),
     Parameter(
-        name="prior",
-        default=0.0,
-        summary="share of the granted language model in the mixture that writes; 0, the paper's: the victim's alone",
-        unit="fraction",
-        provenance=Provenance.GUESS,
-        minimum=0.0,
-        maximum=1.0,
-    ),
-    Parameter(
         name="order",
         default="model",
         summary="who orders the tokens: the victim's model, or chance, for comparison",
@@ -142,8 +133,7 @@ CARDS = (
         deviations=(
             "the tokens are read from the gradient, tied output layers included, where the released code takes them "
             "from the truth; texts end with the end token and are ranked by mean log probability; the order is scored "
-            "among the batch's tokens alone, with fewer candidates; a token's count is not bounded; a granted "
-            "language model may have a say (`prior`)"
+            "among the batch's tokens alone, with fewer candidates; a token's count is not bounded"
         ),
         limits=(
             "Causal language models only.",

@@ -25,8 +25,6 @@ class Memory:
         bag: token ids of the batch [count].
         frame: the token before a text, if the model's tokenizer puts one there, and the end token, which follows it.
         weight: of the perplexity beside the gradient's norm.
-        prior: another causal language model of the same vocabulary, or None.
-        share: of the prior in the mixture of the two whose perplexity counts, from 0 to 1.
 
     Source: Gupta et al., NeurIPS 2022, section 4.3: a model gives a text that it was trained on a low perplexity and a
     small gradient. Deviations: probabilities among the batch's tokens alone, which is what makes hundreds of
@@ -38,8 +36,6 @@ class Memory:
     bag: "Tensor"
     frame: tuple[int | None, int]
     weight: float
-    prior: Any = None
-    share: float = 0.0
 
     def __call__(self, places: "Tensor") -> "Tensor":
         """Perplexity times its weight plus gradient norm of each candidate [candidates]; lower is remembered better.
@@ -61,18 +57,8 @@ class Memory:
             each = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(dim=1)
             (delta,) = torch.autograd.grad(each.sum(), seen["out"])  # [candidates, tokens, width]
         norm = (delta * seen["unit"]).sum(dim=1).norm(dim=1)  # of the normalisation's weight [candidates]
-        loss = each.detach() if self.prior is None else self._mixed(logits.detach(), ids, words, targets)
-        badness: Tensor = self.weight * loss.exp() + norm
+        badness: Tensor = self.weight * each.detach().exp() + norm
         return badness
-
-    @torch.no_grad()
-    def _mixed(self, logits: "Tensor", ids: "Tensor", words: "Tensor", targets: "Tensor") -> "Tensor":
-        """Mean negative log probability of each candidate's tokens in the mixture [candidates]."""
-        others = self.prior(input_ids=ids).logits[..., words]  # [candidates, tokens, bag + 1]
-        shares = torch.tensor([1.0 - self.share, self.share]).log()
-        both = torch.stack([logits.log_softmax(dim=-1), others.log_softmax(dim=-1)], dim=-1) + shares
-        picked = both.logsumexp(dim=-1).gather(2, targets[..., None])  # [candidates, tokens, 1]
-        return -picked[..., 0].mean(dim=1)
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """FILM: the batch's tokens read off the gradient, the search and the order against slow references, and the whole."""
 
-from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fedsec.api import Auxiliary, Knowledge, PublicModel, RoundView, ServerView, TrainingSettings
+from fedsec.api import Knowledge, PublicModel, RoundView, ServerView, TrainingSettings
 from fedsec.attacks.reconstruction.film import Film
 from fedsec.attacks.reconstruction.film_bag import BagReader
 from fedsec.attacks.reconstruction.film_beam import BeamSettings, Writer, begin_token
@@ -171,36 +170,30 @@ def test_an_empty_update_tells_nothing(random_model: Decoder) -> None:
 # --- the search -----------------------------------------------------------------------------------------------------
 
 
-def _mean_loss(
-    decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...], prior: Any = None, share: float = 0.0
-) -> float:
-    """Of a text and its end token under the mixture of two models, slowly."""
+def _mean_loss(decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...]) -> float:
+    """Of a text and its end token, slowly."""
     ids = torch.tensor([[decoder.tokenizer.bos_token_id, *bag[list(places)].tolist(), decoder.tokenizer.eos_token_id]])
     with torch.no_grad():
-        chances = (1.0 - share) * decoder.flat.module(input_ids=ids).logits[0, :-1].softmax(dim=-1)
-        if prior is not None:
-            chances += share * prior(input_ids=ids).logits[0, :-1].softmax(dim=-1)
-    return float(functional.nll_loss(chances.log(), ids[0, 1:]))
+        logits = decoder.flat.module(input_ids=ids).logits[0, :-1]
+    return float(functional.cross_entropy(logits, ids[0, 1:]))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder, random_model: Decoder, share: float) -> None:
+def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:1])[:4])
     plain = BeamSettings(beams=400, groups=1, diversity=0.0, found_penalty=0.0, unused_bonus=0.0, longest=40)
-    prior = random_model.flat.module if share else None
-    found = Writer(learnt.flat.module, learnt.tokenizer, bag, plain, prior, share).write()
+    found = Writer(learnt.flat.module, learnt.tokenizer, bag, plain).write()
 
     def repeats(places: tuple[int, ...]) -> bool:
         pairs = list(pairwise(places))
         return len(set(pairs)) < len(pairs)
 
     tried = [p for length in (1, 2, 3, 4) for p in product(range(4), repeat=length) if not repeats(p)]
-    losses = {places: _mean_loss(learnt, bag, places, prior, share) for places in tried}
+    losses = {places: _mean_loss(learnt, bag, places) for places in tried}
     best = min(losses, key=losses.__getitem__)
     assert found[0].doubt <= losses[best] + 1e-4
     for one in found[:20]:
         assert not repeats(one.places)
-        assert one.doubt == pytest.approx(_mean_loss(learnt, bag, one.places, prior, share), abs=1e-4)
+        assert one.doubt == pytest.approx(_mean_loss(learnt, bag, one.places), abs=1e-4)
     assert [one.doubt for one in found] == sorted(one.doubt for one in found)
 
 
@@ -249,34 +242,19 @@ def test_memory_is_perplexity_and_gradient_norm_one_candidate_at_a_time(kind: An
     found = Memory(module, bag, (begin if begins else None, end), 2.0)(places)
     norm: Any = _middle_norm(module).weight
     for candidate, value in zip(places, found, strict=True):
-        loss = _order_loss(bag, candidate, end, begin if begins else None, [(1.0, module)])
+        loss = _order_loss(bag, candidate, end, begin if begins else None, module)
         (gradient,) = torch.autograd.grad(loss, norm)
         assert float(value) == pytest.approx(float(2.0 * loss.detach().exp() + gradient.norm()), rel=1e-4)
     assert not module._forward_hooks
     assert not _middle_norm(module)._forward_hooks
 
 
-def _order_loss(
-    bag: torch.Tensor, places: torch.Tensor, end: int, begin: int | None, models: list[tuple[float, Any]]
-) -> torch.Tensor:
+def _order_loss(bag: torch.Tensor, places: torch.Tensor, end: int, begin: int | None, module: Any) -> torch.Tensor:
     """Of one order among a bag's tokens, slowly."""
     words, first = torch.tensor([*bag.tolist(), end]), [] if begin is None else [begin]
-    ids = torch.tensor([[*first, *bag[places].tolist()]])
-    chances: Any = sum(share * model(input_ids=ids).logits[0][:, words].softmax(dim=-1) for share, model in models)
+    logits = module(input_ids=torch.tensor([[*first, *bag[places].tolist()]])).logits[0][:, words]
     said = places if begin is not None else places[1:]
-    return functional.nll_loss(chances.log(), torch.tensor([*said.tolist(), len(bag)]))
-
-
-@pytest.mark.parametrize("share", [0.25, 1.0])
-def test_a_priors_say_in_the_order_is_that_of_the_mixture(learnt: Decoder, random_model: Decoder, share: float) -> None:
-    bag, begin, end = torch.tensor(learnt.bag(NOTES[:2])), learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id
-    places = torch.stack([torch.randperm(len(bag), generator=SEEDS.torch(f"{i}"))[:6] for i in range(5)])
-    own, other = learnt.flat.module, random_model.flat.module
-    norms = Memory(own, bag, (begin, end), 0.0)(places)
-    found = Memory(own, bag, (begin, end), 1.0, other, share)(places) - norms
-    for candidate, value in zip(places, found, strict=True):
-        loss = _order_loss(bag, candidate, end, begin, [(1.0 - share, own), (share, other)])
-        assert float(value) == pytest.approx(float(loss.detach().exp()), rel=1e-3)
+    return functional.cross_entropy(logits, torch.tensor([*said.tolist(), len(bag)]))
 
 
 def test_the_first_token_counts(learnt: Decoder) -> None:
@@ -312,19 +290,6 @@ def test_it_reads_texts_that_the_model_has_learnt(learnt: Decoder) -> None:
     assert sum(claim.tokens in truth for claim in claims) >= 2
     assert all(sum(claim.client == client for claim in claims) <= 2 for client in range(3))
     assert not any(claim.verified for claim in claims)
-
-
-def test_a_prior_that_knows_the_texts_reads_them_through_a_model_that_does_not(
-    random_model: Decoder, learnt: Decoder
-) -> None:
-    view = random_model.view([NOTES[:2], NOTES[2:4]])
-    granted = {Knowledge.AUXILIARY_TEXT: Auxiliary(texts=(), learn=lambda: learnt.flat.module)}
-    truth = {content_ids(ids, learnt.tokenizer) for ids in learnt.data(NOTES[:4]).ids}
-    with_prior = Film(prior=0.9).reconstruct(replace(view, granted=granted))
-    assert sum(claim.tokens in truth for claim in with_prior) >= 2
-    assert not any(claim.tokens in truth for claim in Film().reconstruct(view))
-    with pytest.raises(ValueError, match=r"grant it with threat\.auxiliary"):
-        Film(prior=0.9).reconstruct(view)
 
 
 def test_chance_orders_the_same_tokens_worse(learnt: Decoder) -> None:
