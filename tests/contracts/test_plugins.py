@@ -36,9 +36,9 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "dager": SHORT_TEXTS,
     "embedding-algebra": SHORT_TEXTS,
     "lamp": {
-        "strongest": {"steps": 60, "pause": 30, "search": 100},
+        "strongest": {"steps": 30, "pause": 30, "search": 60},
         "shows": "leakage/token-f1",
-        "overrides": ["federation.clients=3"],
+        "overrides": ["federation.clients=2", "data.max_tokens=8"],
     },
     # Work that is missing shows early in training, and if enough of it is.
     "zero": {"overrides": ["threat.malicious=3", "federation.rounds=3", "federation.local_steps=4"]},
