@@ -16,7 +16,7 @@ SPREAD = ["threat.malicious=3", "threat.knowledge=[benign-updates]", "data.parti
 # A random encoder's layers have gradients a million times smaller than its head's, which squared distance misses.
 MATCHING = {
     "shows": "leakage/token-f1",
-    "overrides": ["model={name: minilm, dropout: false}", "data.max_tokens=8", "federation.clients=2"],
+    "overrides": ["model={name: minilm, dropout: false}", "data.max_tokens=8", "federation.clients=3"],
 }
 # Of longer texts a random encoder's second layer keeps too little to verify any: minutes for nothing.
 SHORT_TEXTS = {"overrides": ["federation.clients=2", "data.max_tokens=8"]}
