@@ -54,7 +54,7 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
         return {row["defense"] for row in rows}, []
     best, worst = ([d for d in fared if fared[d] == edge] for edge in (min(fared.values()), max(fared.values())))
     if best == worst:
-        return {NONE, best[0]}, [f"So it is with all {len(fared)} defenses."]
+        return {NONE, best[0]}, [f"All {len(fared)} defenses with a result fare alike; the table has them."]
     verb = "fares" if len(best) == 1 else "fare"
     note = f"Of {len(fared)} defenses, {_first(best)} {verb} best and {_first(worst)} worst; the table has the others."
     return {NONE, best[0], worst[0]}, [note]

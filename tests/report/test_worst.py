@@ -200,7 +200,7 @@ def test_many_defenses_leave_the_middle_to_the_table() -> None:
 def test_defenses_that_share_a_place_are_counted() -> None:
     six = {f"d{i}": {"none": 80, "flip": 70} for i in range(MOST_DEFENSES + 2)}
     alike = findings(rows_of(*grid_of({"none": {"none": 84, "flip": 50}, **six})))[-1]
-    assert alike.endswith("So it is with all 6 defenses.")
+    assert alike.endswith("All 6 defenses with a result fare alike; the table has them.")
     assert "Against d0, it leaves" in alike
     assert "Against d5" not in alike
     six["d4"] = {"none": 80, "flip": 60}
