@@ -30,7 +30,7 @@ class Film:
             batch has about as many tokens or more.
         gap: ratio that parts the batch's rows from all others.
         outlier: without such a gap, how far a row has to stand out.
-        opposed: least negative cosine to the untouched rows' common direction.
+        opposed: without such a gap, least negative cosine to the untouched rows' common direction.
         beams: beams of the search.
         groups: groups of beams that keep apart.
         diversity: penalty for a token that another group chose at the same place.

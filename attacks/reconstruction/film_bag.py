@@ -32,7 +32,8 @@ class BagReader:
     with positive weights, of the final hidden states h_t. A token of the batch leaves the space of these mixtures by
     the gradient that its input received, and turns away from them by -h_t where it is the target. While the batch has
     fewer tokens than the hidden size has dimensions, the mixtures span a true subspace, and the batch's rows stand
-    apart from all others by a gap; where there is none, what stands out far enough is taken.
+    apart from all others by a gap: these are taken, and a token that is a target only, the last one of a text that is
+    cut, is not told. Where there is no gap, what stands out far enough, or turns away, is taken.
 
     Args:
         zero_norm: of an untied layer, rows of a norm below this times the largest count as not touched.
@@ -40,7 +41,7 @@ class BagReader:
         share: dimensions of the mixtures' space, as a share of the hidden size, where it has more than can be told.
         gap: least ratio between neighbours, in the order of how far rows stand out, that parts the batch from the rest.
         outlier: without such a gap, how far a row has to stand out, in units of what 99 % of unexpected tokens' do.
-        opposed: least negative cosine to the direction that the mixtures share.
+        opposed: without such a gap, least negative cosine to the direction that the mixtures share.
     """
 
     zero_norm: float

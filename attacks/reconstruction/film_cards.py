@@ -46,7 +46,7 @@ _BAG = (
     Parameter(
         name="opposed",
         default=0.15,
-        summary="tied output layer: least negative cosine of a target's row to the untouched rows' direction",
+        summary="without such a gap, least negative cosine of a target's row to the untouched rows' direction",
         provenance=Provenance.MEASURED,
         minimum=0.0,
         maximum=1.0,
@@ -138,8 +138,9 @@ CARDS = (
         limits=(
             "Causal language models only.",
             "Good single sentences, the better the more the model has learnt them; never the whole batch for certain.",
-            "Under a tied output layer the tokens are exact while the batch has fewer of them than the hidden size; "
-            "beyond that, under noise, and under AdamW differences some are missed and some invented.",
+            "Under a tied output layer the tokens are exact while the batch has fewer of them than the hidden size, all "
+            "but the last one of a text that is cut; beyond that, under noise, and under AdamW differences some are "
+            "missed and some invented.",
             "Not told how often a token occurs. Nothing it claims is verified.",
         ),
         cost="GPT-2's vocabulary, 4 layers of 256: about 1.5 s for the tokens and 1 s per text on one core",
