@@ -138,9 +138,9 @@ CARDS = (
         limits=(
             "Causal language models only.",
             "Good single sentences, the better the more the model has learnt them; never the whole batch for certain.",
-            "Under a tied output layer the tokens are exact while the batch has fewer of them than the hidden size, all "
-            "but the last one of a text that is cut; beyond that, under noise, and under AdamW differences some are "
-            "missed and some invented.",
+            "Under a tied output layer the tokens are exact while the batch has fewer of them than the hidden size, "
+            "all but the last one of a text that is cut; beyond that, under noise, and under AdamW differences "
+            "some are missed and some invented.",
             "Not told how often a token occurs. Nothing it claims is verified.",
         ),
         cost="GPT-2's vocabulary, 4 layers of 256: about 1.5 s for the tokens and 1 s per text on one core",
