@@ -56,6 +56,15 @@ def test_the_smallest_entries_come_back_too(keep: float) -> None:
     assert blind.rank != 4 or float(blind.residuals(generators).max()) > 1e-3
 
 
+@pytest.mark.parametrize(("rank", "keep"), [(4, 0.5), (6, 0.35)])
+def test_a_rank_that_arrives_slowly_is_not_given_up(rank: int, keep: float) -> None:
+    true = low_rank(rank, seed=1, rows=200, width=64)
+    known = true.abs() >= true.abs().flatten().sort().values[int((1 - keep) * true.numel())]
+    done = complete(true * known, known)
+    assert done.rank == rank
+    assert done.misfit <= 3e-7
+
+
 def test_independent_reference_for_one_column() -> None:
     """A column of which one entry is missing, by plain least squares on the others' space."""
     true = low_rank(3, seed=2).double()
