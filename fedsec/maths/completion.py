@@ -28,6 +28,15 @@ _PATIENCE = 3
 _SPARE = 2.0
 """Known entries per unknown of the factors, at least; with fewer, many matrices of that rank fit."""
 
+_RIDGE = 1.0
+"""Where a rank is tried again: at first on the diagonals of the normal equations, beside rows of unit norm."""
+
+_AGAIN = 10
+"""Sweeps under that ridge before their progress is judged."""
+
+_NEAR = 100.0
+"""Misfit in floors below which a rank with too much to spare has only been slow, and a smaller one is tried."""
+
 _INNER = 20
 """Conjugate gradient steps per half sweep, at most."""
 
@@ -62,11 +71,12 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
         values: [rows, width]; what stands where `known` is false does not matter.
         known: booleans [rows, width].
         floor: misfit at which the known entries count as matched: fp32 rounding leaves about 6e-8.
-        sweeps: alternations between the two factors, at most.
+        sweeps: alternations between the two factors, at most, to grow and again to spare.
 
     Source: alternating least squares with a growing rank: Jain, Netrapalli and Sanghavi, "Low-rank Matrix Completion
         using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
-        section 2.3 (rank estimation).
+        section 2.3 (rank estimation); a ridge that goes: Hastie, Mazumder, Lee and Zadeh, "Matrix Completion and
+        Low-Rank SVD via Fast Alternating Least Squares", JMLR 16, 2015, section 4.
     Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection; least squares by
         conjugate gradients in fp32, as corrections to an fp64 fit.
     """
@@ -94,11 +104,11 @@ class _Fit:
     """Alternating least squares on the known entries of `target` [rows, width]."""
 
     def __init__(self, target: "Tensor", mask: "Tensor", floor: float, sweeps: int) -> None:
-        self._target, self._mask, self._floor, self._left = target, mask, floor, sweeps
+        self._target, self._mask, self._floor, self._sweeps = target, mask, floor, sweeps
         self._sharp = (mask.float(), mask.T.float().contiguous())  # [rows, width], [width, rows]
         self._norm = max(float(target.norm()), 1e-300)
         self._most = min(int(float(mask.sum()) / _SPARE / sum(target.shape)), *target.shape)
-        self._least = 0
+        self._least, self._left = 0, sweeps
 
     def grow(self) -> _State:
         """Sweeps at a rank that suffices, or at the highest that the known entries allow."""
@@ -112,14 +122,15 @@ class _Fit:
         return state
 
     def spare(self, state: _State) -> _State:
-        """The smallest rank, by bisection, that still matches the known entries; `state` itself if it does not."""
-        if state.misfit > self._floor:
+        """The smallest rank that still matches the known entries; `state` itself if none does."""
+        if state.misfit > _NEAR * self._floor:
             return state
-        state, left = self._bisected(state, self._least), self._least
-        if left and state.rank == left + 1:  # growing left that rank early, which does not rule it out
-            smaller = self._reduced(state, left)
-            if smaller.misfit <= self._floor:
-                state = self._bisected(smaller, 0)
+        self._left, least = self._sweeps, self._least
+        while (state := self._bisected(state, least)).rank > 1:
+            smaller = self._reduced(state, state.rank - 1, patience=_AGAIN, ridge=_RIDGE)
+            if smaller.misfit > self._floor:
+                break
+            state, least = smaller, 0  # alternations without a ridge had stopped short of a fit that is there
         return state
 
     def _bisected(self, state: _State, least: int) -> _State:
@@ -132,24 +143,29 @@ class _Fit:
                 least = smaller.rank
         return state
 
-    def _reduced(self, state: _State, rank: int) -> _State:
+    def _reduced(self, state: _State, rank: int, *, patience: int = _PATIENCE, ridge: float = 0.0) -> _State:
         """Sweeps at a smaller rank, from the strongest directions of a fit."""
         right = _directions(state.product, rank)
-        return self._settle(right, state.product @ right @ right.T, _STUCK)
+        return self._settle(right, state.product @ right @ right.T, _STUCK, patience=patience, ridge=ridge)
 
-    def _settle(self, right: "Tensor", product: "Tensor", slow: float) -> _State:
+    def _settle(
+        self, right: "Tensor", product: "Tensor", slow: float, *, patience: int = _PATIENCE, ridge: float = 0.0
+    ) -> _State:
         """Sweeps until one lowers the misfit to no less than `slow` times the last one's, at a pace that leads nowhere.
 
         Args:
             right: orthonormal right factor to start from [width, rank].
             product: the fit so far [rows, width], in the span of `right`.
             slow: see above.
+            patience: sweeps before progress is judged.
+            ridge: of the first sweep; half of it in the second, and so on.
         """
         misfits: list[float] = []
-        while len(misfits) < _PATIENCE or misfits[-1] < slow * misfits[-2] or self._arrives(misfits):
-            product = self._half(product, right)
+        while len(misfits) < patience or misfits[-1] < slow * misfits[-2] or self._arrives(misfits):
+            product = self._half(product, right, ridge)
             left = torch.linalg.qr(product @ right).Q
-            product = self._half(product.T, left, across=True).T
+            product = self._half(product.T, left, ridge, across=True).T
+            ridge /= 2
             misfits.append(float(((self._target - product) * self._mask).norm()) / self._norm)
             self._left -= 1
             if misfits[-1] <= self._floor or self._left <= 0:
@@ -162,31 +178,34 @@ class _Fit:
         pace = log(misfits[-2] / misfits[-1]) if misfits[-1] < misfits[-2] else 0.0
         return pace * self._left / 2 > log(misfits[-1] / self._floor)
 
-    def _half(self, product: "Tensor", basis: "Tensor", *, across: bool = False) -> "Tensor":
+    def _half(self, product: "Tensor", basis: "Tensor", ridge: float, *, across: bool = False) -> "Tensor":
         """The rows' combinations of the columns of `basis` [width, rank] that fit their known entries [rows, width].
 
         Conjugate gradients on all rows' normal equations at once, from the fit so far: two matrix products a step,
-        where forming the equations takes as many as the rank.
+        where forming the equations takes as many as the rank. `ridge` stands on their diagonals.
         """
         target, mask = (self._target.T, self._mask.T) if across else (self._target, self._mask)
         solution = product @ basis
-        rest = (((target - solution @ basis.T) * mask) @ basis).float()  # [rows, rank]
-        return (solution + _conjugate_gradients(rest, basis.float(), self._sharp[across])) @ basis.T
+        rest = (((target - solution @ basis.T) * mask) @ basis - ridge * solution).float()  # [rows, rank]
+        return (solution + _conjugate_gradients(rest, basis.float(), self._sharp[across], ridge)) @ basis.T
 
 
-def _conjugate_gradients(rest: "Tensor", basis: "Tensor", mask: "Tensor") -> "Tensor":
-    """About the x [rows, rank] for which ((x basis^T) * mask) basis is `rest`; in fp32, as a correction needs no more.
+def _conjugate_gradients(rest: "Tensor", basis: "Tensor", mask: "Tensor", ridge: float) -> "Tensor":
+    """About the x [rows, rank] for which ((x basis^T) * mask) basis + ridge x is `rest`.
+
+    In fp32, as a correction needs no more.
 
     Args:
         rest: [rows, rank].
         basis: orthonormal columns [width, rank].
         mask: which entries are known, 0 or 1 [rows, width].
+        ridge: 0 or more.
     """
     solution, direction, size = torch.zeros_like(rest), rest.clone(), rest.square().sum(dim=1)
     enough, spread = _CLOSE * size, torch.empty_like(mask)
     for _ in range(_INNER):
         torch.mm(direction, basis.T, out=spread).mul_(mask)
-        image = spread @ basis
+        image = spread @ basis + ridge * direction
         length = size / (direction * image).sum(dim=1).clamp_min(_TINY)
         length = length.masked_fill(size <= enough, 0.0)[:, None]
         solution += length * direction

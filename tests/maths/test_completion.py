@@ -25,6 +25,11 @@ def drawn(shape: torch.Size, keep: float, seed: int) -> torch.Tensor:
 
 @settings(max_examples=20, deadline=None)
 @example(rank=2, keep=0.6, seed=2, scale=1e-9)  # growing left rank 4 before it had converged
+@example(rank=1, keep=0.6, seed=148, scale=1.0)  # the strongest of four directions was made up
+@example(rank=4, keep=0.6, seed=413, scale=1e4)  # sweeps without a ridge stop short of rank 4
+@example(rank=4, keep=0.6, seed=802, scale=1.0)  # as do those under a weaker one
+@example(rank=4, keep=0.6, seed=213, scale=1e-9)  # growing had used up the sweeps
+@example(rank=5, keep=0.6, seed=524, scale=1.0)  # rank 8, grown to, is slow to converge
 @given(
     rank=st.integers(1, 6),
     keep=st.sampled_from([0.6, 0.75, 0.9]),
