@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from fedsec.api import ClientView, Update
+from fedsec.maths.blocks import blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,11 @@ class GaussianNoise:
 
     def on_update(self, update: Update, view: ClientView) -> Update:
         """The update with noise; one without entries other than 0 gets none where sigma is relative."""
-        vector = update.vector
+        vector = update.vector.clone()
         spread = self.sigma
         if self.relative:
-            spread *= float(vector.norm(dtype=torch.float64)) / len(vector) ** 0.5
-        noise = torch.randn(vector.shape, generator=view.generator)
-        return replace(update, vector=noise.mul_(spread).add_(vector))
+            square = sum(float(part.norm(dtype=torch.float64)) ** 2 for part in blocks(vector))
+            spread *= (square / len(vector)) ** 0.5
+        for part in blocks(vector):
+            part.add_(torch.randn(part.shape, generator=view.generator), alpha=spread)
+        return replace(update, vector=vector)

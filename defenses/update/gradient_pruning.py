@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fedsec.api import ClientView, Update
+from fedsec.maths.blocks import blocks
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -37,14 +38,19 @@ class GradientPruning:
         vector = update.vector.clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
-            tensor.mul_(self._mask(tensor, view.generator))
+            self._prune(tensor, view.generator)
         return replace(update, vector=vector)
 
-    def _mask(self, tensor: "Tensor", generator: "Generator") -> "Tensor":
-        """True where an entry stays, same shape."""
+    def _prune(self, tensor: "Tensor", generator: "Generator") -> None:
+        """In place; what is not finite stays, for the server to refuse."""
         if self.kind == "random":
-            return torch.rand(tensor.shape, generator=generator) < self.keep
-        magnitude = tensor.abs()
+            for part in blocks(tensor):
+                part.mul_(torch.rand(part.shape, generator=generator) < self.keep)
+            return
         count = math.ceil(self.keep * tensor.numel())
-        threshold = magnitude.flatten().kthvalue(tensor.numel() - count + 1).values
-        return magnitude >= threshold
+        if int(tensor.count_nonzero()) <= count:
+            return
+        magnitude = tensor.abs().flatten()
+        threshold = magnitude.kthvalue(tensor.numel() - count + 1).values
+        for part in blocks(tensor):
+            part.masked_fill_(part.abs() < threshold, 0.0)

@@ -1,11 +1,13 @@
 """Quantization: every entry of an update is rounded at random to one of a few levels."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from fedsec.api import ClientView, Update
+from fedsec.maths.blocks import blocks
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -34,19 +36,25 @@ class Quantization:
         vector = update.vector.clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
-            tensor.copy_(self._rounded(tensor, view.generator))
+            self._round(tensor, view.generator)
         return replace(update, vector=vector)
 
-    def _rounded(self, tensor: "Tensor", generator: "Generator") -> "Tensor":
-        drawn = torch.rand(tensor.shape, generator=generator)  # in [0, 1)
-        if not bool(tensor.isfinite().all()):  # for the server to refuse
-            return tensor
+    def _round(self, tensor: "Tensor", generator: "Generator") -> None:
+        """In place."""
+        low, high = (float(bound) for bound in torch.aminmax(tensor))
+        largest, levels = max(-low, high), 2 ** (self.bits - 1) - 1
+        if not math.isfinite(low + high):
+            return  # for the server to refuse
         if self.bits == 1:
-            upward = torch.where(tensor == 0.0, drawn < 0.5, tensor > 0.0)
-            return (2.0 * upward - 1.0) * tensor.abs().mean()
-        levels = 2 ** (self.bits - 1) - 1
-        step = tensor.abs().max() / levels
-        if not bool(step > 0.0):  # nothing but 0, or magnitudes below what fp32 divides
-            return torch.zeros_like(tensor)
-        rounded: Tensor = (tensor / step + drawn).floor_().clamp_(-levels, levels) * step
-        return rounded
+            scale = sum(float(part.abs().sum(dtype=torch.float64)) for part in blocks(tensor)) / tensor.numel()
+            for part in blocks(tensor):
+                upward = torch.where(part == 0.0, torch.rand(part.shape, generator=generator) < 0.5, part > 0.0)
+                part.copy_(upward).mul_(2.0 * scale).sub_(scale)
+            return
+        step = float(torch.tensor(largest) / levels)
+        if step == 0.0:  # nothing but 0, or magnitudes below what fp32 divides
+            tensor.zero_()
+            return
+        for part in blocks(tensor):
+            drawn = torch.rand(part.shape, generator=generator)  # in [0, 1)
+            part.div_(step).add_(drawn).floor_().clamp_(-levels, levels).mul_(step)

@@ -42,9 +42,9 @@ class Sender:
             if client not in colluders:
                 sent[client] = self._leave(number, client, received, cohort, buffer[rows[client]], None)
         own = buffer[[rows[client] for client in colluders]] if colluders else None  # a copy: [colluders, parameters]
-        benign = self._benign(sent, buffer.shape[1])
+        benign = self._benign(sent, buffer.shape[1]) if colluders and clients.shares_benign_updates else None
         for place, client in enumerate(colluders):
-            if clients.shares_benign_updates:
+            if benign is not None:
                 clients.granted.provide(Knowledge.BENIGN_UPDATES, benign.clone())
             assert own is not None  # noqa: S101 - there are colluders
             sent[client] = self._leave(number, client, received, cohort, own[place], own)
@@ -65,7 +65,8 @@ class Sender:
         for label, hook in hooks:
             update = hook.on_update(update, self._clients.view(number, client, label, received[client], cohort, own))
         if hooks and isinstance(update, Update) and fault(update.vector, len(vector)) is None:
-            return Update(update.vector.detach().clone(), update.examples)  # the hook may write to its tensor later
+            kept = vector if own is None else torch.empty_like(vector)  # the other colluders see what is in `own`
+            return Update(kept.copy_(update.vector.detach()), update.examples)  # a hook may write to its tensor later
         return update
 
     def _benign(self, sent: Mapping[int, Any], parameters: int) -> torch.Tensor:

@@ -350,6 +350,26 @@ def test_colluders_that_share_a_tensor_send_what_each_left_in_it() -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgesAndNotes:
+    """Malicious clients that send ones, and note what each of them trained."""
+
+    notes: list[torch.Tensor]
+
+    def on_update(self, update: Any, view: ClientView) -> Any:
+        assert isinstance(view, ColluderView)
+        self.notes.append(view.own_rows)
+        return replace(update, vector=torch.ones_like(update.vector))
+
+
+def test_colluders_see_what_each_trained_whatever_was_sent_before() -> None:
+    notes: list[torch.Tensor] = []
+    one = federation(rounds=1, attack=Plugin("forges", partial(ForgesAndNotes, notes)), malicious=frozenset({1, 2}))
+    final(one)
+    assert torch.equal(*notes)
+    assert not bool((notes[1] == 1).any())
+
+
+@dataclass(frozen=True, slots=True)
 class SumsBenign:
     """A malicious client that notes, in two steps, what it is told of the others."""
 

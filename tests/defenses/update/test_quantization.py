@@ -61,5 +61,6 @@ def test_draws_from_the_view_and_leaves_the_input_alone() -> None:
 
 @pytest.mark.parametrize("bits", [1, 8])
 def test_what_is_not_finite_stays_for_the_server_to_refuse(bits: int) -> None:
-    sent = Quantization(bits=bits)._rounded(torch.tensor([1.0, float("nan")]), torch.Generator())
-    assert not sent.isfinite().all()
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        update = Update(torch.tensor([1.0, bad]), 1)
+        assert not Quantization(bits=bits).on_update(update, view((2,))).vector.isfinite().all()
