@@ -2,6 +2,30 @@
 
 import torch
 
+_EXPLAINED = 0.99
+"""Share of the words' rows that a sum of the positions' has to explain; less, and the rows are no such sums."""
+
+_SAME = 1e-6
+"""Share of a row that may differ where two rows count as equal."""
+
+
+def agreement(words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """How much likelier rows are if they share a gradient than if they do not [positions, words], in nats.
+
+    The Gaussian log likelihood ratio of their correlation over the entries that neither row has at exactly 0: those
+    are left out by a mask or rounded away. It needs no size of the noise, and holds for signs alone.
+
+    Args:
+        words: rows of the word embedding's update [words, width].
+        places: rows of the position embedding's update [positions, width].
+    """
+    words, places = words.float(), places.float()
+    word_known, place_known = (words != 0.0).float(), (places != 0.0).float()
+    energy = (place_known @ words.square().T) * (places.square() @ word_known.T)
+    cosine = (places @ words.T) / energy.sqrt().clamp_min(1e-30)
+    shared = place_known @ word_known.T
+    return -0.5 * shared * torch.log1p(-cosine.square().clamp_max(1.0 - _SAME)) * cosine.sign()
+
 
 class Assignment:
     """Least squares for G = S P over binary S with one token per position.
@@ -32,15 +56,19 @@ class Assignment:
         """The token's index at each position [positions].
 
         Args:
-            additive: whether rows are sums of the shared gradients; False (an elementwise preconditioner) leaves only
-                their directions comparable, and no refinement.
+            additive: whether rows may be sums of the shared gradients; an elementwise preconditioner leaves only their
+                directions comparable. Where sums explain too little, each position takes the word that its row agrees
+                with most.
         """
         if not additive:
             unit = self._words / self._words.norm(dim=1, keepdim=True).clamp_min(1e-300)
             nearest: torch.Tensor = (unit @ self._places.T).argmax(dim=0)
             return nearest
         rough = self._words @ torch.linalg.pinv(self._places, rcond=1e-10)  # [words, positions]
-        return self._refine(rough.argmax(dim=0))
+        tokens = self.refine(rough.argmax(dim=0))
+        if self._rest(tokens).square().sum() <= (1.0 - _EXPLAINED) * self._words.square().sum():
+            return tokens
+        return agreement(self._words, self._places).argmax(dim=1)
 
     def misfit(self, tokens: torch.Tensor) -> float:
         """Mean squared error of the placement in units of its expected variance; about 1 at the numerical floor."""
@@ -83,8 +111,8 @@ class Assignment:
             change[first] = torch.where(tokens == tokens[first], float("inf"), delta)
         return change
 
-    def _refine(self, tokens: torch.Tensor, steps: int = 200) -> torch.Tensor:
-        """Take the best single move or swap until none lowers the weighted squared error."""
+    def refine(self, tokens: torch.Tensor, steps: int = 200) -> torch.Tensor:
+        """A placement [positions] after single moves and swaps, best first, that lower the weighted squared error."""
         for _ in range(steps):
             moves, swaps = self._moves(tokens), self._swaps(tokens)
             if min(float(moves.min()), float(swaps.min())) >= -1e-9:

