@@ -52,7 +52,7 @@ CARDS = (
             "Under AdamW rows are only comparable in direction: texts with repeated tokens stay unverified.",
             "Noise, masks, few levels and signs are read through for one text per update only, and never verified.",
         ),
-        cost="about 0.03 s per text on one core, 1 s where noise or signs leave no row at 0; a larger batch costs what `dager` costs",
+        cost="0.03 s per text on one core, 1 s where no row is left at 0; a larger batch costs what `dager` costs",
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,
