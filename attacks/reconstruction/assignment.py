@@ -5,6 +5,12 @@ import torch
 _EXPLAINED = 0.99
 """Share of the words' rows that a sum of the positions' has to explain; less, and the rows are no such sums."""
 
+_FITS = 2.0
+"""Misfit up to which a placement fits at the floor, where 1 is expected."""
+
+_TINY = 1e-30
+"""Below which a norm counts as 0."""
+
 _SAME = 1e-6
 """Share of a row that may differ where two rows count as equal."""
 
@@ -19,11 +25,12 @@ def agreement(words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         words: rows of the word embedding's update [words, width].
         places: rows of the position embedding's update [positions, width].
     """
-    words, places = words.float(), places.float()
+    words, places = ((rows / rows.abs().max().clamp_min(_TINY)).float() for rows in (words, places))
     word_known, place_known = (words != 0.0).float(), (places != 0.0).float()
-    energy = (place_known @ words.square().T) * (places.square() @ word_known.T)
-    cosine = (places @ words.T) / energy.sqrt().clamp_min(1e-30)
+    norms = (place_known @ words.square().T).sqrt() * (places.square() @ word_known.T).sqrt()
+    cosine = (places @ words.T) / norms.clamp_min(_TINY)
     shared = place_known @ word_known.T
+    shared = shared.masked_fill(shared < 2.0, 0.0)  # one entry agrees with any other
     return -0.5 * shared * torch.log1p(-cosine.square().clamp_max(1.0 - _SAME)) * cosine.sign()
 
 
@@ -66,7 +73,8 @@ class Assignment:
             return nearest
         rough = self._words @ torch.linalg.pinv(self._places, rcond=1e-10)  # [words, positions]
         tokens = self.refine(rough.argmax(dim=0))
-        if self._rest(tokens).square().sum() <= (1.0 - _EXPLAINED) * self._words.square().sum():
+        left = self._rest(tokens).square().sum()
+        if left <= (1.0 - _EXPLAINED) * self._words.square().sum() or self.misfit(tokens) <= _FITS:
             return tokens
         return agreement(self._words, self._places).argmax(dim=1)
 
@@ -84,7 +92,7 @@ class Assignment:
             significance: smallest rise of the misfit sum (chi-square units) that rules a change out.
         """
         words, width = self._words.shape
-        if len(self._places) >= width or len(tokens.unique()) < words or self.misfit(tokens) > 2.0:
+        if len(self._places) >= width or len(tokens.unique()) < words or self.misfit(tokens) > _FITS:
             return False
         return bool(min(self._moves(tokens).min(), self._swaps(tokens).min()) > significance)
 

@@ -66,7 +66,7 @@ class EmbeddingAlgebra:
         word_table, place_table = (view.model.layout.tensor(row, table.name) for table in tables)
         limit = texts_per_client(view)
         additive = view.training.optimizer != "adamw" or view.training.update == "gradient"
-        if limit == 1 and additive and bool((place_table != 0.0).all()):
+        if limit == 1 and additive and all(bool(table.any(dim=1).all()) for table in (word_table, place_table)):
             return _blurred(view, client, word_table, place_table)
         (words, word_rows), (places, place_rows) = (self._touched(table) for table in (word_table, place_table))
         if len(words) == 0 or len(places) == 0:
@@ -134,7 +134,7 @@ def _blurred(view: RoundView, client: int, words: "Tensor", places: "Tensor") ->
         view: the round.
         client: whose update it is.
         words: the word embedding's update [vocabulary, width], no row at 0.
-        places: the position embedding's update [positions, width], no entry at 0.
+        places: the position embedding's update [positions, width], no row at 0.
     """
     best, tokens = agreement(words, places).max(dim=1)  # [positions]
     # The best of so many unrelated words reaches about log(words); a text's positions go on from the first.

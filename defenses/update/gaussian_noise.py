@@ -28,7 +28,7 @@ class GaussianNoise:
 
     def on_update(self, update: Update, view: ClientView) -> Update:
         """The update with noise; one without entries other than 0 gets none where sigma is relative."""
-        vector = update.vector.clone()
+        vector = update.vector.detach().clone()
         spread = self.sigma
         if self.relative:
             square = sum(float(part.norm(dtype=torch.float64)) ** 2 for part in blocks(vector))

@@ -35,7 +35,7 @@ class GradientPruning:
 
     def on_update(self, update: Update, view: ClientView) -> Update:
         """The update with the other entries at 0."""
-        vector = update.vector.clone()
+        vector = update.vector.detach().clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
             self._prune(tensor, view.generator)

@@ -33,7 +33,7 @@ class Quantization:
 
     def on_update(self, update: Update, view: ClientView) -> Update:
         """The rounded update."""
-        vector = update.vector.clone()
+        vector = update.vector.detach().clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
             self._round(tensor, view.generator)
@@ -41,6 +41,8 @@ class Quantization:
 
     def _round(self, tensor: "Tensor", generator: "Generator") -> None:
         """In place."""
+        if not tensor.numel():
+            return
         low, high = (float(bound) for bound in torch.aminmax(tensor))
         largest, levels = max(-low, high), 2 ** (self.bits - 1) - 1
         if not math.isfinite(low + high):

@@ -37,6 +37,9 @@ _AGAIN = 10
 _NEAR = 100.0
 """Misfit in floors below which a rank with too much to spare has only been slow, and a smaller one is tried."""
 
+_HOPELESS = 0.01
+"""Misfit above which it is not, whatever the floor."""
+
 _INNER = 20
 """Conjugate gradient steps per half sweep, at most."""
 
@@ -71,14 +74,14 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
         values: [rows, width]; what stands where `known` is false does not matter.
         known: booleans [rows, width].
         floor: misfit at which the known entries count as matched: fp32 rounding leaves about 6e-8.
-        sweeps: alternations between the two factors, at most, to grow and again to spare.
+        sweeps: alternations between the two factors, at most, to grow, and as many again to take directions away.
 
     Source: alternating least squares with a growing rank: Jain, Netrapalli and Sanghavi, "Low-rank Matrix Completion
         using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
         section 2.3 (rank estimation); a ridge that goes: Hastie, Mazumder, Lee and Zadeh, "Matrix Completion and
         Low-Rank SVD via Fast Alternating Least Squares", JMLR 16, 2015, section 4.
-    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection; least squares by
-        conjugate gradients in fp32, as corrections to an fp64 fit.
+    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection, then one by one
+        under a ridge; least squares by conjugate gradients in fp32, as corrections to an fp64 fit.
     """
     given = values.double().masked_fill(~known, 0.0)
     norms = given.norm(dim=1)
@@ -123,7 +126,7 @@ class _Fit:
 
     def spare(self, state: _State) -> _State:
         """The smallest rank that still matches the known entries; `state` itself if none does."""
-        if state.misfit > _NEAR * self._floor:
+        if state.misfit > max(min(_NEAR * self._floor, _HOPELESS), self._floor):
             return state
         self._left, least = self._sweeps, self._least
         while (state := self._bisected(state, least)).rank > 1:

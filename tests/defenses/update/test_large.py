@@ -1,6 +1,7 @@
 """Updates larger than the blocks that they are handled in."""
 
 import numpy as np
+import pytest
 import torch
 
 from fedsec.api import Update
@@ -45,3 +46,13 @@ def test_quantization_has_one_scale_for_all_blocks() -> None:
     assert levels[-1] == 7.0
     signs = sent_as(Quantization(bits=1), sent)
     assert torch.allclose(signs.abs(), sent.double().abs().mean().float().expand(SIZE), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "defense", [GaussianNoise(), GradientPruning(), GradientPruning(kind="random"), Quantization()]
+)
+def test_a_tensor_with_a_gradient_is_taken_as_it_is(defense: GaussianNoise | GradientPruning | Quantization) -> None:
+    sent = heavy(SIZE, seed=2)
+    got = sent_as(defense, sent.clone().requires_grad_())
+    assert torch.equal(got, sent_as(defense, sent))
+    assert not got.requires_grad
