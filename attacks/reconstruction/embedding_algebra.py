@@ -39,7 +39,7 @@ class EmbeddingAlgebra:
         zero_norm: rows of a norm below this times the largest count as not touched.
         tolerance: relative fp32 error of a gradient's entries, for the verification.
         significance: how much better than any other placement (chi-square units) a verified one has to fit.
-        noise_factor: where most rows are non-zero, rows below this times the median norm count as noise.
+        noise_factor: where several texts leave most rows non-zero, those below this times the median norm are noise.
 
     Source: this project (gradient_inversion.md, 1.9); nearest published: FET, COLING 2025, which searches.
     Deviations: none; there is no paper. Several texts per client are left to `dager` with its defaults; what it cannot

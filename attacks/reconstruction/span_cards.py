@@ -38,7 +38,7 @@ CARDS = (
             Parameter(
                 name="noise_factor",
                 default=1.5,
-                summary="where most rows are non-zero, those below this times the median norm are noise",
+                summary="of several texts, where most rows are non-zero, those below this times the median norm are noise",
                 unit="median norms",
                 provenance=Provenance.GUESS,
                 minimum=1.0,
@@ -52,7 +52,7 @@ CARDS = (
             "Under AdamW rows are only comparable in direction: texts with repeated tokens stay unverified.",
             "Noise, masks, few levels and signs are read through for one text per update only, and never verified.",
         ),
-        cost="0.03 s per text on one core, 1 s where no row is left at 0; a larger batch costs what `dager` costs",
+        cost="0.03 s per text on one core, 2 s where no row is left at 0; a larger batch costs what `dager` costs",
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,
