@@ -19,8 +19,8 @@ def agreement(words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """How much likelier rows are if they share a gradient than if they do not [positions, words], in nats.
 
     The Gaussian log likelihood ratio of their correlation over the entries that neither row has at exactly 0: those
-    are left out by a mask or rounded away. It needs no size of the noise, and holds for signs alone. Negative where rows
-    point away from each other.
+    are left out by a mask or rounded away. It needs no size of the noise, and holds for signs alone. Negative where
+    rows point away from each other.
 
     Args:
         words: rows of the word embedding's update [words, width].

@@ -38,7 +38,7 @@ CARDS = (
             Parameter(
                 name="noise_factor",
                 default=1.5,
-                summary="of several texts, where most rows are non-zero, those below this times the median norm are noise",
+                summary="where several texts leave most rows non-zero, those below this times the median are noise",
                 unit="median norms",
                 provenance=Provenance.GUESS,
                 minimum=1.0,
