@@ -43,7 +43,7 @@ class Dager:
         restarts: restarts of the descent per wave, run as one batch.
         rounds: waves per possible length.
         sweeps: most passes over a text's positions per restart.
-        shortlist: tokens per position that sweeps after the first try.
+        shortlist: tokens per position that a sweep tries, after a first look at all of them.
         evaluations: texts run through the first layer per update, at most; for a decoder, continuations of prefixes, as
             many again for every eight texts that the update can hold.
 
@@ -91,8 +91,11 @@ class Dager:
         first, second = layer_space(view, row, 0), layer_space(view, row, 1)
         if first is None or second is None or not _informative(first) or not _informative(second):
             return []
-        read = self._encoded if sees_later(view.model.module, second.query) else self._decoded
-        texts, candidates = read(view, row, (first, second), limit, longest)
+        texts: Sequence[Found | Grown]
+        if sees_later(view.model.module, second.query):
+            texts, candidates = self._encoded(view, (first, second), limit, longest)
+        else:
+            texts, candidates = self._decoded(view, row, (first, second), limit, longest)
         whole = first.whole and second.whole
         notes = {"rank": float(first.space.rank), "candidates": float(candidates)}
         if not whole:
@@ -105,13 +108,15 @@ class Dager:
         return claims
 
     def _encoded(
-        self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None
+        self, view: RoundView, spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None
     ) -> "tuple[Sequence[Found], int]":
         """Texts of an encoder, and how many candidates there were."""
         first, second = spaces
         scanner = Scanner(view, first, tolerance=self.tolerance, slack=self.slack, blur=self.blur)
         candidates = scanner.scan(2 * limit, longest)
-        judge = Judge(view.model.module, second, tolerance=self.tolerance, slack=self.slack, ceiling=self.ceiling)
+        judge = Judge(
+            view.model.module, first.query, second, tolerance=self.tolerance, slack=self.slack, ceiling=self.ceiling
+        )
         sharp = candidates.sharp
         budget = Budget(
             rounds=self.rounds if sharp else 1,
@@ -121,7 +126,7 @@ class Dager:
             evaluations=self.evaluations // (20 if not sharp else _BLURRED if candidates.blurred else 1),
         )
         linked = sharp and separate(projections(view.model.layout, 0))  # links read whole query and key gradients
-        links = attention_links(view, row, first, candidates) if linked else None
+        links = attention_links(view, first, candidates) if linked else None
         search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator)
         return search.run(), sum(map(len, candidates.tokens))
 

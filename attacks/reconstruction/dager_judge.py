@@ -9,6 +9,7 @@ import torch
 
 from fedsec.maths.activations import layer_input
 
+from .dager_exchange import Exchange
 from .dager_spaces import LayerSpace
 
 if TYPE_CHECKING:
@@ -29,20 +30,28 @@ _FAR = 10.0
 _CLEAR = 2e-5
 """Where true tokens are closer than this, one wrong token tells by itself (MiniLM: true 4e-7, wrong from 2e-2 on)."""
 
+_PROBE = torch.arange(1000, 1008)
+"""Ids of the text that shows whether the first layer is one in which single tokens can be exchanged."""
+
 
 class Judge:
     """Residuals of texts in the second layer, each text computed once between two finds.
 
     Args:
         module: the broadcast model.
+        first: name of the first layer's query projection.
         second: the second layer's space.
         tolerance: per-token residual of a true text where nothing but fp32 rounding blurs the span.
         slack: per-token residual of a true text in units of what the span's noise explains.
         ceiling: a text with a token above this is never verified, however blurred the span.
     """
 
-    def __init__(self, module: Any, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float) -> None:
+    def __init__(
+        self, module: Any, first: str, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float
+    ) -> None:
         self._module, self._second = module, second
+        self._exchange = Exchange.of(module, first, second.query, _PROBE % module.config.vocab_size)
+        self._exchanged = 0.0
         self._tolerance, self._slack, self._ceiling = tolerance, slack, ceiling
         self._basis = second.space.basis.float()  # [width, rank]; what found texts hold comes first
         self._held = 0
@@ -53,8 +62,8 @@ class Judge:
 
     @property
     def evaluated(self) -> int:
-        """Texts run through the first layer so far, once each between two finds."""
-        return self._before + len(self._known)
+        """Texts run through the first layer so far, once each between two finds; single tokens count their share."""
+        return self._before + len(self._known) + int(self._exchanged)
 
     @property
     def rank(self) -> int:
@@ -71,6 +80,25 @@ class Judge:
             texts: ids [texts, length].
         """
         return torch.tensor([score for score, _ in self._measured(texts)])
+
+    def likely(self, texts: "Tensor", place: int, tokens: "Tensor", count: int) -> "Tensor":
+        """For each text those of some tokens that fit best at a position [texts, at most count], best first.
+
+        By the score of the token that stands there alone; all of them, where the layer does not tell it for less than
+        the whole text costs.
+
+        Args:
+            texts: ids [texts, length].
+            place: the position.
+            tokens: ids [tokens].
+            count: how many.
+        """
+        choice = tokens.expand(len(texts), -1)
+        if self._exchange is None or len(tokens) <= count:
+            return choice
+        scores, _ = self._scored(self._exchange.states(texts, place, choice))
+        self._exchanged += scores.numel() / texts.shape[1]
+        return choice.gather(1, scores.topk(count, dim=1, largest=False).indices)
 
     def residual(self, ids: Sequence[int]) -> float:
         """Mean residual of a text's tokens, whatever is found."""
@@ -124,13 +152,17 @@ class Judge:
             if len(part) == 0:
                 continue
             vectors = layer_input(self._module, self._second.query, input_ids=texts[part])  # [part, length, width]
-            inside, whole = vectors @ self._basis, vectors.norm(dim=-1)
-            rest = (vectors - inside @ self._basis.T).norm(dim=-1)  # [part, length]
-            off = (whole.square() - inside[..., : self._held].square().sum(dim=-1)).clamp_min(0.0).sqrt()
-            score = (rest / torch.maximum(off, rest)).mean(dim=1)  # [part]
-            pairs = zip(score.tolist(), (rest / whole).mean(dim=1).tolist(), strict=True)
+            score, residual = (one.mean(dim=1) for one in self._scored(vectors))  # [part]
+            pairs = zip(score.tolist(), residual.tolist(), strict=True)
             self._known.update((keys[index], pair) for index, pair in zip(part.tolist(), pairs, strict=True))
         return [self._known[key] for key in keys]
+
+    def _scored(self, vectors: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Score and residual of each of the second layer's inputs [..., width]."""
+        inside, whole = vectors @ self._basis, vectors.norm(dim=-1)
+        rest = (vectors - inside @ self._basis.T).norm(dim=-1)
+        off = (whole.square() - inside[..., : self._held].square().sum(dim=-1)).clamp_min(0.0).sqrt()
+        return rest / torch.maximum(off, rest), rest / whole
 
     def explained(self, texts: Sequence[Sequence[int]]) -> bool:
         """Whether the inputs of these verified texts already span all that the update shows."""

@@ -27,6 +27,9 @@ _UNSEEN = 1e-12
 _FAINT = 1e-3
 """A token with a smaller part in its own direction than this is not read off."""
 
+_TOLD = 0.5
+"""A head counts if this share of its outputs' updates is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -50,13 +53,12 @@ class Links:
     """Id of the end token."""
 
 
-def attention_links(view: RoundView, row: "Tensor", first: LayerSpace, candidates: Candidates) -> Links | None:
+def attention_links(view: RoundView, first: LayerSpace, candidates: Candidates) -> Links | None:
     """The links of one client's update; None if no token can be read off alone or keys have heads of their own.
 
     Args:
         view: the server's view.
-        row: the client's update.
-        first: the first layer's space.
+        first: the first layer's space, and the updates of its whole projections.
         candidates: what can stand where.
     """
     module = view.model.module
@@ -68,15 +70,19 @@ def attention_links(view: RoundView, row: "Tensor", first: LayerSpace, candidate
     ends = torch.tensor([candidates.begin, candidates.last])
     read = (readouts.norm(dim=1) > 0.0) & ~torch.isin(vocabulary, ends)
     readouts = readouts[read]
-    received, states, errors = [], [], []
+    heads = (module.config.num_attention_heads, -1)
+    received, states, errors, told = [], [], [], []
     for role in (Role.QUERY, Role.KEY):
         info = only(view.model.layout, role, 0)
-        gradient = by_input(view.model.layout.tensor(row, info.name), view, info).double()
+        if info.name not in first.updates:  # texts of one token
+            return None
+        gradient = first.updates[info.name].double()
+        known = gradient.any(dim=1)  # [outputs]
+        told.append(known.unflatten(0, heads)[:, None])  # [heads, 1, head width]
         weight = by_input(module.get_parameter(info.name).detach(), view, info).double()
         bias = getattr(module.get_submodule(info.name.removesuffix(".weight")), "bias", None)
-        heads = (module.config.num_attention_heads, -1)
         off = gradient - gradient @ first.space.basis @ first.space.basis.T  # noise: what is left off the row space
-        level = off.square().sum() / (off.shape[0] * max(off.shape[1] - first.space.rank, 1))
+        level = off.square().sum() / (known.sum().clamp_min(1) * max(off.shape[1] - first.space.rank, 1))
         received.append((readouts @ gradient.T).unflatten(1, heads).transpose(0, 1))  # [heads, tokens, head width]
         power = received[-1].square().mean(dim=2).clamp_min(1e-300)  # [heads, tokens]
         errors.append(level * readouts.square().sum(dim=1) / power)
@@ -84,17 +90,21 @@ def attention_links(view: RoundView, row: "Tensor", first: LayerSpace, candidate
         states[-1] = states[-1].unflatten(1, heads).transpose(0, 1)  # [heads, candidates, head width]
     if len(readouts) == 0 or states[0].shape != states[1].shape:
         return None
+    # Outputs whose update is not known are left out on both sides, heads with few others altogether.
     start = int(((ids == candidates.begin) & (places == 0)).nonzero()[0, 0])
-    axis = _unit(states[0][:, start, None])  # [heads, 1, head width]: every text has the begin token's query
-    queries, keyed = (part - (part * axis).sum(dim=-1, keepdim=True) * axis for part in (states[0], received[1]))
-    keys = states[1] - states[1][:, start, None]
-    targets = _unit(torch.cat([received[0], keyed])).transpose(0, 1)
+    queries, keys = states[0] * told[1], (states[1] - states[1][:, start, None]) * told[0]
+    axis = _unit(queries[:, start, None])  # [heads, 1, head width]: every text has the begin token's query
+    queries, keyed = (part - (part * axis).sum(dim=-1, keepdim=True) * axis for part in (queries, received[1]))
+    kept = torch.cat(told)[:, 0].double().mean(dim=1) >= _TOLD  # [blocks]
+    if not bool(kept.any()):
+        return None
+    targets = _unit(torch.cat([received[0], keyed]))[kept].transpose(0, 1)
     return Links(
         ids,
         places,
-        directions=_unit(torch.cat([keys, queries])),
+        directions=_unit(torch.cat([keys, queries])[kept]),
         targets=targets.contiguous(),
-        errors=torch.cat(errors).T.contiguous(),
+        errors=torch.cat(errors)[kept].T.contiguous(),
         readers=torch.where(read, read.cumsum(0) - 1, -1)[token],
         begin=candidates.begin,
         last=candidates.last,

@@ -51,7 +51,7 @@ class Budget:
     sweeps: int
     """Most passes over the positions per restart."""
     shortlist: int
-    """Tokens per position that sweeps after the first try."""
+    """Tokens per position that a sweep tries, after a first look at all of them."""
     evaluations: int
     """Texts run through the first layer, over the whole search."""
 
@@ -196,18 +196,21 @@ class Search:
     def _descend(self, texts: "Tensor", options: Sequence["Tensor"]) -> tuple["Tensor", "Tensor"]:
         """Change one position at a time to the token that lowers the residual most, until nothing improves.
 
-        The first sweep tries every token at a position, later ones those that did best there for the same restart.
+        The first sweep tries the tokens at a position that are likely by themselves (all, where that cannot be told),
+        later ones those that did best there for the same restart.
 
         Returns:
             The ends [restarts, length] and their mean residuals [restarts].
         """
         scores = self._judge.scores(texts)
         places = [place for place, choice in enumerate(options) if len(choice) > 1]
-        shortlist = {place: options[place].expand(len(texts), -1) for place in places}  # [restarts, choices]
+        shortlist: dict[int, Tensor] = {}  # [restarts, choices] by place
         for _ in range(self._budget.sweeps):
             before = float(scores.sum())
             for pick in torch.randperm(len(places), generator=self._generator).tolist():
                 place = places[pick]
+                if place not in shortlist:
+                    shortlist[place] = self._judge.likely(texts, place, options[place], self._budget.shortlist)
                 choice = shortlist[place]
                 trial = texts[:, None, :].repeat(1, choice.shape[1], 1)  # [restarts, choices, length]
                 trial[:, :, place] = choice

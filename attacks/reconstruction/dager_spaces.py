@@ -1,7 +1,8 @@
 """What an update tells of the inputs of a layer's attention: the span of what entered its projections."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,9 @@ class LayerSpace:
     space: RowSpace
     whole: bool = True
     """Whether the update had room for more directions than it shows; if not, they need not be all that there are."""
+    updates: "Mapping[str, Tensor]" = field(default_factory=dict)
+    """Whole projections' updates [outputs, inputs] by name, as far as known; outputs of which that cannot be told are
+    0."""
 
 
 def layer_space(view: RoundView, row: "Tensor", layer: int) -> LayerSpace | None:
@@ -60,15 +64,15 @@ def layer_space(view: RoundView, row: "Tensor", layer: int) -> LayerSpace | None
         ValueError: the update has neither of these in that layer.
     """
     infos = projections(view.model.layout, layer)
-    pieces = [piece for info in infos for piece in _pieces(view, row, info)]
-    largest = max(float(update.norm()) for update, _ in pieces)
-    pieces = [piece for piece in pieces if float(piece[0].norm()) > _SILENT * largest]
-    if not pieces:
+    named = [(info.name, piece) for info in infos for piece in _pieces(view, row, info)]
+    largest = max(float(piece[0].norm()) for _, piece in named)
+    named = [(name, piece) for name, piece in named if float(piece[0].norm()) > _SILENT * largest]
+    if not named:
         return None
     noise = None
     if view.training.update == "delta":
-        noise = [_rounding(*piece, view.training.local_steps) for piece in pieces]
-    updates, noise = recovered(view, row, [update for update, _ in pieces], noise)
+        noise = [_rounding(*piece, view.training.local_steps) for _, piece in named]
+    updates, noise, values = recovered(view, row, [piece[0] for _, piece in named], noise)
     space, whole = row_space(updates, noise), True
     if adapted(infos):
         sharp = noise is not None or _ends_in_rounding(space)
@@ -76,7 +80,8 @@ def layer_space(view: RoundView, row: "Tensor", layer: int) -> LayerSpace | None
             space = row_space(updates, [_EXACT * float(update.norm()) for update in updates])
         whole = sharp and space.rank < sum(_room(view.model.module, info) for info in infos)
     module = infos[0].name.split(".lora_")[0].removesuffix(".weight")
-    return LayerSpace(query=module, space=space, whole=whole)
+    known = {name: value for (name, _), value in zip(named, values, strict=True)} if separate(infos) else {}
+    return LayerSpace(query=module, space=space, whole=whole, updates=known)
 
 
 def projections(layout: Layout, layer: int) -> tuple[ParameterInfo, ...]:

@@ -1,7 +1,7 @@
 """What an attacker who knows the update defenses makes of the matrices that they left: what is missing, and noise."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -16,15 +16,28 @@ if TYPE_CHECKING:
 _FLOOR = 3e-7
 """Misfit of a completed matrix that fp32 rounding explains."""
 
+_CHANCE = 0.1
+"""Error of a completion on entries that it did not see from which on it fits by chance (true ones: 1e-6 to 1e-3)."""
 
-def recovered(
-    view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: Sequence[float] | None
-) -> tuple[list["Tensor"], list[float] | None]:
+
+class Recovered(NamedTuple):
+    """Matrices as far as known defenses let them be known."""
+
+    parts: list["Tensor"]
+    """Matrices with the same row space, for `row_space`."""
+    noise: list[float] | None
+    """Their entries' error."""
+    values: list["Tensor"]
+    """The matrices themselves; of pruned ones what was left out filled in, and rows of which that cannot be told 0."""
+
+
+def recovered(view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: Sequence[float] | None) -> Recovered:
     """Matrices with the same row space, as far as the defenses let it be known, and their entries' error.
 
     Noise: its size follows from the settings and the update's norm. Quantization: rounding is noise that is larger in
     rows with larger entries; rows are scaled until it is even. Pruning: entries that were left out follow from the
-    others, since all matrices together have no more rank than there were inputs.
+    others, since all matrices together have no more rank than there were inputs; where too few are left to tell, they
+    are noise as large as those that are.
 
     Args:
         view: says which defenses are known, if any.
@@ -33,13 +46,12 @@ def recovered(
         noise: standard deviation of each part's entries' error, without defenses; None for no more than fp32 rounding.
 
     Returns:
-        The parts and their noise as `row_space` takes them; both as given where no defense is known, or of a sum over
-        clients.
+        All as given where no defense is known, or of a sum over clients.
     """
     # Of a sum over clients each has its own noise, levels and missing entries: the settings say little of it.
     known = known_defenses(view) if view.rows is not None else {}
     if not known:
-        return list(parts), None if noise is None else list(noise)
+        return Recovered(list(parts), None if noise is None else list(noise), list(parts))
     matrices = [part.double() for part in parts]
     variances = [torch.full_like(m, s**2) for m, s in zip(matrices, noise or [0.0] * len(matrices), strict=True)]
     if "gaussian-noise" in known:
@@ -49,12 +61,13 @@ def recovered(
         pairs = zip(variances, matrices, strict=True)
         variances = [variance + _rounding(matrix, **known["quantization"]) for variance, matrix in pairs]
     if "gradient-pruning" in known:
-        matrices = _completed(matrices, variances)
+        matrices, variances = _completed(matrices, variances)
     if not any(bool(variance.any()) for variance in variances):
-        return matrices, None
+        return Recovered(matrices, None, matrices)
     spreads = [variance.mean(dim=1, keepdim=True).sqrt() for variance in variances]  # [outputs, 1]
     least = max(float(spread.max()) for spread in spreads) * 1e-6
-    return [m / spread.clamp_min(least) for m, spread in zip(matrices, spreads, strict=True)], [1.0] * len(matrices)
+    scaled = [m / spread.clamp_min(least) for m, spread in zip(matrices, spreads, strict=True)]
+    return Recovered(scaled, [1.0] * len(matrices), matrices)
 
 
 def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
@@ -73,16 +86,24 @@ def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
     return variance + step**2 / matrix.shape[1]
 
 
-def _completed(matrices: Sequence["Tensor"], variances: Sequence["Tensor"]) -> list["Tensor"]:
-    """The matrices with what was left out of them filled in, all of them as one.
+def _completed(matrices: Sequence["Tensor"], variances: Sequence["Tensor"]) -> tuple[list["Tensor"], list["Tensor"]]:
+    """The matrices with what was left out of them filled in, all of them as one, and their entries' variances.
 
-    Where nothing is exactly 0, noise came after the pruning and hides what was left out: they stay as they are.
+    Rows of which too little is left to tell the rest are 0. Where nothing is exactly 0, noise came after the pruning
+    and hides what was left out: the matrices stay as they are.
     """
     if all(bool(matrix.all()) for matrix in matrices):
-        return list(matrices)
+        return list(matrices), list(variances)
     scales = [float(matrix.norm()) or 1.0 for matrix in matrices]
+    sizes = [len(matrix) for matrix in matrices]
     whole = torch.cat([matrix / scale for matrix, scale in zip(matrices, scales, strict=True)])
     noisy = sum(float(variance.sum()) / scale**2 for variance, scale in zip(variances, scales, strict=True))
-    filled = complete(whole, whole != 0.0, floor=max(_FLOOR, (noisy / len(matrices)) ** 0.5)).values
-    parts = filled.split([len(matrix) for matrix in matrices])
-    return [part * scale for part, scale in zip(parts, scales, strict=True)]
+    floor = max(_FLOOR, (noisy / len(matrices)) ** 0.5)
+    known = whole != 0.0
+    done = complete(whole, known, floor=floor)
+    if done.error > max(_CHANCE, 3.0 * floor):
+        guessed = whole.square().sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp_min(1)  # [rows, 1]
+        hidden = torch.where(known, 0.0, guessed).split(sizes)
+        return list(matrices), [v + part * s**2 for v, part, s in zip(variances, hidden, scales, strict=True)]
+    filled = done.values * done.determined[:, None]
+    return [part * scale for part, scale in zip(filled.split(sizes), scales, strict=True)], list(variances)

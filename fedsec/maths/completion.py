@@ -40,6 +40,18 @@ _NEAR = 100.0
 _HOPELESS = 0.01
 """Misfit above which it is not, whatever the floor."""
 
+_WITHHELD = 0.02
+"""Share of the known entries that the fit does not see, to tell one that holds from one that fits by chance."""
+
+_CONDITION = 0.02
+"""A row is determined if its known entries hold this share of every unit vector of the row space, squared."""
+
+_BLOCK = 128
+"""Rows that are looked at together: 40 MB at rank 200."""
+
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, less their whole parts, spread evenly: they choose what is withheld."""
+
 _INNER = 20
 """Conjugate gradient steps per half sweep, at most."""
 
@@ -60,6 +72,11 @@ class Completion:
     """Rank of the fitted matrix."""
     misfit: float
     """Norm of what the fit leaves of the known entries, over theirs, each row scaled to unit norm."""
+    determined: "Tensor"
+    """Rows whose known entries tell their part in the fit to about 10 times the misfit, booleans [rows]."""
+    error: float
+    """Norm of what the fit leaves of entries that it did not see, in rows that are determined, over theirs: near the
+    misfit if it holds elsewhere too, near 1 if it fits by chance; infinite where nothing could be withheld."""
 
 
 def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: int = 150) -> Completion:
@@ -68,7 +85,8 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
     The fit grows: directions that explain most of what is left are added until the known entries are matched to their
     own rounding, then as many taken away as can be spared, since a direction too many is made up where nothing is
     known. Where the floor is not reached, the matrix is not of low rank or the known entries do not determine it; the
-    misfit says so.
+    misfit says so. Where few entries are known, other matrices may fit them as well: the error on withheld ones says
+    so.
 
     Args:
         values: [rows, width]; what stands where `known` is false does not matter.
@@ -86,12 +104,22 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
     given = values.double().masked_fill(~known, 0.0)
     norms = given.norm(dim=1)
     used = norms > 0.0
-    fit = _Fit(given[used] / norms[used, None], known[used].double(), floor, sweeps)
+    target, seen = given[used] / norms[used, None], known[used]
+    fit = _Fit(target, seen, _withheld(known)[used], floor, sweeps)
     with one_thread():
-        product, rank, misfit = fit.spare(fit.grow())
+        state = fit.spare(fit.grow())
+        product = fit.rows(state)
     filled = given.clone()
-    filled[used] = torch.where(known[used], given[used], product * norms[used, None])
-    return Completion(filled, rank, misfit)
+    filled[used] = torch.where(seen, given[used], product * norms[used, None])
+    determined = torch.zeros_like(used)
+    determined[used] = fit.determined(state)
+    return Completion(filled, state.rank, state.misfit, determined, fit.error(state))
+
+
+def _withheld(known: "Tensor") -> "Tensor":
+    """The known entries that a fit does not see, booleans of the same shape; the same for the same shape and mask."""
+    places = torch.arange(known.numel(), dtype=torch.float64, device=known.device).mul(_GOLDEN).frac()
+    return known & (places < _WITHHELD).view(known.shape)
 
 
 class _State(NamedTuple):
@@ -104,10 +132,12 @@ class _State(NamedTuple):
 
 
 class _Fit:
-    """Alternating least squares on the known entries of `target` [rows, width]."""
+    """Alternating least squares on the known entries of `target` [rows, width], those that are withheld left out."""
 
-    def __init__(self, target: "Tensor", mask: "Tensor", floor: float, sweeps: int) -> None:
-        self._target, self._mask, self._floor, self._sweeps = target, mask, floor, sweeps
+    def __init__(self, target: "Tensor", known: "Tensor", withheld: "Tensor", floor: float, sweeps: int) -> None:
+        self._target, self._known, self._withheld = target, known, withheld
+        self._mask = mask = (known & ~withheld).double()
+        self._floor, self._sweeps = floor, sweeps
         self._sharp = (mask.float(), mask.T.float().contiguous())  # [rows, width], [width, rows]
         self._norm = max(float(target.norm()), 1e-300)
         self._most = min(int(float(mask.sum()) / _SPARE / sum(target.shape)), *target.shape)
@@ -131,20 +161,51 @@ class _Fit:
         self._left, least = self._sweeps, self._least
         while (state := self._bisected(state, least)).rank > 1:
             smaller = self._reduced(state, state.rank - 1, patience=_AGAIN, ridge=_RIDGE)
-            if smaller.misfit > self._floor:
+            if not self._spared(smaller, state):
                 break
             state, least = smaller, 0  # alternations without a ridge had stopped short of a fit that is there
         return state
+
+    def rows(self, state: _State) -> "Tensor":
+        """Each row's best fit in the row space of a fit, withheld entries included [rows, width]."""
+        everything = _Fit(self._target, self._known, torch.zeros_like(self._known), self._floor, self._sweeps)
+        right, product = _directions(state.product, state.rank), state.product
+        for _ in range(_PATIENCE):
+            product = everything._half(product, right, 0.0)
+        return product
+
+    def determined(self, state: _State, *, across: bool = False) -> "Tensor":
+        """Rows whose known entries tell every part of a fit's row space [rows]; with `across`, columns [width]."""
+        product, known = (state.product.T, self._known.T) if across else (state.product, self._known)
+        right, told = _directions(product, state.rank), []
+        pairs = (right[:, :, None] * right[:, None, :]).flatten(1)  # [width, rank * rank]
+        least = _CONDITION * torch.eye(state.rank, dtype=right.dtype, device=right.device)
+        for mask in known.to(right.dtype).split(_BLOCK):
+            equations = (mask @ pairs).unflatten(1, least.shape) - least  # [block, rank, rank]
+            told.append(torch.linalg.cholesky_ex(equations).info == 0)
+        return torch.cat(told)
+
+    def error(self, state: _State) -> float:
+        """Norm of what a fit leaves of the withheld entries, in rows and columns that are determined, over theirs."""
+        told = self.determined(state)[:, None] & self.determined(state, across=True)
+        unseen = self._withheld & told
+        size = float((self._target * unseen).norm())
+        return float(((self._target - state.product) * unseen).norm()) / size if size > 0.0 else float("inf")
 
     def _bisected(self, state: _State, least: int) -> _State:
         """The smallest rank above `least` that still matches the known entries."""
         while state.rank - least > 1:
             smaller = self._reduced(state, (least + state.rank) // 2)
-            if smaller.misfit <= self._floor:
+            if self._spared(smaller, state):
                 state = smaller
             else:
                 least = smaller.rank
         return state
+
+    def _spared(self, smaller: _State, state: _State) -> bool:
+        """Whether a smaller rank does: it matches what is known, or, only slow, tells better what it did not see."""
+        slow = smaller.misfit <= max(min(_NEAR * self._floor, _HOPELESS), self._floor)
+        return smaller.misfit <= self._floor or (slow and self.error(smaller) < self.error(state))
 
     def _reduced(self, state: _State, rank: int, *, patience: int = _PATIENCE, ridge: float = 0.0) -> _State:
         """Sweeps at a smaller rank, from the strongest directions of a fit."""

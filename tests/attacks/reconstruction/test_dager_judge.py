@@ -8,6 +8,7 @@ from fedsec.maths.activations import layer_input
 from .support import Lab, tiny_lab
 
 TEXTS = ["the chest is clear", "pain in the left knee"]
+FIRST = "bert.encoder.layer.0.attention.self.query"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def space(lab: Lab) -> LayerSpace:
 
 def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab, space: LayerSpace) -> None:
     module = lab.flat.module
-    judge = Judge(module, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
+    judge = Judge(module, FIRST, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     copy = (*one[:2], other[2], *one[3:])
     texts = torch.tensor([one, copy])
@@ -44,7 +45,7 @@ def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab,
 
 
 def test_only_true_texts_are_verified(lab: Lab, space: LayerSpace) -> None:
-    judge = Judge(lab.flat.module, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
+    judge = Judge(lab.flat.module, FIRST, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     options = [torch.tensor(sorted({*one, *other})) for _ in one]
     assert judge.verified(one, options)

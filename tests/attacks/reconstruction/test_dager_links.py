@@ -27,7 +27,7 @@ def links_of(view: ServerView) -> Links:
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
     scanner = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3)
-    links = attention_links(view, view.rows[0], first, scanner.scan(6))
+    links = attention_links(view, first, scanner.scan(6))
     assert links is not None
     return links
 

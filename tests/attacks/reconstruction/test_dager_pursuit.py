@@ -27,9 +27,7 @@ def links_of(view: ServerView) -> Links:
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    links = attention_links(
-        view, view.rows[0], first, Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
-    )
+    links = attention_links(view, first, Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6))
     assert links is not None
     return links
 

@@ -98,7 +98,7 @@ def test_noise_is_known_to_a_few_percent_and_sets_the_rank(
     clean, inputs = planted(lab, 6, seed)
     view = defended(clean, stack(settings_))
     assert view.rows is not None
-    parts, noise = recovered(view, view.rows[0], parts_of(view), None)
+    parts, noise, _ = recovered(view, view.rows[0], parts_of(view), None)
     assert noise == [1.0, 1.0, 1.0]
     space = row_space(parts, noise)
     assert space.rank == 6
@@ -120,7 +120,7 @@ def test_pruned_entries_come_back_and_others_are_not_touched(lab: Lab, seed: int
     clean, inputs = planted(lab, 4, seed)
     view = defended(clean, stack(("gradient-pruning", {"keep": keep, "kind": kind})))
     assert view.rows is not None
-    parts, noise = recovered(view, view.rows[0], parts_of(view), None)
+    parts, noise, _ = recovered(view, view.rows[0], parts_of(view), None)
     assert noise is None
     for part, seen, true in zip(parts, parts_of(view), parts_of(clean), strict=True):
         torch.testing.assert_close(part[seen != 0.0], seen[seen != 0.0].double(), rtol=1e-12, atol=0.0)
@@ -137,7 +137,7 @@ def test_one_defense_upon_another(lab: Lab) -> None:
     both = stack(("gradient-pruning", {"keep": 0.8, "kind": "random"}), ("quantization", {"bits": 12}))
     view = defended(clean, both)
     assert view.rows is not None
-    space = row_space(*recovered(view, view.rows[0], parts_of(view), None))
+    space = row_space(*recovered(view, view.rows[0], parts_of(view), None)[:2])
     assert 4 <= space.rank <= 6  # what is filled in is off by more than rounding
     assert float(space.residuals(inputs.double()).max()) < 0.02
 
@@ -146,7 +146,7 @@ def test_noise_upon_pruning_hides_what_was_left_out(lab: Lab) -> None:
     clean, _ = planted(lab, 4, seed=3)
     view = defended(clean, stack(("gradient-pruning", {"keep": 0.9}), ("gaussian-noise", {"sigma": 1e-3})))
     assert view.rows is not None
-    parts, noise = recovered(view, view.rows[0], parts_of(view), None)
+    parts, noise, _ = recovered(view, view.rows[0], parts_of(view), None)
     assert noise == [1.0, 1.0, 1.0]
     for part, seen in zip(parts, parts_of(view), strict=True):
         torch.testing.assert_close(part / part.norm(), seen.double() / seen.double().norm())
@@ -159,7 +159,7 @@ def test_without_the_grant_or_a_known_defense_nothing_changes(lab: Lab) -> None:
     for view in (defended(clean, noisy, known=False), replace(defended(clean, noisy), granted=Granted(other))):
         assert view.rows is not None
         for given_noise in (None, [1e-3, 1e-3, 1e-3]):
-            parts, noise = recovered(view, view.rows[0], parts_of(view), given_noise)
+            parts, noise, _ = recovered(view, view.rows[0], parts_of(view), given_noise)
             assert noise == given_noise
             assert all(torch.equal(a, b) for a, b in zip(parts, parts_of(view), strict=True))
 
@@ -168,7 +168,7 @@ def test_of_a_sum_over_clients_the_settings_are_not_used(lab: Lab) -> None:
     view = defended(lab.view([TEXTS[:1], TEXTS[1:]]), stack(("gradient-pruning", {"keep": 0.5})))
     assert view.aggregate is not None
     parts = [view.aggregate[:100].view(10, 10)]
-    got, noise = recovered(replace(view, rows=None), view.aggregate, parts, None)
+    got, noise, _ = recovered(replace(view, rows=None), view.aggregate, parts, None)
     assert noise is None
     assert got[0] is parts[0]
     assert not view.granted.used  # type: ignore[attr-defined]
