@@ -50,10 +50,13 @@ class Exchange:
         names = dict(one._layer.named_modules())
         if not all(part in names for part in parts):
             return None
-        places = range(len(text))
-        ours = torch.cat([one.states(text[None], place, text[place].view(1, 1))[0] for place in places])
-        whole = layer_input(module, second, input_ids=text[None])[0]
-        return one if bool((ours - whole).abs().max() <= _SAME * whole.abs().max()) else None
+        try:
+            ours = torch.cat([one.states(text[None], place, text[place].view(1, 1))[0] for place in range(len(text))])
+            whole = layer_input(module, second, input_ids=text[None])[0]
+            same = bool((ours - whole).abs().max() <= _SAME * whole.abs().max())
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # parts of the same name do otherwise
+            return None
+        return one if same else None
 
     def states(self, texts: "Tensor", place: int, tokens: "Tensor") -> "Tensor":
         """The second layer's inputs at one position [texts, tokens, width].

@@ -50,7 +50,8 @@ class Judge:
         self, module: Any, first: str, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float
     ) -> None:
         self._module, self._second = module, second
-        self._exchange = Exchange.of(module, first, second.query, _PROBE % module.config.vocab_size)
+        probe = _PROBE[: module.config.max_position_embeddings] % module.config.vocab_size
+        self._exchange = Exchange.of(module, first, second.query, probe)
         self._exchanged = 0.0
         self._tolerance, self._slack, self._ceiling = tolerance, slack, ceiling
         self._basis = second.space.basis.float()  # [width, rank]; what found texts hold comes first
@@ -82,10 +83,10 @@ class Judge:
         return torch.tensor([score for score, _ in self._measured(texts)])
 
     def likely(self, texts: "Tensor", place: int, tokens: "Tensor", count: int) -> "Tensor":
-        """For each text those of some tokens that fit best at a position [texts, at most count], best first.
+        """For each text those of some tokens that fit best at a position, best first [texts, count].
 
-        By the score of the token that stands there alone; all of them, where the layer does not tell it for less than
-        the whole text costs.
+        By the score of the token that stands there alone. All of them as given [texts, tokens], where these are no more
+        than `count`, or the layer does not tell it for less than the whole text costs.
 
         Args:
             texts: ids [texts, length].
@@ -96,7 +97,8 @@ class Judge:
         choice = tokens.expand(len(texts), -1)
         if self._exchange is None or len(tokens) <= count:
             return choice
-        scores, _ = self._scored(self._exchange.states(texts, place, choice))
+        parts = choice.split(max(1, _CHUNK // len(texts)), dim=1)
+        scores = torch.cat([self._scored(self._exchange.states(texts, place, part))[0] for part in parts], dim=1)
         self._exchanged += scores.numel() / texts.shape[1]
         return choice.gather(1, scores.topk(count, dim=1, largest=False).indices)
 

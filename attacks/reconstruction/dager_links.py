@@ -84,8 +84,8 @@ def attention_links(view: RoundView, first: LayerSpace, candidates: Candidates) 
         off = gradient - gradient @ first.space.basis @ first.space.basis.T  # noise: what is left off the row space
         level = off.square().sum() / (known.sum().clamp_min(1) * max(off.shape[1] - first.space.rank, 1))
         received.append((readouts @ gradient.T).unflatten(1, heads).transpose(0, 1))  # [heads, tokens, head width]
-        power = received[-1].square().mean(dim=2).clamp_min(1e-300)  # [heads, tokens]
-        errors.append(level * readouts.square().sum(dim=1) / power)
+        power = received[-1].square().sum(dim=2) / told[-1].sum(dim=2).clamp_min(1)  # [heads, tokens]
+        errors.append(level * readouts.square().sum(dim=1) / power.clamp_min(1e-300))
         states.append(inputs @ weight.T + (0.0 if bias is None else bias.detach().double()))
         states[-1] = states[-1].unflatten(1, heads).transpose(0, 1)  # [heads, candidates, head width]
     if len(readouts) == 0 or states[0].shape != states[1].shape:

@@ -17,7 +17,10 @@ _FLOOR = 3e-7
 """Misfit of a completed matrix that fp32 rounding explains."""
 
 _CHANCE = 0.1
-"""Error of a completion on entries that it did not see from which on it fits by chance (true ones: 1e-6 to 1e-3)."""
+"""Error of a completion on entries that it did not see from which on it fits by chance (true ones: 1e-7 to 1e-3)."""
+
+_LOOSE = 10.0
+"""Misfit in floors from which on a completion is only near the truth, as its error says."""
 
 
 class Recovered(NamedTuple):
@@ -60,14 +63,16 @@ def recovered(view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: 
     if "quantization" in known:
         pairs = zip(variances, matrices, strict=True)
         variances = [variance + _rounding(matrix, **known["quantization"]) for variance, matrix in pairs]
+    values = matrices
     if "gradient-pruning" in known:
-        matrices, variances = _completed(matrices, variances)
+        top = known["gradient-pruning"]["kind"] == "top-k"
+        matrices, variances, values = _completed(matrices, variances, top=top)
     if not any(bool(variance.any()) for variance in variances):
-        return Recovered(matrices, None, matrices)
+        return Recovered(matrices, None, values)
     spreads = [variance.mean(dim=1, keepdim=True).sqrt() for variance in variances]  # [outputs, 1]
     least = max(float(spread.max()) for spread in spreads) * 1e-6
     scaled = [m / spread.clamp_min(least) for m, spread in zip(matrices, spreads, strict=True)]
-    return Recovered(scaled, [1.0] * len(matrices), matrices)
+    return Recovered(scaled, [1.0] * len(matrices), values)
 
 
 def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
@@ -86,24 +91,51 @@ def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
     return variance + step**2 / matrix.shape[1]
 
 
-def _completed(matrices: Sequence["Tensor"], variances: Sequence["Tensor"]) -> tuple[list["Tensor"], list["Tensor"]]:
-    """The matrices with what was left out of them filled in, all of them as one, and their entries' variances.
+def _completed(
+    matrices: Sequence["Tensor"], variances: Sequence["Tensor"], *, top: bool
+) -> tuple[list["Tensor"], list["Tensor"], list["Tensor"]]:
+    """The matrices with what was left out of them filled in, all of them as one.
 
-    Rows of which too little is left to tell the rest are 0. Where nothing is exactly 0, noise came after the pruning
-    and hides what was left out: the matrices stay as they are.
+    Where nothing is exactly 0, noise came after the pruning and hides what was left out: they stay as they are.
+
+    Args:
+        matrices: each [outputs, inputs].
+        variances: of their entries' errors, same shapes.
+        top: whether what was left out is smaller than what was kept.
+
+    Returns:
+        The matrices, rows of which too little is left to tell the rest being 0; their entries' variances; and the
+        matrices as far as they are known exactly, other rows being 0. Where too little is left altogether, the first
+        are as they were, and what is missing is noise: as large as what is there, or at most as large as it can be.
     """
     if all(bool(matrix.all()) for matrix in matrices):
-        return list(matrices), list(variances)
+        return list(matrices), list(variances), list(matrices)
     scales = [float(matrix.norm()) or 1.0 for matrix in matrices]
     sizes = [len(matrix) for matrix in matrices]
     whole = torch.cat([matrix / scale for matrix, scale in zip(matrices, scales, strict=True)])
     noisy = sum(float(variance.sum()) / scale**2 for variance, scale in zip(variances, scales, strict=True))
     floor = max(_FLOOR, (noisy / len(matrices)) ** 0.5)
-    known = whole != 0.0
-    done = complete(whole, known, floor=floor)
-    if done.error > max(_CHANCE, 3.0 * floor):
-        guessed = whole.square().sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp_min(1)  # [rows, 1]
-        hidden = torch.where(known, 0.0, guessed).split(sizes)
-        return list(matrices), [v + part * s**2 for v, part, s in zip(variances, hidden, scales, strict=True)]
-    filled = done.values * done.determined[:, None]
-    return [part * scale for part, scale in zip(filled.split(sizes), scales, strict=True)], list(variances)
+    done = complete(whole, whole != 0.0, floor=floor)
+    if done.error <= max(_CHANCE, 3.0 * floor):
+        rows = done.determined.split(sizes)
+        filled = [f * s * told[:, None] for f, s, told in zip(done.values.split(sizes), scales, rows, strict=True)]
+        if done.misfit <= _LOOSE * floor:
+            return filled, list(variances), filled
+        loose = zip(matrices, filled, variances, strict=True)
+        hidden = [v + _hidden(m, f, done.error**2) for m, f, v in loose]
+        return filled, hidden, [torch.zeros_like(matrix) for matrix in matrices]
+    hidden = []
+    for matrix, variance in zip(matrices, variances, strict=True):
+        missing = _hidden(matrix, matrix, 1.0)
+        if top and bool(matrix.any()):
+            missing = missing.clamp_max(float(matrix[matrix != 0.0].abs().min()) ** 2 / 3.0)  # even up to the threshold
+        hidden.append(variance + missing)
+    whole_rows = [matrix * matrix.all(dim=1, keepdim=True) for matrix in matrices]
+    return list(matrices), hidden, whole_rows
+
+
+def _hidden(matrix: "Tensor", filled: "Tensor", share: float) -> "Tensor":
+    """A variance for what is missing in a matrix: a share of its row's mean square where that is known."""
+    known = matrix != 0.0
+    squares = (filled * known).square().sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.where(known, 0.0, share * squares)

