@@ -122,7 +122,7 @@ CARDS = (
             Parameter(
                 name="shortlist",
                 default=4,
-                summary="tokens per position that sweeps after the first still try",
+                summary="tokens per position that a sweep tries, after a first look at all of them",
                 provenance=Provenance.MEASURED,
                 minimum=1,
             ),
