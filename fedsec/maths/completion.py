@@ -106,8 +106,9 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
         using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
         section 2.3 (rank estimation); a ridge that goes: Hastie, Mazumder, Lee and Zadeh, "Matrix Completion and
         Low-Rank SVD via Fast Alternating Least Squares", JMLR 16, 2015, section 4.
-    Deviations: rows are scaled to unit norm (their space stays); ranks are spared by bisection, then one by one
-        under a ridge; least squares by conjugate gradients in fp32, as corrections to an fp64 fit.
+    Deviations: rows are scaled to unit norm (their space stays), and count while twice as many of their entries as the
+        rank are known; ranks are spared by bisection, then one by one under a ridge; least squares by conjugate
+        gradients in fp32, as corrections to an fp64 fit; a fiftieth of the known entries is withheld to test the fit.
     """
     given = values.double().masked_fill(~known, 0.0)
     norms = given.norm(dim=1)
