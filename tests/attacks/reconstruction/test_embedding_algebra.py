@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedsec.api import AttackCard, Knowledge, ServerView, Update
@@ -106,6 +106,8 @@ def test_agreement_does_not_depend_on_the_updates_size(scale: float) -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@example(seed=173, keep=0.25)  # two shared entries that nearly agree
+@example(seed=25, keep=0.3)  # and two that agree less, but for fp32 as well
 @given(seed=st.integers(0, 1_000), keep=st.floats(0.05, 1.0))
 def test_agreement_is_the_slow_ratio_of_likelihoods(seed: int, keep: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -123,8 +125,10 @@ def test_agreement_is_the_slow_ratio_of_likelihoods(seed: int, keep: float) -> N
                 continue
             # y = a x + noise against y = noise, both with the noise that fits best
             a = (x @ y) / (x @ x)
-            slow = -0.5 * len(x) * torch.log((y - a * x).square().mean() / y.square().mean()) * a.sign()
-            assert float(got[place, word]) == pytest.approx(float(slow), rel=1e-3, abs=1e-3)
+            left = ((y - a * x).square().mean() / y.square().mean()).clamp_min(1e-6)  # nearer, and rows count as equal
+            slow = -0.5 * len(x) * torch.log(left) * a.sign()
+            rounding = 0.5 * len(x) * 3e-7 / float(left)  # a squared cosine in fp32, of which the logarithm is taken
+            assert float(got[place, word]) == pytest.approx(float(slow), rel=1e-3, abs=1e-3 + rounding)
 
 
 def test_larger_batches_go_on_with_the_span_test(lab: Lab) -> None:
