@@ -40,7 +40,7 @@ def recovered(view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: 
     Noise: its size follows from the settings and the update's norm. Quantization: rounding is noise that is larger in
     rows with larger entries; rows are scaled until it is even. Pruning: entries that were left out follow from the
     others, since all matrices together have no more rank than there were inputs; where too few are left to tell, they
-    are noise as large as those that are.
+    are noise as large as those that are, or as the threshold that they fell under allows.
 
     Args:
         view: says which defenses are known, if any.

@@ -191,7 +191,7 @@ class _Fit:
         """Sweeps at a rank that suffices, or at the highest that the known entries allow or tell columns of."""
         state = _State(torch.zeros_like(self._target), 0, 1.0)
         while self._left > 0 and state.misfit > self._floor and state.rank < self._most:
-            if self._spanned(state) < _SPANNED:
+            if _share(self._told(state, across=True)) < _SPANNED:
                 break
             self._least = state.rank
             count = min(max(_FIRST, state.rank // 4), self._most - state.rank)
@@ -219,31 +219,28 @@ class _Fit:
             product = self._half(product, right, everything)
         return product
 
-    def determined(self, state: _State, *, across: bool = False) -> "Tensor":
-        """Rows whose known entries tell every part of a fit's row space [rows]; with `across`, columns [width]."""
-        return (self._told(state, across=across) >= _CONDITION).all(dim=1)
-
-    def _spanned(self, state: _State) -> float:
-        """Share of a fit's column space that the known entries tell, mean of the columns."""
-        told = self._told(state, across=True) >= _CONDITION
-        return float(told.double().mean()) if told.numel() else 1.0
-
-    def _told(self, state: _State, *, across: bool) -> "Tensor":
-        """What each row's known entries hold of a fit's row space, squared, ascending [rows, rank]; or each column."""
-        product, known = (state.product.T, self._known.T) if across else (state.product, self._known)
-        right = _directions(product, state.rank)
-        masks = known.split(_BLOCK)
-        return torch.cat([torch.linalg.eigvalsh((right * mask[:, :, None]).mT @ right) for mask in masks])
+    def determined(self, state: _State) -> "Tensor":
+        """Rows whose known entries tell every part of a fit's row space, booleans [rows]."""
+        return self._told(state, across=False).all(dim=1)
 
     def error(self, state: _State) -> float:
         """Median over rows of the norm of what a fit leaves of withheld entries over theirs; see `Completion`."""
-        if self._spanned(state) < _SPANNED:
+        columns = self._told(state, across=True)
+        if _share(columns) < _SPANNED:
             return float("inf")
-        held = self.determined(state) & (self._counts >= _SPARE * state.rank)
-        unseen = self._withheld & held[:, None] & self.determined(state, across=True)
+        rows = self.determined(state) & (self._counts >= _SPARE * state.rank)
+        unseen = self._withheld & rows[:, None] & columns.all(dim=1)
         sizes = (self._target * unseen).norm(dim=1)  # [rows]
         left = ((self._target - state.product) * unseen).norm(dim=1)[sizes > 0.0] / sizes[sizes > 0.0]
         return float(left.median()) if len(left) else float("inf")
+
+    def _told(self, state: _State, *, across: bool) -> "Tensor":
+        """Which directions of a fit's row space each row's known entries tell [rows, rank]; across, the columns'."""
+        product, known = (state.product.T, self._known.T) if across else (state.product, self._known)
+        right = _directions(product, state.rank)
+        masks = known.split(_BLOCK)
+        held = torch.cat([torch.linalg.eigvalsh((right * mask[:, :, None]).mT @ right) for mask in masks])
+        return held >= _CONDITION
 
     def _bisected(self, state: _State, least: int) -> _State:
         """The smallest rank above `least` that still matches the known entries."""
@@ -316,6 +313,11 @@ class _Fit:
         solution = product @ basis
         rest = (((target - solution @ basis.T) * exact) @ basis - ridge * solution).float()  # [rows, rank]
         return (solution + _conjugate_gradients(rest, basis.float(), mask.sharp[across], ridge)) @ basis.T
+
+
+def _share(told: "Tensor") -> float:
+    """The share that is true of booleans; all of none."""
+    return float(told.double().mean()) if told.numel() else 1.0
 
 
 def _conjugate_gradients(rest: "Tensor", basis: "Tensor", mask: "Tensor", ridge: float) -> "Tensor":

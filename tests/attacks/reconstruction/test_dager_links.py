@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
@@ -33,6 +34,12 @@ def links_of(view: ServerView) -> Links:
     return links
 
 
+def places_of(links: Links, ids: Sequence[int]) -> list[int]:
+    """Which candidates a text is made of, its begin token left out."""
+    pairs = ((links.ids == token) & (links.places == place) for place, token in enumerate(ids) if place)
+    return [int(pair.nonzero()[0, 0]) for pair in pairs]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(2, 9), min_size=1, max_size=5, unique=True),
@@ -50,11 +57,7 @@ def test_a_true_text_explains_its_tokens_and_no_false_one_does(lab: Lab) -> None
     texts = [tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"]]
     left = []
     for ids in texts:
-        index = [
-            int(((links.ids == token) & (links.places == place)).nonzero()[0, 0])
-            for place, token in enumerate(ids)
-            if place
-        ]
+        index = places_of(links, ids)
         rests = np.zeros(links.targets.shape[:2])
         for block, matrix in enumerate(links.directions[:, index].numpy()):
             for token, target in enumerate(links.targets[:, block].numpy()):
@@ -96,8 +99,7 @@ def test_outputs_whose_update_is_not_known_are_left_out_on_both_sides(lab: Lab) 
     assert bool((links.targets[:, 0, 0] == 0.0).all())
     assert float(links.errors.max()) < 1e-6  # a silent head's would be endless
     ids = lab.tokenizer(TEXTS)["input_ids"][1]
-    pairs = ((links.ids == token) & (links.places == place) for place, token in enumerate(ids) if place)
-    index = [int(pair.nonzero()[0, 0]) for pair in pairs]
+    index = places_of(links, ids)
     weights = torch.linalg.lstsq(links.directions[:, index].mT, links.targets.permute(1, 2, 0)).solution
     rests = (links.directions[:, index].mT @ weights - links.targets.permute(1, 2, 0)).norm(dim=1)  # [blocks, tokens]
     assert int((rests.max(dim=0).values < 1e-4).sum()) >= 3  # its own tokens are explained in every block
