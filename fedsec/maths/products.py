@@ -13,8 +13,9 @@ NORM_CAP = 100.0
 BLOCK = 8192
 """Columns per product: 50 rows of it are 1.6 MB in fp32, which stays in the cache."""
 
-PIECE = 256
-"""Columns over which fp32 products are summed up in fp32."""
+PIECE = 64
+"""Columns over which fp32 products are summed up in fp32. How far such sums are off depends on the matrix library's
+kernel, so they are short: with 256 columns, AVX-512 kernels missed the accuracy that `products` promises."""
 
 EXACT_BELOW = 5e8
 """Multiplications up to which products are taken in fp64: 20 rows of a million columns, half a second at worst."""
