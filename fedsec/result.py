@@ -12,7 +12,7 @@ from fedsec.store.rundir import RunDirectory
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedsec.experiment.observer import Observer
+    from fedsec.runner.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ def run(
         FedsecError: no cell could run, for one reason that all share; another process runs this scenario; a setting
             is out of range.
     """
-    from fedsec.experiment.machine import Machine, parse_memory
-    from fedsec.experiment.observer import Observer
-    from fedsec.experiment.runner import run_scenario
+    from fedsec.runner.machine import Machine, parse_memory
+    from fedsec.runner.observer import Observer
+    from fedsec.runner.scenario import run_scenario
 
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory), device=device)
     finished = run_scenario(scenario, Path(out), observer or Observer(), machine)

@@ -14,7 +14,7 @@ import pytest
 import fedsec
 from fedsec import plugin_files, registry
 from fedsec.errors import DuplicateNameError, FedsecError
-from fedsec.experiment.tasks import tasks_of
+from fedsec.plan.tasks import tasks_of
 from fedsec.plugin_files import allow_plugins, allowed_files, disallow_plugins
 from fedsec.store.sources import plugin_hash
 

@@ -181,7 +181,7 @@ def _minilm() -> Iterator[Finding]:
 def _machine() -> Iterator[Finding]:
     import torch
 
-    from fedsec.experiment.machine import available_memory, cores
+    from fedsec.runner.machine import available_memory, cores
 
     memory = available_memory()
     few = memory < 2_000_000_000

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from fedsec.cli.options import Display
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import Cell
 from fedsec.federation.progress import Progress as Round
+from fedsec.plan.cells import Cell
+from fedsec.runner.observer import Observer
 
 PLAIN_SECONDS = 5.0
 """Plain lines about rounds come at most this often."""

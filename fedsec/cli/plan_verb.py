@@ -10,7 +10,7 @@ import typer
 from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow, repeated
 
 if TYPE_CHECKING:
-    from fedsec.experiment.preview import Plan, PlannedGroup
+    from fedsec.runner.preview import Plan, PlannedGroup
 
 
 def plan(
@@ -25,10 +25,10 @@ def plan(
 ) -> None:
     """Show the cells of a scenario by training, what is done or does not apply, and about how long the rest takes."""
     from fedsec.config.load import load_scenario
-    from fedsec.experiment.machine import Machine, parse_memory, thread_variables_set
+    from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
     thread_variables_set(1)  # what is measured is one thread's rate
-    from fedsec.experiment.preview import preview
+    from fedsec.runner.preview import preview
 
     allow(plugins)
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory))

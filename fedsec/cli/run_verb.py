@@ -26,8 +26,8 @@ from fedsec.errors import ExitCode
 
 if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
-    from fedsec.experiment.machine import Machine
     from fedsec.result import RunResult
+    from fedsec.runner.machine import Machine
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Run a scenario, or what an earlier run of it left undone; print its table and where the report is."""
     from fedsec.config.load import load_scenario
-    from fedsec.experiment.machine import Machine, parse_memory
+    from fedsec.runner.machine import Machine, parse_memory
 
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory), device=device.value)
     allow(plugins)
@@ -67,8 +67,8 @@ def run(
 
 def _run(scenario: "Scenario", out: Path, display: Display | None, machine: "Machine") -> "RunResult":
     from fedsec.cli.display import make_observer
-    from fedsec.experiment.runner import run_scenario
     from fedsec.result import rebuild
+    from fedsec.runner.scenario import run_scenario
 
     with make_observer(display) as observer:
         return rebuild(run_scenario(scenario, out, observer, machine).run.path)

@@ -16,7 +16,7 @@ def validate(
 ) -> None:
     """Check a scenario without running anything; every fault with its file, line and what is allowed."""
     from fedsec.config.load import load_scenario
-    from fedsec.experiment.plan import expand
+    from fedsec.plan.cells import expand
 
     allow(plugins)
     loaded = load_scenario(scenario, overrides)

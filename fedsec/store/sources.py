@@ -21,11 +21,11 @@ from fedsec.store.keys import digest
 _NOT_MEASURING = ("cli", "report", "testing", "gate")
 # So do these, which decide when and where a cell runs, or what is said of it.
 _NOT_MEASURING_FILES = (
-    "experiment/estimate.py",
-    "experiment/observer.py",
-    "experiment/preview.py",
-    "experiment/worker.py",
-    "experiment/workers.py",
+    "plan/estimate.py",
+    "runner/observer.py",
+    "runner/preview.py",
+    "runner/worker.py",
+    "runner/workers.py",
     "federation/progress.py",
     "store/listing.py",
 )

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from fedsec.api import Knowledge, ReleasedView, RoundView, implements
-from fedsec.experiment.plan import Cell
-from fedsec.experiment.resources import Resources, attack_plugin, defense_plugin
-from fedsec.experiment.sight import check_untouched, released_view, round_view, secrets_of
-from fedsec.experiment.training import Trained, train
+from fedsec.cell.evidence import check_untouched, released_view, round_view, secrets_of
+from fedsec.cell.resources import Resources, attack_plugin, defense_plugin
+from fedsec.cell.training import Trained, train
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.progress import Progress
 from fedsec.federation.transcript import Secret
+from fedsec.plan.cells import Cell
 from fedsec.testing.watch import watched
 
 _DIFFERS = "a second run of the same seed differs; draw from the view's `generator`, and from nothing else"

@@ -31,14 +31,14 @@ from fedsec.api import (
 )
 from fedsec.api.cards import ParameterValue
 from fedsec.api.hooks import METHODS
+from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, not_run
+from fedsec.cell.resources import Resources
+from fedsec.cell.score import score
 from fedsec.config.schema import Scenario
-from fedsec.experiment.head import BLOCKED, NOT_APPLICABLE, OK, not_run
-from fedsec.experiment.machine import limited_threads
-from fedsec.experiment.plan import NONE, PROVIDED, Cell, expand, refusal
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.score import score
 from fedsec.federation.plugins import CLIENT_SIDE
+from fedsec.plan.cells import NONE, PROVIDED, Cell, expand, refusal
 from fedsec.report.scorecard import build
+from fedsec.runner.machine import limited_threads
 from fedsec.testing import canned, doubles
 from fedsec.testing.conduct import Subject, check_blind, check_conduct, require
 

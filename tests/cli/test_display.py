@@ -8,9 +8,9 @@ from rich.console import Console
 from fedsec.cli.display import _Bars, _Lines, make_observer
 from fedsec.cli.options import Display
 from fedsec.config.load import load_scenario
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import Cell, expand
 from fedsec.federation.progress import Progress
+from fedsec.plan.cells import Cell, expand
+from fedsec.runner.observer import Observer
 
 
 @pytest.fixture(scope="module")

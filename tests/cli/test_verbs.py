@@ -16,10 +16,10 @@ from fedsec.cli import checks
 from fedsec.cli.checks import Finding, Grade
 from fedsec.cli.main import app
 from fedsec.config.load import load_scenario
-from fedsec.experiment.estimate import Speed
-from fedsec.experiment.machine import Machine
-from fedsec.experiment.preview import preview
-from fedsec.experiment.tasks import tasks_of
+from fedsec.plan.estimate import Speed
+from fedsec.plan.tasks import tasks_of
+from fedsec.runner.machine import Machine
+from fedsec.runner.preview import preview
 
 CALL = [sys.executable, "-m", "fedsec.cli.main"]
 MATRIX = (
@@ -220,7 +220,7 @@ def test_what_a_plug_in_prints_is_no_data(tmp_path: Path) -> None:
 
 
 def test_init_writes_a_scenario_that_is_valid_and_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsec.experiment.preview.measure_speed", lambda: Speed(100e9, 20e9))
+    monkeypatch.setattr("fedsec.runner.preview.measure_speed", lambda: Speed(100e9, 20e9))
     done = _fedsec("init", "My first_one.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "fedsec run My first_one.yaml" in done.stdout

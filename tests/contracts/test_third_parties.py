@@ -112,7 +112,7 @@ def test_it_runs_in_workers_and_its_sources_enter_the_keys(copy: Path, tmp_path:
 
 def _keys(copy: Path, tmp_path: Path) -> dict[str, str]:
     code = (
-        "import json, fedsec\nfrom fedsec.experiment.tasks import tasks_of\n"
+        "import json, fedsec\nfrom fedsec.plan.tasks import tasks_of\n"
         "print(json.dumps({t.cell.label: t.key for t in tasks_of(fedsec.load_scenario('it.yaml'))}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}

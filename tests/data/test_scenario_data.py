@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedsec.cell.resources import Resources, deal
 from fedsec.config.dump import dump
 from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
-from fedsec.experiment.resources import Resources, deal
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import data_hash
 

@@ -10,14 +10,14 @@ import torch
 
 from fedsec import load_scenario, registry
 from fedsec.api import ColluderView, Knowledge, Mixed, Rehearsal, RoundContext, Update, Weighted
+from fedsec.cell.score import _guarantee
 from fedsec.config.population import declared_in_round
 from fedsec.config.problems import ConfigError
-from fedsec.experiment.plan import expand, refusal
-from fedsec.experiment.score import _guarantee
 from fedsec.federation.clients import Adversary
 from fedsec.federation.loop import Federation
 from fedsec.federation.plugins import Plugin
 from fedsec.maths.rows import Rows
+from fedsec.plan.cells import expand, refusal
 
 from .support import CLIENTS, DELTA, GRADIENT, federation, final
 

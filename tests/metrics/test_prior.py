@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from fedsec.api import Auxiliary
+from fedsec.cell.auxiliary import framed
 from fedsec.data import clinic_notes
-from fedsec.experiment.auxiliary import framed
 from fedsec.federation.transcript import Secret
 from fedsec.metrics.leakage import leakage, match
 from fedsec.metrics.prior import TYPICAL_LENGTH, guess, likely_words, sampled

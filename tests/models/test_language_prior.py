@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from fedsec.cell.auxiliary import framed
 from fedsec.data import clinic_notes
 from fedsec.errors import FedsecError
-from fedsec.experiment.auxiliary import framed
 from fedsec.models import language_prior, tiny_bert, tiny_gpt2
 from fedsec.models.language_prior import ready_prior, train_prior
 from fedsec.seeds import SeedTree

@@ -8,16 +8,16 @@ import torch
 import yaml
 
 from fedsec.api import Role
+from fedsec.cell import resources
+from fedsec.cell.training import train
 from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError
 from fedsec.data.corpus import Example
 from fedsec.errors import FedsecError
-from fedsec.experiment import resources
-from fedsec.experiment.plan import expand
-from fedsec.experiment.tasks import cell_key
-from fedsec.experiment.training import train
 from fedsec.models.base import load_pretrained
 from fedsec.models.byte_tokens import own_tokenizer
+from fedsec.plan.cells import expand
+from fedsec.plan.tasks import cell_key
 from fedsec.seeds import SeedTree
 
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from fedsec.cell.resources import Resources
+from fedsec.cell.training import train
 from fedsec.config.load import load_scenario
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.tasks import Group, checkpoint_path, grouped, tasks_of
-from fedsec.experiment.training import train
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.progress import Progress
+from fedsec.plan.tasks import Group, checkpoint_path, grouped, tasks_of
 from fedsec.store.bundle import read_bundle, write_bundle
 
 from .support import fedsec, run_folder, scenario, scorecard, tree

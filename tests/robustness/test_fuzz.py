@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fedsec.config.dump import dump
 from fedsec.config.load import load_scenario, shipped, shipped_text
 from fedsec.errors import FedsecError
-from fedsec.experiment.plan import expand
+from fedsec.plan.cells import expand
 from fedsec.report.findings import findings
 from fedsec.report.frames import as_html, as_text, frame
 from fedsec.report.scorecard import build, without_timings

@@ -185,7 +185,7 @@ def test_no_secret_and_no_path_of_the_home_is_in_a_run(left: Path) -> None:
 
 def test_what_failed_is_told_to_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in's message may quote a client's text."""
-    from fedsec.experiment import execute
+    from fedsec.runner import execute
 
     def fails(*_: object) -> None:
         raise ValueError(f"cannot attack {MARKER!r} with {SECRET}")
@@ -210,8 +210,8 @@ def test_an_error_that_no_file_can_hold_is_written_all_the_same(
 ) -> None:
     from fedsec.config.load import load_scenario
     from fedsec.errors import FedsecError
-    from fedsec.experiment import execute
     from fedsec.result import run
+    from fedsec.runner import execute
 
     original, turns = execute.score, iter(range(9))
 

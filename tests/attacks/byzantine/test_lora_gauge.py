@@ -22,8 +22,8 @@ from fedsec.api import (
 )
 from fedsec.attacks.byzantine.lora_gauge import LoraGauge
 from fedsec.defenses.aggregation.krum import Krum
-from fedsec.experiment.parts import visible
 from fedsec.maths.rows import Rows
+from fedsec.plan.visibility import visible
 
 RANK, SIZE, RATE = 4, 24, 0.05
 A, B, HEAD = "layer.0.query.lora_A.default.weight", "layer.0.query.lora_B.default.weight", "classifier.weight"

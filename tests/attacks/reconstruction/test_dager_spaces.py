@@ -8,9 +8,9 @@ import torch
 from fedsec.api import Asset, Role
 from fedsec.attacks.reconstruction.dager import Dager
 from fedsec.attacks.reconstruction.dager_spaces import _thirds, layer_space
-from fedsec.experiment.parts import visible
 from fedsec.models import tiny_bert, tiny_gpt2, tiny_llama
 from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION
+from fedsec.plan.visibility import visible
 
 from .reach import SEEDS, Reach
 from .support import exact

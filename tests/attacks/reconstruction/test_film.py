@@ -19,16 +19,16 @@ from fedsec.attacks.reconstruction.film_reorder import (
     _permuted_spans,
     reordered,
 )
+from fedsec.cell.resources import Resources
+from fedsec.cell.score import score
+from fedsec.cell.training import train
 from fedsec.data import clinic_notes
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise_causal
-from fedsec.experiment.plan import expand, refusal
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.score import score
-from fedsec.experiment.training import train
 from fedsec.federation.local import LocalTrainer
 from fedsec.models import tiny_gpt2, tiny_llama, tuning
 from fedsec.models.flat import FlatModel
+from fedsec.plan.cells import expand, refusal
 from fedsec.seeds import SeedTree
 from fedsec.testing import canned
 

@@ -7,10 +7,10 @@ from typing import Any
 from plain import LEARNING_RATE, RANK, ROWS, TOKENS, Work
 
 from fedsec import load_scenario
-from fedsec.experiment.plan import Cell, expand
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.training import Trained, train
+from fedsec.cell.resources import Resources
+from fedsec.cell.training import Trained, train
 from fedsec.federation.crew import Crew
+from fedsec.plan.cells import Cell, expand
 
 
 def cell(work: Work, *, model: str, kind: str, data: Path, rounds: int | None = None, evaluate_every: int = 1) -> Cell:

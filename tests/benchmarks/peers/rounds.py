@@ -18,7 +18,7 @@ import torch
 from ours import cell, run
 from plain import BareLoop, Work, add_arguments, pretrained, tuned, work_of, write_corpus
 
-from fedsec.experiment.training import Trained
+from fedsec.cell.training import Trained
 from fedsec.federation.local import LocalTrainer
 
 

@@ -34,7 +34,7 @@ def _fedsec(work: Work, data: Path) -> dict[str, object]:
     """As `fedsec run` does it: clients side by side on all cores, each computed by one thread."""
     from ours import cell, run
 
-    from fedsec.experiment.machine import cores, limited_threads
+    from fedsec.runner.machine import cores, limited_threads
 
     stamps, losses = [], []
 

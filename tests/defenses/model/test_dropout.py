@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 
 from fedsec.api import ModelSetup, ParameterInfo, Role
+from fedsec.cell.resources import Resources
 from fedsec.defenses.model.dropout import Dropout
-from fedsec.experiment.plan import expand
-from fedsec.experiment.resources import Resources
+from fedsec.plan.cells import expand
 from fedsec.testing import canned
 from fedsec.testing.conduct import Subject
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from fedsec.config.schema import Scenario
 from fedsec.data.named import folder_of
-from fedsec.experiment.plan import Cell
-from fedsec.experiment.tasks import Group
+from fedsec.plan.cells import Cell
+from fedsec.plan.tasks import Group
 
 SHARE_OF_PEAK = 0.45
 """What training and evaluation reach of a large matrix product's rate."""

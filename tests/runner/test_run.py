@@ -9,11 +9,11 @@ import pytest
 
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
-from fedsec.experiment import execute
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import Cell, expand, training_key
+from fedsec.plan.cells import Cell, expand, training_key
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, rebuild, run
+from fedsec.runner import execute
+from fedsec.runner.observer import Observer
 
 
 def _scenario(**changes: Any) -> Scenario:

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.api import Auxiliary, Knowledge
+from fedsec.cell.auxiliary import RUN, SHORTEST, framed, sift
+from fedsec.cell.evidence import check_untouched, round_view, secrets_of
+from fedsec.cell.resources import Resources
+from fedsec.cell.score import score
+from fedsec.cell.training import Trained, train
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
-from fedsec.experiment.auxiliary import RUN, SHORTEST, framed, sift
-from fedsec.experiment.plan import Cell, expand, training_key
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.score import score
-from fedsec.experiment.sight import check_untouched, round_view, secrets_of
-from fedsec.experiment.tasks import cell_key, grouped, tasks_of
-from fedsec.experiment.training import Trained, train
 from fedsec.models import tiny_bert
+from fedsec.plan.cells import Cell, expand, training_key
+from fedsec.plan.tasks import cell_key, grouped, tasks_of
 from fedsec.seeds import SeedTree
 from fedsec.testing import canned
 

@@ -8,12 +8,8 @@ from typing import Any
 import torch
 
 from fedsec.api import Asset, Knowledge, ModelSetup
-from fedsec.config.schema import Scenario
-from fedsec.data.tokens import Tokenised, content_ids
-from fedsec.experiment.auxiliary import PublicText
-from fedsec.experiment.parts import visible
-from fedsec.experiment.plan import Cell, in_round
-from fedsec.experiment.resources import (
+from fedsec.cell.auxiliary import PublicText
+from fedsec.cell.resources import (
     Resources,
     attack_plugin,
     deal,
@@ -23,6 +19,8 @@ from fedsec.experiment.resources import (
     tokeniser,
     training_settings,
 )
+from fedsec.config.schema import Scenario
+from fedsec.data.tokens import Tokenised, content_ids
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.clients import Adversary
@@ -34,6 +32,8 @@ from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
+from fedsec.plan.cells import Cell, in_round
+from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
 
 

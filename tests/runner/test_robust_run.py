@@ -14,12 +14,14 @@ from fedsec.api import DatasetCard, DefenseCard
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.experiment import execute, runner, tasks
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import Cell, expand
-from fedsec.experiment.tasks import cell_key, inputs
+from fedsec.plan import tasks
+from fedsec.plan.cells import Cell, expand
+from fedsec.plan.tasks import cell_key, inputs
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, rebuild, run
+from fedsec.runner import execute
+from fedsec.runner import scenario as runner
+from fedsec.runner.observer import Observer
 from fedsec.store.rundir import RunDirectory
 
 PRIVATE = "Quintessa Xylophone has pain"

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
-from fedsec.experiment import estimate
-from fedsec.experiment.estimate import Speed, architecture, makespan, memory_of
-from fedsec.experiment.machine import Machine
-from fedsec.experiment.preview import preview
-from fedsec.experiment.tasks import grouped, tasks_of
+from fedsec.plan import estimate
+from fedsec.plan.estimate import Speed, architecture, makespan, memory_of
+from fedsec.plan.tasks import grouped, tasks_of
 from fedsec.result import run
+from fedsec.runner.machine import Machine
+from fedsec.runner.preview import preview
 
 SPEED = Speed(50e9, 10e9)
 

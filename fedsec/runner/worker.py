@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedsec.experiment.book import Failure
-    from fedsec.experiment.tasks import Task
     from fedsec.federation.progress import Progress
+    from fedsec.plan.tasks import Task
+    from fedsec.runner.recorder import Failure
 
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
@@ -54,7 +54,7 @@ class _Report:
         self._pipe.say("scoring", index=task.index)
 
     def finish(self, task: "Task", content: dict[str, Any]) -> None:
-        from fedsec.experiment.book import Failure, attempt
+        from fedsec.runner.recorder import Failure, attempt
 
         failed = attempt(lambda: self._pipe.say("finished", index=task.index, content=content))
         if isinstance(failed, Failure):
@@ -76,16 +76,16 @@ def main() -> None:
 def _serve(orders: "queue.SimpleQueue[dict[str, Any]]", pipe: _Pipe) -> None:
     start = orders.get()
     from fedsec.errors import FedsecError
-    from fedsec.experiment.book import Failure, attempt
+    from fedsec.runner.recorder import Failure, attempt
 
     tasks = attempt(lambda: _tasks(start))
     if isinstance(tasks, Failure):
         pipe.say("unfit", failure=tasks.as_json())
         return
-    from fedsec.experiment.execute import run_group
-    from fedsec.experiment.machine import limited_threads
-    from fedsec.experiment.resources import Resources
+    from fedsec.cell.resources import Resources
     from fedsec.federation.crew import Crew
+    from fedsec.runner.execute import run_group
+    from fedsec.runner.machine import limited_threads
 
     resources, report = Resources(start["device"], Crew(start["crew"])), _Report(pipe)
     with limited_threads(start["threads"]):
@@ -103,7 +103,7 @@ def _serve(orders: "queue.SimpleQueue[dict[str, Any]]", pipe: _Pipe) -> None:
 
 def _tasks(start: dict[str, Any]) -> list["Task"]:
     from fedsec.config.load import load_scenario
-    from fedsec.experiment.tasks import tasks_of
+    from fedsec.plan.tasks import tasks_of
     from fedsec.plugin_files import allow_plugins
 
     for file in start["plugins"]:

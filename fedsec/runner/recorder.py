@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedsec import errors
+from fedsec.cell.head import ERROR, NOT_APPLICABLE, not_run
 from fedsec.errors import ExitCode, FedsecError
-from fedsec.experiment.head import ERROR, NOT_APPLICABLE, not_run
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.tasks import Group, Task, checkpoint_path
+from fedsec.plan.tasks import Group, Task, checkpoint_path
+from fedsec.runner.observer import Observer
 from fedsec.store.rundir import ERRORS_LOG, RunDirectory
 
 Result = TypeVar("Result")
@@ -80,7 +80,7 @@ def attempt(action: Callable[[], Result]) -> Result | Failure:
 
 
 @dataclass(slots=True)
-class Book:
+class Recorder:
     """Writes cells down; holds errors back as long as they may be every cell's, to tell the user of them once."""
 
     run: RunDirectory

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from fedsec.cell.resources import Resources
 from fedsec.config.load import load_scenario
-from fedsec.experiment.execute import run_group
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.tasks import grouped, tasks_of
 from fedsec.federation.checkpoint import Checkpoint
+from fedsec.plan.tasks import grouped, tasks_of
+from fedsec.runner.execute import run_group
 
 
 class Notes:
@@ -51,7 +51,7 @@ SCENARIO = {
 def test_a_checkpoint_that_lacks_a_round_which_a_cell_attacks_is_not_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedsec.experiment.execute.Checkpoint", partial(Checkpoint, seconds=0.0))
+    monkeypatch.setattr("fedsec.runner.execute.Checkpoint", partial(Checkpoint, seconds=0.0))
     (group,) = grouped(tasks_of(load_scenario(SCENARIO)))
     attacks = {task.cell.attack_round: task for task in group.tasks if task.cell.reads}
     path = tmp_path / "it.safetensors"

@@ -10,7 +10,7 @@ from fedsec.api import Aggregation, Asset, Behaviour, Knowledge, Population, Pos
 from fedsec.config.load import substitute
 from fedsec.config.population import declared_in_round
 from fedsec.config.schema import Component, Scenario
-from fedsec.experiment.positions import seen
+from fedsec.plan.visibility import seen
 from fedsec.store.keys import digest
 
 NONE = "none"

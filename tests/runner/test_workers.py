@@ -21,11 +21,12 @@ from fedsec.api import DefenseCard
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
-from fedsec.experiment import runner, workers
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import Cell
+from fedsec.plan.cells import Cell
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, run
+from fedsec.runner import scenario as runner
+from fedsec.runner import workers
+from fedsec.runner.observer import Observer
 from fedsec.store.rundir import RunDirectory
 
 HOSTILE = """

@@ -11,13 +11,13 @@ import torch
 import fedsec
 from fedsec import registry
 from fedsec.api import Aggregation, Asset, ColluderView, RoundView, Update
+from fedsec.cell.evidence import round_view, secrets_of
+from fedsec.cell.resources import Resources
+from fedsec.cell.training import Trained, train
 from fedsec.config.load import load_scenario
-from fedsec.experiment.plan import Cell, expand, refusal
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.sight import round_view, secrets_of
-from fedsec.experiment.training import Trained, train
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.transcript import Observed
+from fedsec.plan.cells import Cell, expand, refusal
 from fedsec.testing import doubles
 
 PLAIN, SECURE, HOMOMORPHIC = "none", "ideal-sum", "ideal-sealed"
@@ -224,7 +224,7 @@ def test_colluders_see_global_models_and_own_rows_hence_the_sum_of_the_others(
             notes.update(clients=view.colluders, board=view.blackboard)
             return Noting.on_update(self, update, view)
 
-    monkeypatch.setattr("fedsec.experiment.training.attack_plugin", lambda _: Plugin("notes", Kept))
+    monkeypatch.setattr("fedsec.cell.training.attack_plugin", lambda _: Plugin("notes", Kept))
     cell = _cell("flip-labels", defense)
     outcome = train(cell, frozenset({1}), Resources(), lambda _: None).outcome
     (first, second), observed = notes["board"]["models"], outcome.observed[1]

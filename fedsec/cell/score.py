@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Granted, Knowledge, MetricValue, Reconstruction, implements
+from fedsec.cell.evidence import check_untouched, released_view, round_view, secrets_of, sight_of
+from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
+from fedsec.cell.resources import attack_plugin
+from fedsec.cell.training import Trained, lacking
 from fedsec.errors import FedsecError
-from fedsec.experiment.head import BLOCKED, NOT_APPLICABLE, OK, head_of
-from fedsec.experiment.parts import visible
-from fedsec.experiment.plan import NONE, Cell, knowledge, population
-from fedsec.experiment.resources import attack_plugin
-from fedsec.experiment.sight import check_untouched, released_view, round_view, secrets_of, sight_of
-from fedsec.experiment.training import Trained, lacking
 from fedsec.federation.evaluation import Evaluation
 from fedsec.federation.transcript import RoundSummary
 from fedsec.metrics.cost import costs, plain
@@ -24,6 +22,8 @@ from fedsec.metrics.prior import guess, sampled
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.utility import utility
+from fedsec.plan.cells import NONE, Cell, knowledge, population
+from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedsec.experiment.plan import Cell, knowledge
+from fedsec.plan.cells import Cell, knowledge
 
 OK, BLOCKED, NOT_APPLICABLE, ERROR = "ok", "blocked", "n/a", "error"
 

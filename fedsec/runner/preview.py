@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedsec.cell.head import ERROR, NOT_APPLICABLE
 from fedsec.config.schema import Scenario
-from fedsec.experiment.book import Failure, attempt
-from fedsec.experiment.estimate import START_SECONDS, Estimate, Speed, estimate, makespan, measure_speed
-from fedsec.experiment.head import ERROR, NOT_APPLICABLE
-from fedsec.experiment.machine import Machine
-from fedsec.experiment.plan import refusal
-from fedsec.experiment.runner import run_directory
-from fedsec.experiment.tasks import Group, Task, grouped, tasks_of
+from fedsec.plan.cells import refusal
+from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, estimate, makespan, measure_speed
+from fedsec.plan.tasks import Group, Task, grouped, tasks_of
+from fedsec.runner.machine import Machine
+from fedsec.runner.recorder import Failure, attempt
+from fedsec.runner.scenario import run_directory
 from fedsec.store.rundir import RunDirectory
 
 DONE, WAITING = "done", "waiting"

@@ -20,12 +20,12 @@ from typing import IO, Any
 from fedsec.config.dump import dump
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
-from fedsec.experiment.book import Book, Failure
-from fedsec.experiment.machine import Machine, thread_variables, used_memory
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.tasks import Group, Task, checkpoint_path, looks_on
 from fedsec.federation.progress import Progress
+from fedsec.plan.tasks import Group, Task, checkpoint_path, looks_on
 from fedsec.plugin_files import allowed_files
+from fedsec.runner.machine import Machine, thread_variables, used_memory
+from fedsec.runner.observer import Observer
+from fedsec.runner.recorder import Failure, Recorder
 from fedsec.store.rundir import ERRORS_LOG
 
 TICK_SECONDS = 0.25
@@ -33,7 +33,7 @@ MEMORY_SECONDS = 0.5
 _CHUNK = 2**20
 _LOG_TAIL = 4000
 # Not `-m`: every module, ours and plug-ins', is found where this process finds it, and nowhere else first.
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fedsec.experiment.worker import main; main()"
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fedsec.runner.worker import main; main()"
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Workers:
 
     Args:
         scenario: what the groups are of.
-        book: where results go.
+        recorder: where results go.
         observer: told about progress.
         machine: threads of each worker, and the memory of all.
         count: workers at most.
@@ -91,9 +91,9 @@ class Workers:
     """
 
     def __init__(
-        self, scenario: Scenario, book: Book, observer: Observer, machine: Machine, count: int, device: str
+        self, scenario: Scenario, recorder: Recorder, observer: Observer, machine: Machine, count: int, device: str
     ) -> None:
-        self._book, self._observer, self._machine, self._count = book, observer, machine, count
+        self._book, self._observer, self._machine, self._count = recorder, observer, machine, count
         self._start = {
             "do": "start",
             "plugins": [str(file) for file in allowed_files()],

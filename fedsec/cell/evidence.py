@@ -20,13 +20,13 @@ from fedsec.api import (
     ServerView,
     WireView,
 )
-from fedsec.experiment.plan import Cell, knowledge
-from fedsec.experiment.resources import training_settings
-from fedsec.experiment.training import Trained
+from fedsec.cell.resources import training_settings
+from fedsec.cell.training import Trained
 from fedsec.federation.release import released
 from fedsec.federation.transcript import Observed, Secret
 from fedsec.maths.rows import weighted_sum
 from fedsec.models.fingerprint import fingerprint
+from fedsec.plan.cells import Cell, knowledge
 from fedsec.seeds import SeedTree
 
 _VIEWS: dict[Position, type[RoundView]] = {

@@ -16,11 +16,11 @@ from fedsec.data.corpus import Corpus, Example
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
 from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
 from fedsec.errors import FedsecError
-from fedsec.experiment.plan import Cell
 from fedsec.federation.crew import Crew
 from fedsec.federation.plugins import Plugin
 from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained
 from fedsec.models.frozen_encoder import Output, Tokens, encode
+from fedsec.plan.cells import Cell
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
 

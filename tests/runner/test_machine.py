@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.errors import FedsecError
-from fedsec.experiment import machine
-from fedsec.experiment.machine import Machine, limited_threads, parse_memory, resolve_device
+from fedsec.runner import machine
+from fedsec.runner.machine import Machine, limited_threads, parse_memory, resolve_device
 
 
 @pytest.mark.parametrize(

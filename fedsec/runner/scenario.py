@@ -5,16 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedsec.cell.head import BLOCKED, ERROR, NOT_APPLICABLE, OK, not_run
 from fedsec.config.dump import dump, dump_text
 from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
-from fedsec.experiment.book import Book, Failure, attempt
-from fedsec.experiment.head import BLOCKED, ERROR, NOT_APPLICABLE, OK, not_run
-from fedsec.experiment.machine import Machine, limited_threads, resolve_device
-from fedsec.experiment.observer import Observer
-from fedsec.experiment.plan import refusal
-from fedsec.experiment.tasks import Group, Task, checkpoint_path, grouped, inputs, looks_on, tasks_of
 from fedsec.federation.progress import Progress
+from fedsec.plan.cells import refusal
+from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, inputs, looks_on, tasks_of
+from fedsec.runner.machine import Machine, limited_threads, resolve_device
+from fedsec.runner.observer import Observer
+from fedsec.runner.recorder import Failure, Recorder, attempt
 from fedsec.store.keys import digest
 from fedsec.store.record import environment, history
 from fedsec.store.rundir import RunDirectory
@@ -64,54 +64,54 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     run.write_record(_record(scenario, tasks, made_by, run.record(), resumes=bool(waiting)))
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (OK, BLOCKED) for content in before.values())
-    book = Book(run, observer, made_by, started)
-    groups = grouped(_willing(waiting, book))
+    recorder = Recorder(run, observer, made_by, started)
+    groups = grouped(_willing(waiting, recorder))
     if groups and count == 1 and machine.memory is None:
-        _run_here(groups, book, observer, machine, device)
+        _run_here(groups, recorder, observer, machine, device)
     elif groups:
-        from fedsec.experiment.estimate import memory_of
-        from fedsec.experiment.workers import Workers
+        from fedsec.plan.estimate import memory_of
+        from fedsec.runner.workers import Workers
 
         memory = {group.key: memory_of(group) for group in groups}
-        Workers(scenario, book, observer, machine, count, device).run(groups, memory)
-    book.close()
+        Workers(scenario, recorder, observer, machine, count, device).run(groups, memory)
+    recorder.close()
     run.log("ended")
     return Finished(run, [content for task in tasks if (content := run.cell(task.key)) is not None])
 
 
-def _willing(tasks: list[Task], book: Book) -> list[Task]:
+def _willing(tasks: list[Task], recorder: Recorder) -> list[Task]:
     """The tasks that apply to the scenario; the others are booked."""
     willing = []
     for task in tasks:
         reason = attempt(partial(refusal, task.cell))
         if isinstance(reason, Failure):
-            book.fail([task], reason)
+            recorder.fail([task], reason)
         elif reason:
-            book.finish(task, not_run(task.cell, NOT_APPLICABLE, reason))
+            recorder.finish(task, not_run(task.cell, NOT_APPLICABLE, reason))
         else:
             willing.append(task)
     return willing
 
 
-def _run_here(groups: list[Group], book: Book, observer: Observer, machine: Machine, device: str) -> None:
+def _run_here(groups: list[Group], recorder: Recorder, observer: Observer, machine: Machine, device: str) -> None:
     """Run the groups in this process."""
-    from fedsec.experiment.execute import run_group
-    from fedsec.experiment.resources import Resources
+    from fedsec.cell.resources import Resources
     from fedsec.federation.crew import Crew
+    from fedsec.runner.execute import run_group
 
-    resources, report = Resources(device, Crew(machine.crew(1, device))), _Report(book, observer)
+    resources, report = Resources(device, Crew(machine.crew(1, device))), _Report(recorder, observer)
     with limited_threads(machine.threads):
         for group in groups:
-            checkpoint = checkpoint_path(book.run.path, group.key)
+            checkpoint = checkpoint_path(recorder.run.path, group.key)
             whole = run_group(list(group.tasks), report, resources, checkpoint)
-            book.end_group(group, failed=not whole)
+            recorder.end_group(group, failed=not whole)
 
 
 @dataclass(slots=True)
 class _Report:
     """Books what cells of this process say."""
 
-    book: Book
+    recorder: Recorder
     observer: Observer
 
     def training(self, task: Task) -> None:
@@ -125,10 +125,10 @@ class _Report:
             self.observer.attacking(task.cell)
 
     def finish(self, task: Task, content: dict[str, Any]) -> None:
-        self.book.finish(task, content)
+        self.recorder.finish(task, content)
 
     def fail(self, tasks: list[Task], failure: Failure) -> None:
-        self.book.fail(tasks, failure)
+        self.recorder.fail(tasks, failure)
 
 
 def _record(

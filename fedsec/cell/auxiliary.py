@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedsec.api import Auxiliary
+from fedsec.cell.resources import Resources
 from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Example
 from fedsec.errors import FedsecError
-from fedsec.experiment.resources import Resources
 from fedsec.models.base import CAUSAL_LM
 from fedsec.models.fingerprint import fingerprint
 from fedsec.seeds import SeedTree

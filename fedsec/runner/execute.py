@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from fedsec.experiment.book import Failure, attempt
-from fedsec.experiment.plan import Cell
-from fedsec.experiment.resources import Resources
-from fedsec.experiment.score import score
-from fedsec.experiment.tasks import Task
-from fedsec.experiment.training import train
+from fedsec.cell.resources import Resources
+from fedsec.cell.score import score
+from fedsec.cell.training import train
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.progress import Progress
+from fedsec.plan.cells import Cell
+from fedsec.plan.tasks import Task
+from fedsec.runner.recorder import Failure, attempt
 from fedsec.store.keys import digest
 
 

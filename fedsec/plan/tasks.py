@@ -8,8 +8,8 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Card
 from fedsec.config.schema import Scenario
-from fedsec.experiment.plan import NONE, Cell, expand, training_key
 from fedsec.models.inputs import model_hash
+from fedsec.plan.cells import NONE, Cell, expand, training_key
 from fedsec.store.keys import data_hash, digest, weights_hash
 from fedsec.store.sources import card_hash, engine_hash, stands_outside
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fedsec.experiment.plan import Cell
 from fedsec.federation.progress import Progress
+from fedsec.plan.cells import Cell
 
 
 class Observer:

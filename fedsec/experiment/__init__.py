@@ -1,1 +1,0 @@
-"""From a scenario to cells, from cells to results: expanding the matrix, training, attacking, scoring."""

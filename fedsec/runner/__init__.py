@@ -1,0 +1,1 @@
+"""Running a scenario: in this process or in workers, with what is told and written down."""
