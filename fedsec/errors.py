@@ -33,5 +33,12 @@ class MissingDataError(FedsecError):
     """A data set or model is not on this machine; the message says every way to get it."""
 
 
+class WrongAnswerError(FedsecError, ValueError):
+    """An attack answered a goal with something else than it was asked for; raised by goals, with no text of a client's.
+
+    Whatever else an attack raises may quote a client's text, and is told to the run's owner alone.
+    """
+
+
 class NotARunError(FedsecError):
     """The folder holds no run, or one of a schema that this version cannot read."""

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import AttackCard, Card, DatasetCard, DefenseCard, MetricCard, ModelCard
+from fedsec.api import AttackCard, Card, DatasetCard, DefenseCard, GoalCard, MetricCard, ModelCard
 from fedsec.errors import DuplicateNameError, FedsecError
 from fedsec.registry import Registry, located, sound
 
@@ -177,8 +177,10 @@ def _put_in(cards: Sequence[Card]) -> None:
 
 
 def _take_out(name: str) -> None:
+    from fedsec.config import methods
     from fedsec.store.sources import forget
 
+    methods.forget()
     for card in _loaded.pop(name).cards:
         _kind(card).remove(card.name)
     _drop_modules(name)
@@ -197,6 +199,7 @@ def _kinds() -> dict[type[Card], Registry[Any]]:
         ModelCard: registry.models(),
         DatasetCard: registry.datasets(),
         MetricCard: registry.metrics(),
+        GoalCard: registry.goals(),
     }
 
 

@@ -18,6 +18,7 @@ from importlib.util import resolve_name
 from typing import Any, Generic, TypeVar
 
 from fedsec.api.cards import AttackCard, Card, DatasetCard, DefenseCard, MetricCard, ModelCard, Parameter
+from fedsec.api.goals import GoalCard
 from fedsec.errors import DuplicateNameError, FedsecError, UnknownNameError
 
 CardT = TypeVar("CardT", bound=Card)
@@ -98,12 +99,14 @@ def located(card: CardT, module: str) -> CardT:
         card: `:Name` names something of that module, `.other:Name` something of the module `other` beside it.
         module: an imported module.
     """
-    target = getattr(card, "target", "")
-    if not isinstance(target, str) or not target.startswith((":", ".")):
-        return card
-    where, _, attribute = target.partition(":")
     package = getattr(sys.modules.get(module), "__package__", None) or module.rpartition(".")[0]
-    return replace(card, target=f"{resolve_name(where, package) if where else module}:{attribute}")
+    full: dict[str, Any] = {}
+    for field in ("target", "compare"):
+        target = getattr(card, field, "")
+        if isinstance(target, str) and target.startswith((":", ".")):
+            where, _, attribute = target.partition(":")
+            full[field] = f"{resolve_name(where, package) if where else module}:{attribute}"
+    return replace(card, **full) if full else card
 
 
 def sound(card: CardT) -> CardT:
@@ -134,11 +137,16 @@ def sound(card: CardT) -> CardT:
 
 def load_target(card: Card) -> Any:
     """The object that a card's target names; FedsecError if it cannot be imported."""
-    module, _, attribute = card.target.partition(":")
+    return load_attribute(card.name, card.target)
+
+
+def load_attribute(name: str, target: str) -> Any:
+    """What a card of that name means by `module:attribute`; FedsecError if it cannot be imported."""
+    module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a third party's module may raise anything
-        raise FedsecError(f"'{card.name}' cannot be loaded from {card.target}: {error}") from error
+        raise FedsecError(f"'{name}' cannot be loaded from {target}: {error}") from error
 
 
 def _discovered(kind: str, card_type: type[CardT]) -> Registry[CardT]:
@@ -175,3 +183,9 @@ def datasets() -> Registry[DatasetCard]:
 def metrics() -> Registry[MetricCard]:
     """All metrics."""
     return _discovered("metrics", MetricCard)
+
+
+@cache
+def goals() -> Registry[GoalCard]:
+    """All goals."""
+    return _discovered("goals", GoalCard)

@@ -9,15 +9,42 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("fedsec", "attacks", "defenses", "scenarios")
-# What each part of the engine may import from the engine; `*` is everything but the command line.
-ALLOWED = {
-    "api": {"api", "maths"},
-    "maths": {"api", "maths"},
-    "seeds": {"seeds"},
-    "errors": {"errors"},
-    "registry": {"api", "errors", "registry"},
-    "cli": {"*", "cli"},
-}
+# What each part of the engine imports when it runs, from the lowest floor up; nothing else may be imported. Types alone
+# (under TYPE_CHECKING) may name what lies above.
+FLOORS = {
+    "errors": set(),
+    "seeds": set(),
+    "api": set(),
+    "maths": {"api"},
+    "registry": {"api", "errors"},
+    "config": {"api", "errors", "registry"},
+    "data": {"api", "config", "errors", "registry"},
+    "store": {"api", "config", "data", "errors", "registry"},
+    "models": {"api", "data", "errors", "maths", "registry", "seeds", "store"},
+    "wire": {"api"},
+    "federation": {"api", "data", "errors", "maths", "models", "seeds", "store", "wire"},
+    "metrics": {"api", "data", "federation"},
+    "goals": {"api", "errors", "metrics"},
+    "plan": {"api", "config", "data", "errors", "models", "registry", "seeds", "store"},
+    "cell": {
+        "api", "config", "data", "errors", "federation", "maths", "metrics", "models", "plan", "registry", "seeds",
+        "store",
+    },
+    "plugin_files": {"api", "config", "errors", "registry", "store"},
+    "runner": {"api", "cell", "config", "errors", "federation", "plan", "plugin_files", "store"},
+    "report": {"api", "errors", "metrics", "registry"},
+    "result": {"config", "report", "runner", "store"},
+    "__init__": {"config", "plugin_files", "result"},
+    "testing": {
+        "api", "cell", "config", "data", "errors", "federation", "goals", "maths", "metrics", "models", "plan",
+        "registry", "report", "runner", "seeds", "store",
+    },
+    "cli": {
+        "__version__", "api", "config", "data", "errors", "federation", "load_scenario", "models", "plan",
+        "plugin_files", "registry", "report", "result", "run", "runner", "store",
+    },
+}  # fmt: skip
+OF_ROOMS = {"api", "maths", "privacy"}
 
 
 def _modules() -> list[tuple[str, Path]]:
@@ -29,34 +56,52 @@ def _modules() -> list[tuple[str, Path]]:
 
 
 def _imports(path: Path) -> list[tuple[str, int]]:
-    """(absolute module, level) of each import."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    """(absolute module, level) of each import that is carried out."""
+    found: list[tuple[str, int]] = []
+    tree = ast.parse(path.read_text())
+    typed = {id(inner) for node in ast.walk(tree) if _is_for_types(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in typed:
+            continue
         if isinstance(node, ast.Import):
             found += [(alias.name, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.module or "", node.level))
+            parts = [f"fedsec.{alias.name}" for alias in node.names] if node.module == "fedsec" else [node.module or ""]
+            found += [(part, node.level) for part in parts]
     return found
 
 
-@pytest.mark.parametrize(("name", "path"), _modules(), ids=[name for name, _ in _modules()])
-def test_imports_flow_one_way(name: str, path: Path) -> None:
-    room, *rest = name.split(".")
-    for module, level in _imports(path):
-        parts = module.split(".")
-        if room == "fedsec":
-            assert level == 0, f"{name}: the engine imports absolutely"
-            assert parts[:2] not in (
-                ["fedsec", "attacks"],
-                ["fedsec", "defenses"],
-                ["fedsec", "scenarios"],
-            ), f"{name} imports {module}: rooms are reached through the registry"
-            assert parts[0] not in ("attacks", "defenses", "scenarios"), f"{name} imports {module}"
-            if parts[0] == "fedsec" and len(parts) > 1:
-                allowed = ALLOWED.get(rest[0] if rest else "", {"*"})
-                assert parts[1] in allowed or ("*" in allowed and parts[1] != "cli"), f"{name} imports {module}"
-        elif parts[0] == "fedsec" and level == 0:
-            assert parts[1] in ("api", "maths"), f"{name} imports {module}: a room sees fedsec.api and fedsec.maths"
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def test_imports_flow_one_way() -> None:
+    wrong = []
+    for name, path in _modules():
+        room, *rest = name.split(".")
+        for module, level in _imports(path):
+            parts = module.split(".")
+            if parts[0] != "fedsec" and not (room == "fedsec" and level):
+                if room == "fedsec" and parts[0] in ROOMS:
+                    wrong.append(f"{name} imports {module}")
+                continue
+            if room != "fedsec":
+                if not level and parts[1] not in OF_ROOMS:
+                    wrong.append(f"{name} imports {module}: a room sees {', '.join(sorted(OF_ROOMS))}")
+            elif level:
+                wrong.append(f"{name}: the engine imports absolutely")
+            elif len(parts) > 1:
+                floor = rest[0] if rest else "__init__"
+                if parts[1] != floor and parts[1] not in FLOORS[floor]:
+                    wrong.append(f"{name} imports {module}, and {floor} stands on {sorted(FLOORS[floor])}")
+    assert wrong == []
+
+
+def test_no_floor_stands_on_one_above_it() -> None:
+    below: set[str] = {"__version__", "load_scenario", "run"}  # what `fedsec` itself offers
+    for floor, on in FLOORS.items():
+        assert on <= below, f"{floor} stands on {sorted(on - below)}, which is not below it"
+        below.add(floor)
 
 
 @pytest.mark.parametrize("room", ["attacks", "defenses", "scenarios"])

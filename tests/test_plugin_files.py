@@ -21,7 +21,7 @@ from fedsec.store.sources import plugin_hash
 FILE = """
 from dataclasses import dataclass, replace
 from fedsec.api import (
-    AttackCard, Behaviour, DefenseCard, Goal, Mixed, Parameter, Population, Position, ThreatModel
+    AttackCard, Behaviour, DefenseCard, Mixed, Parameter, Population, Position, ThreatModel
 )
 
 print("a plug-in that talks")
@@ -43,7 +43,7 @@ CARDS = (
     AttackCard(
         name="test-shout", summary="Loud.", target=":Shout",
         parameters=(Parameter(name="scale", default=10.0, summary="factor"),),
-        threat=ThreatModel(position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal=Goal.UNTARGETED),
+        threat=ThreatModel(position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal="untargeted"),
     ),
     DefenseCard(name="test-first", summary="First.", target=":First", protects="robustness", needs_rows=True),
 )

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from fedsec import registry
-from fedsec.api import AttackCard, Behaviour, Card, DefenseCard, Goal, Position, ThreatModel
+from fedsec.api import AttackCard, Behaviour, Card, DefenseCard, Position, ThreatModel
 from fedsec.errors import DuplicateNameError, FedsecError, UnknownNameError
 from fedsec.registry import Registry, load_target
 
-THREAT = ThreatModel(position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal=Goal.UNTARGETED)
+THREAT = ThreatModel(position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal="untargeted")
 MODULE = "fedsec_registry_test_module"
 
 

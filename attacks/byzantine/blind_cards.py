@@ -1,11 +1,11 @@
 """Cards of the attacks that need to know nothing of other clients."""
 
-from fedsec.api import Asset, AttackCard, Behaviour, Goal, Parameter, Position, Provenance, ThreatModel
+from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
 _BUDGET = "threat.malicious clients, every round that they are sampled in"
 
 
-def _threat(*needs: Asset, goal: Goal = Goal.UNTARGETED) -> ThreatModel:
+def _threat(*needs: Asset, goal: str = "untargeted") -> ThreatModel:
     return ThreatModel(
         position=Position.CLIENT,
         behaviour=Behaviour.MALICIOUS,
@@ -132,7 +132,7 @@ CARDS = (
             "Its first update, before it has seen two models, is zero (stale, noised).",
         ),
         cost="two copies of the model per free rider",
-        threat=_threat(goal=Goal.FREE_RIDE),
+        threat=_threat(goal="free-ride"),
     ),
     AttackCard(
         name="count-inflation",

@@ -1,6 +1,6 @@
 """Cards of the attacks that are made from what other clients send."""
 
-from fedsec.api import AttackCard, Behaviour, Goal, Knowledge, Parameter, Position, Provenance, ThreatModel
+from fedsec.api import AttackCard, Behaviour, Knowledge, Parameter, Position, Provenance, ThreatModel
 
 _COLLUDERS = "threat.malicious clients, every round that they are sampled in, all of them sending one vector"
 _OWN = "Without benign-updates the colluders reckon with their own honest updates; with one of these "
@@ -14,7 +14,7 @@ def _threat(*knowledge: Knowledge) -> ThreatModel:
     return ThreatModel(
         position=Position.CLIENT,
         behaviour=Behaviour.MALICIOUS,
-        goal=Goal.UNTARGETED,
+        goal="untargeted",
         knowledge=frozenset(knowledge),
         budget=_COLLUDERS,
     )

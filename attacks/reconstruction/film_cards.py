@@ -1,6 +1,6 @@
 """Card of FILM."""
 
-from fedsec.api import Asset, AttackCard, Behaviour, Goal, Parameter, Position, Provenance, ThreatModel
+from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
 _BAG = (
     Parameter(
@@ -147,7 +147,7 @@ CARDS = (
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,
-            goal=Goal.RECONSTRUCTION,
+            goal="reconstruction",
             needs=frozenset({Asset.AGGREGATE, Asset.WORD_EMBEDDINGS}),
             budget="one round's updates and the broadcast model; seconds to minutes of one core per client",
         ),

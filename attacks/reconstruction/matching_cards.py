@@ -1,6 +1,6 @@
 """Cards of the attacks that match gradients by optimisation."""
 
-from fedsec.api import Asset, AttackCard, Behaviour, Goal, Knowledge, Parameter, Position, Provenance, ThreatModel
+from fedsec.api import Asset, AttackCard, Behaviour, Knowledge, Parameter, Position, Provenance, ThreatModel
 
 _HARNESS = "as in LAMP's harness (Balunovic et al., NeurIPS 2022)"
 _LABELS = "labels not granted are read off the head's bias: exact for one text, a guess of the counts for more"
@@ -18,7 +18,7 @@ def _threat(budget: str, knowledge: frozenset[Knowledge] = frozenset()) -> Threa
     return ThreatModel(
         position=Position.SERVER,
         behaviour=Behaviour.CURIOUS,
-        goal=Goal.RECONSTRUCTION,
+        goal="reconstruction",
         needs=frozenset({Asset.AGGREGATE, Asset.GLOBAL_MODEL}),
         knowledge=knowledge,
         budget=budget,

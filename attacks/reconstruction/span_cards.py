@@ -1,6 +1,6 @@
 """Cards of the attacks that read texts off spans and embedding rows, without optimisation."""
 
-from fedsec.api import Asset, AttackCard, Behaviour, Goal, Parameter, Position, Provenance, ThreatModel
+from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
 _SERVER = "one round's updates and the broadcast model; about a second of one core per text"
 
@@ -56,7 +56,7 @@ CARDS = (
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,
-            goal=Goal.RECONSTRUCTION,
+            goal="reconstruction",
             needs=frozenset({Asset.ROWS, Asset.WORD_EMBEDDINGS, Asset.POSITION_EMBEDDINGS}),
             budget=_SERVER,
         ),
@@ -168,7 +168,7 @@ CARDS = (
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,
-            goal=Goal.RECONSTRUCTION,
+            goal="reconstruction",
             needs=frozenset({Asset.AGGREGATE, Asset.ATTENTION_INPUTS}),
             budget=_SERVER,
         ),

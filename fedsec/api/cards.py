@@ -109,11 +109,24 @@ class Card:
         }
 
 
+class Rounds(StrEnum):
+    """Which rounds an attack that reads has to see; `threat.attack_rounds` says which it may see."""
+
+    FIRST = "first"
+    """The first of these."""
+    ATTACKED = "attacked"
+    """These."""
+    ALL = "all"
+    """Every round of the training: `threat.attack_rounds` has to be `all`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackCard(Card):
     """An attack: its threat model and which defenses it adapts to."""
 
     threat: ThreatModel
+    rounds: Rounds = Rounds.ATTACKED
+    """Which rounds it has to see, if its position sees rounds."""
     adaptive_to: tuple[str, ...] = ()
     """Defenses that it knows how to meet when `defense-settings` is granted."""
     tasks: tuple[str, ...] = ()
@@ -124,12 +137,18 @@ class AttackCard(Card):
         threat = {
             "position": self.threat.position.value,
             "behaviour": self.threat.behaviour.value,
-            "goal": self.threat.goal.value,
+            "goal": self.threat.goal,
             "needs": sorted(a.value for a in self.threat.needs),
             "knowledge": sorted(k.value for k in self.threat.knowledge),
             "budget": self.threat.budget,
         }
-        return {**Card.describe(self), "threat": threat, "adaptive_to": list(self.adaptive_to)}
+        return {
+            **Card.describe(self),
+            "threat": threat,
+            "rounds": self.rounds.value,
+            "tasks": list(self.tasks),
+            "adaptive_to": list(self.adaptive_to),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +269,8 @@ class DatasetCard(Card):
     """Below $FEDSEC_DATA; the card's name if empty."""
     hub: HubSource | None = None
     """Where the set is on the hub."""
+    templated: bool = False
+    """Whether texts are made from templates, so that they resemble each other too much to ask who is a member."""
     group: str = ""
     """What the groups of a generated set's examples are, for `data.partition.column`."""
 
@@ -260,12 +281,30 @@ class DatasetCard(Card):
         return {**Card.describe(self), "labels": list(self.labels), "licence": self.licence, "hub": hub, **group}
 
 
+class Tells(StrEnum):
+    """What a metric tells whatever the goal is; a row's first metric of a kind stands for it."""
+
+    CORRECT = "correct"
+    """The share of what the model does that is right: robustness and its costs are told in it."""
+    QUALITY = "quality"
+    """How good the model is in a unit of its task's own, told in place of that share."""
+    TAIL = "tail"
+    """The share of what is right over the last rounds."""
+    CAUGHT = "caught"
+    """The share of hostile messages that a rule refused."""
+    FLAGS_RIGHT = "flags-right"
+    """The share of refused messages that were hostile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricCard(Card):
     """A metric of the scorecard."""
 
     unit: str
     better_for: BetterFor
+    tells: Tells | None = None
+    words: str = ""
+    """What tables call it, where it tells one of these."""
 
     def describe(self) -> dict[str, Any]:
         """The card as JSON."""

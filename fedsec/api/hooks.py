@@ -2,7 +2,8 @@
 
 A plug-in implements those that it needs; the engine calls them in the order of DESIGN section 3 and never asks who
 is malicious. Malicious clients are ordinary clients with more hooks. A plug-in is recognised by its methods; one
-that has none of them is refused.
+that has none of them is refused. Any hook that returns a value may return `Measured` in its place, to have something
+recorded.
 
 One with memory beyond its parameters also has `state()` and `load_state()`: what `state()` returns is checkpointed
 after a round, and a new instance that is given it goes on as if nothing had happened.
@@ -11,20 +12,27 @@ after a round, and a new instance that is given it goes on as if nothing had hap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
     BroadcastView,
+    Candidate,
     ClientView,
+    Evidence,
     Exchanged,
     Mixed,
     ModelSetup,
+    Probe,
     QueryView,
     Reconstruction,
     ReleasedView,
+    ReleaseView,
     RoundContext,
     RoundView,
     Sample,
     StepView,
     Tokens,
+    Triggered,
+    TriggerView,
     Update,
     Weighted,
 )
@@ -134,21 +142,52 @@ class AggregateHook(Protocol):
         ...
 
 
+class GlobalModelHook(Protocol):
+    """Step 7: after the server's step, on the new global model: CRFL's clipping and noise."""
+
+    def on_model(self, parameters: "torch.Tensor", context: RoundContext) -> "torch.Tensor":
+        """The global model to go on with instead [parameters], fp32, finite; `parameters` is a copy."""
+        ...
+
+
+class ReleaseHook(Protocol):
+    """Step 9: on the trained model before it is released: fine-tuning on the server's own rows, pruning."""
+
+    def on_release(self, parameters: "torch.Tensor", view: ReleaseView) -> "torch.Tensor":
+        """The model to release instead [parameters], fp32, finite; `parameters` is a copy."""
+        ...
+
+
 class QueryHook(Protocol):
     """Step 9: the released model answers queries; an inference-time defense stands before it."""
 
     def on_query(
-        self, queries: tuple[Tokens, ...], answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor]]", view: QueryView
-    ) -> "list[torch.Tensor]":
+        self,
+        queries: tuple[Tokens, ...],
+        answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]",
+        view: QueryView,
+    ) -> "list[torch.Tensor | None]":
         """One answer per query; `answer` asks what lies beneath, as often as it likes.
 
-        An answer holds logits: [classes], or [tokens, vocabulary] of a causal language model.
+        An answer holds logits: [classes], or [tokens, vocabulary] of a causal language model; None refuses to answer.
         """
         ...
 
 
+class Observer(Protocol):
+    """A reading attack that looks at each round as it happens, and keeps what it needs of updates too large to keep.
+
+    It needs `state()` and `load_state()`, and sees the rounds of `threat.attack_rounds`; its goal then asks the same
+    instance.
+    """
+
+    def observe(self, view: RoundView) -> None:
+        """One round as the position sees it; must not change the view."""
+        ...
+
+
 class Reconstructor(Protocol):
-    """A curious party that reads clients' texts out of a round: server, key holder, eavesdropper or client."""
+    """A party that reads clients' texts out of a round: server, key holder, eavesdropper or client."""
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claimed texts, at most as many per client as its batch holds; must not change the view."""
@@ -160,6 +199,22 @@ class Extractor(Protocol):
 
     def extract(self, view: ReleasedView) -> list[Reconstruction]:
         """Claimed texts with `client=None`; must not change the view."""
+        ...
+
+
+class MembershipScorer(Protocol):
+    """An adversary that tells records that were trained on from records of the same kind that were not."""
+
+    def score(self, candidates: tuple[Candidate, ...], evidence: Evidence) -> "torch.Tensor":
+        """How much each candidate looks like a member [candidates], fp64, higher for a member; no NaN."""
+        ...
+
+
+class Poisoner(Protocol):
+    """A backdoor: asked for its triggers once before training, beside the hooks by which it poisons."""
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        """Each probe with the trigger on it, and the class that it is to bring out."""
         ...
 
 
@@ -186,11 +241,21 @@ METHODS = (
     "weights",
     "vector",
     "on_aggregate",
+    "on_model",
+    "on_release",
     "on_query",
-    "reconstruct",
-    "extract",
 )
-"""The hooks' method names, in the order of a round."""
+"""The hooks' method names, in the order of a round. What an attack is asked beside them is its goal's `method`."""
+OBSERVE = "observe"
+CLIENT_SIDE = ("on_data", "on_step", "on_update")
+"""Hooks of which every client has an instance of its own."""
+
+
+def acting(threat: ThreatModel) -> tuple[str, ...]:
+    """The hooks by which an adversary of that position and behaviour can act; none for one that only looks."""
+    if threat.behaviour != Behaviour.MALICIOUS:
+        return ()
+    return {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast",)}.get(threat.position, ())
 
 
 def implements(plugin: object, method: str) -> bool:

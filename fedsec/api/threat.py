@@ -23,17 +23,6 @@ class Behaviour(StrEnum):
     """Sends or alters what it likes."""
 
 
-class Goal(StrEnum):
-    """What the adversary wants."""
-
-    UNTARGETED = "untargeted"
-    """Ruin the model for everybody."""
-    FREE_RIDE = "free-ride"
-    """Get the model without having trained for it."""
-    RECONSTRUCTION = "reconstruction"
-    """Read clients' texts."""
-
-
 class Knowledge(StrEnum):
     """Side knowledge that a scenario can grant; never assumed."""
 
@@ -77,7 +66,8 @@ class ThreatModel:
 
     position: Position
     behaviour: Behaviour
-    goal: Goal
+    goal: str
+    """Name of a registered goal: what the adversary wants, and how that is scored."""
     needs: frozenset[Asset] = frozenset()
     """What it must see to run at all."""
     knowledge: frozenset[Knowledge] = frozenset()

@@ -8,7 +8,7 @@ through the interpreter can cheat, and the contract tests are there to notice.
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsec.api.threat import Knowledge
 
@@ -154,6 +154,8 @@ class RoundView:
     granted: Mapping[Knowledge, Any]
     """Side knowledge by kind. `labels` and `lengths`: one tuple per client, in the batch's order; `auxiliary-text`: an
     `Auxiliary`."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty without labels."""
     generator: "torch.Generator"
     """The attack's own randomness."""
 
@@ -186,12 +188,85 @@ class ReleasedView:
     """What an adversary has that got the trained model."""
 
     model: PublicModel
-    answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor]]"
-    """Asks the model through the inference-time defenses: logits [classes] or [tokens, vocabulary] per query."""
+    answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]"
+    """Asks the model through the inference-time defenses: logits [classes] or [tokens, vocabulary] per query, None
+    where one refuses to answer."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty without labels."""
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
     """Side knowledge by kind. `base-model`: the trainables before training [parameters]; `auxiliary-text`: an
     `Auxiliary`."""
+    generator: "torch.Generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record about which membership is asked: dealt to a client by a coin, or withheld."""
+
+    text: str
+    label: int
+    """The record's own: who asks about a record has all of it."""
+    prompt: str
+    tokens: Tokens
+    """As the model gets it, special tokens included, cut to `data.max_tokens`."""
+    learned_from: int | None = None
+    """Of a causal language model: the place in `tokens` of the first learned one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that an attack has when it is asked after training.
+
+    There is one resident model: `at`, `released` and `ask` each set it anew, so that of two views the later one's
+    module holds.
+    """
+
+    rounds: tuple[int, ...]
+    """The rounds that may be seen, in their order."""
+    at: Callable[[int], RoundView]
+    """What the position sees of one of them; read from disk, so hold on to no more than one."""
+    released: Callable[[], ReleasedView] | None
+    """The released model; None for a position that does not get it."""
+    ask: "Callable[[torch.Tensor, tuple[Tokens, ...]], list[torch.Tensor]] | None"
+    """What the model would answer with other trainables [parameters] and no defense: a global model's that was seen,
+    or `base-model`. None for a position that sees no model."""
+    question: Any
+    """What the goal asks about: candidates, properties; None for texts."""
+    classes: tuple[str, ...]
+    """Names of the labels; empty without labels."""
+    tokenizer: Any
+    training: TrainingSettings
+    granted: Mapping[Knowledge, Any]
+    """Side knowledge that belongs to no single round."""
+    generator: "torch.Generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A probe with a backdoor's trigger on it."""
+
+    text: str
+    target: int
+    """The class that the trigger is to bring out."""
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A test text, without its label."""
+
+    text: str
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerView:
+    """What a poisoner knows when it is asked for its triggers, before training."""
+
+    classes: tuple[str, ...]
+    """Names of the labels."""
+    tokenizer: Any
     generator: "torch.Generator"
 
 
@@ -225,6 +300,57 @@ class Update:
     """Claimed number of examples; the server clamps it to what was enrolled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What any hook may return in place of its value: the value, and what it measured on the way."""
+
+    value: Any
+    measurements: Mapping[str, float]
+    """Finite numbers by kebab-case name, such as the share of clipped updates; the round's record has their means over
+    the clients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseView:
+    """What a defense has that acts on the model before it is released."""
+
+    layout: Layout
+    training: TrainingSettings
+    classes: tuple[str, ...]
+    tokenizer: Any
+    trusted: tuple[Sample, ...]
+    """The rows that the server holds (`data.trusted`)."""
+    train: "Train"
+    """Trains on samples by the clients' protocol, from any trainables."""
+    generator: "torch.Generator"
+
+
+class Train(Protocol):
+    """Local training of one's own, on the resident model and by the clients' protocol."""
+
+    def __call__(
+        self,
+        samples: Sequence[Sample],
+        start: "torch.Tensor",
+        *,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        generator: "torch.Generator",
+    ) -> "torch.Tensor":
+        """The trainables afterwards [parameters].
+
+        Args:
+            samples: to train on, at least one.
+            start: trainables to start from [parameters], fp32.
+            steps: local steps; the protocol's if absent.
+            learning_rate: the protocol's if absent.
+            batch_size: the protocol's if absent.
+            generator: draws batches and dropout.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroadcastView:
     """What a malicious server knows when it sends the model to a client."""
@@ -234,6 +360,11 @@ class BroadcastView:
     round: int
     layout: Layout
     training: TrainingSettings
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty without labels."""
+    tokenizer: Any = None
+    question: Any = None
+    """What the attack's goal asks about: candidates, say; None for texts."""
     granted: Mapping[Knowledge, Any]
     generator: "torch.Generator"
 
@@ -248,6 +379,11 @@ class ClientView:
     """[parameters], as this client received them."""
     layout: Layout
     training: TrainingSettings
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty without labels."""
+    tokenizer: Any = None
+    examples: int = 0
+    """Rows that this client enrolled with."""
     generator: "torch.Generator"
     """This hook's own randomness in this round."""
 
@@ -259,11 +395,18 @@ class ColluderView(ClientView):
     colluders: tuple[int, ...]
     """Malicious clients of this round's cohort, itself included."""
     own_rows: "torch.Tensor"
-    """The colluders' honest updates [colluders, parameters], in that order; [0, parameters] before they are trained."""
+    """What local training made of the colluders' data, a data hook's changes included [colluders, parameters], in that
+    order; [0, parameters] before they are trained."""
     blackboard: dict[str, Any]
     """Shared by the colluders over all rounds; holds tensors and what JSON can hold, since it is checkpointed."""
     granted: Mapping[Knowledge, Any]
     """Side knowledge by kind. `benign-updates`: what the honest clients send this round [honest, parameters]."""
+    question: Any = None
+    """What the attack's goal asks about: candidates, say; None for texts."""
+    train: "Train | None" = None
+    """Trains on samples of one's own by a schedule of one's own."""
+    gradient: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor] | None" = None
+    """Gradient of the mean loss on samples, at any trainables [parameters]: this round's, or a past global model's."""
     rehearse: "Callable[[Rows], Rehearsal] | None" = None
     """What the server's filters and rule, as they are in this round, would make of such rows; no state of theirs
     changes. Calling it uses `defense-settings`; None where these are not granted, and before step 4."""

@@ -1,7 +1,6 @@
 """Auxiliary text: what a scenario grants of it, less what it shares with the texts that a federation holds."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,26 +8,12 @@ from fedsec.api import Auxiliary
 from fedsec.cell.resources import Resources
 from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Example
+from fedsec.data.overlap import RUN, sift
 from fedsec.errors import FedsecError
 from fedsec.models.base import CAUSAL_LM
 from fedsec.models.fingerprint import fingerprint
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
-
-RUN = 8
-"""Words in a row that auxiliary text may not share with a text that the federation holds."""
-SHORTEST = 4
-"""Words of a held text from which on it may not stand within an auxiliary one, where it is shorter than a run."""
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+")
-"""A run of letters and digits; a single character in scripts that set no spaces between words."""
-_SHORTENED = (
-    (re.compile(r"\s*\bn\s*['\u2019]\s*t\b"), "nt"),
-    (re.compile(r"\s*['\u2019]\s*(s|re|ve|ll|d|m)\b"), r"\1"),
-    (re.compile(r"(?<=\w)['\u2019](?=\w)"), ""),
-)
-"""Treebanks write `does n't` and `it 's`: the same text as `doesn't` and `it's`. Other apostrophes are quotes."""
-_Words = tuple[str, ...]
 
 
 class _Learner:
@@ -114,7 +99,7 @@ class PublicText:
                 f"threat.auxiliary.rows {given.rows} is more than the {len(rows):,} training rows of {what}"
             )
         order = SeedTree(0).numpy("auxiliary rows").permutation(len(rows))  # the same for every seed: one training
-        texts, dropped = sift((_text(rows[i]) for i in order), map(_text, self.held), given.rows)
+        texts, dropped = sift((rows[i].whole for i in order), (row.whole for row in self.held), given.rows)
         if not texts:
             raise FedsecError(
                 f"nothing is left of the auxiliary text {what}: all {dropped:,} rows share {RUN} words in a row with "
@@ -122,39 +107,6 @@ class PublicText:
             )
         learner = _Learner(scenario, texts, self.tokenizer)
         return Granted(Auxiliary(texts, learner), learner, dropped)
-
-
-def sift(rows: Iterable[str], held: Iterable[str], wanted: int | None = None) -> tuple[tuple[str, ...], int]:
-    """The first rows that share no text with what is held, and how many were refused before these were found.
-
-    Args:
-        rows: candidates in order.
-        held: texts that no row may share `RUN` words in a row with, letter case and signs aside. One that is shorter
-            counts as a whole: a row may not hold it or, below `SHORTEST` words, be it.
-        wanted: how many rows are enough; all that pass if absent.
-
-    Source: DESIGN section 4. Deviations: shorter texts, of which it does not speak.
-    """
-    runs, lengths, whole = set[_Words](), {RUN}, set[_Words]()
-    for text in held:
-        words = _words(text)
-        if len(words) < SHORTEST:
-            whole.add(words)
-            continue
-        size = min(RUN, len(words))
-        lengths.add(size)
-        runs.update(_runs(words, size))
-    kept: list[str] = []
-    dropped = 0
-    for text in rows:
-        words = _words(text)
-        if not words or words in whole or any(run in runs for size in lengths for run in _runs(words, size)):
-            dropped += 1
-            continue
-        kept.append(text)
-        if len(kept) == wanted:
-            break
-    return tuple(kept), dropped
 
 
 def framed(texts: Sequence[str], tokenizer: Any, longest: int, *, ended: bool) -> list[list[int]]:
@@ -169,18 +121,3 @@ def framed(texts: Sequence[str], tokenizer: Any, longest: int, *, ended: bool) -
     end = [tokenizer.eos_token_id] if ended and tokenizer.eos_token_id is not None else []
     whole = ([*ids, *end] for ids in tokenizer(list(texts), verbose=False)["input_ids"])
     return [ids[start : start + longest] for ids in whole for start in range(0, len(ids), longest)]
-
-
-def _text(row: Example) -> str:
-    return f"{row.prompt} {row.text}" if row.prompt else row.text
-
-
-def _words(text: str) -> _Words:
-    text = text.casefold()
-    for pattern, joined in _SHORTENED:
-        text = pattern.sub(joined, text)
-    return tuple(_WORD.findall(text))
-
-
-def _runs(words: _Words, size: int) -> Iterable[_Words]:
-    return (words[start : start + size] for start in range(len(words) - size + 1))

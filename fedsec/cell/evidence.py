@@ -1,14 +1,17 @@
-"""Who sees what: from a trained federation to the view that an attack's position is handed."""
+"""What an attack is handed: views of the rounds that its position saw, the released model, and what was granted."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from fedsec import registry
 from fedsec.api import (
     Aggregation,
     Asset,
+    Evidence,
     Granted,
     KeyHolderView,
     Knowledge,
@@ -18,16 +21,23 @@ from fedsec.api import (
     ReleasedView,
     RoundView,
     ServerView,
+    Tokens,
     WireView,
 )
-from fedsec.cell.resources import training_settings
-from fedsec.cell.training import Trained
-from fedsec.federation.release import released
-from fedsec.federation.transcript import Observed, Secret
+from fedsec.cell.auxiliary import PublicText
+from fedsec.cell.resources import attack_plugin, malicious_clients, training_settings
+from fedsec.federation.plugins import checked
+from fedsec.federation.release import logits_of, released
+from fedsec.federation.transcript import Observed, Secret, Vault
 from fedsec.maths.rows import weighted_sum
 from fedsec.models.fingerprint import fingerprint
+from fedsec.models.flat import FlatModel
 from fedsec.plan.cells import Cell, knowledge
+from fedsec.plan.visibility import RELEASED, visible
 from fedsec.seeds import SeedTree
+
+if TYPE_CHECKING:
+    from fedsec.cell.training import Trained
 
 _VIEWS: dict[Position, type[RoundView]] = {
     Position.SERVER: ServerView,
@@ -35,44 +45,170 @@ _VIEWS: dict[Position, type[RoundView]] = {
     Position.WIRE: WireView,
     Position.CLIENT: ParticipantView,
 }
+Secrets = Mapping[int, Mapping[int, Secret]]
+"""The truth by round and client, of those that an attack is after."""
 
 
-def sight_of(cell: Cell, trained: Trained, *, defended: bool = True) -> frozenset[Asset]:
-    """Which whole updates and models the attack's position sees, now that the attacked round is known."""
-    if not cell.reads:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What attacks are shown of a federation beside its rounds."""
+
+    model: FlatModel
+    tokenizer: Any
+    classes: tuple[str, ...]
+    vault: Vault
+    public: PublicText
+    """What attacks may be granted of public text."""
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a cell's attack used, and what the resident model has to hold when it is done."""
+
+    shown: torch.Tensor | None = None
+    """The trainables that it was shown last [parameters]; None if none were."""
+    granted: list[Granted] = field(default_factory=list)
+
+    @property
+    def used(self) -> frozenset[Knowledge]:
+        """Side knowledge that the attack looked up."""
+        return frozenset().union(*(one.used for one in self.granted))
+
+
+class CellWatcher:
+    """A cell's attack that looks at rounds as they happen.
+
+    Args:
+        cell: says the position, the rounds, the defenses and the granted knowledge.
+        around: the federation.
+    """
+
+    def __init__(self, cell: Cell, around: Surroundings) -> None:
+        self._cell, self._around = cell, around
+        self.rounds = frozenset(cell.rounds)
+        self.attack = checked(attack_plugin(cell.attack))
+        self.used: set[Knowledge] = set()
+
+    def look(self, observed: Observed) -> None:
+        """One round; RuntimeError if the attack changed the model that it was shown."""
+        looked, cell, around = Looked(), self._cell, self._around
+        if self._lacks(observed):
+            return  # blocked: the goal's prior answers
+        secrets = secrets_in(cell, observed, around.vault)
+        before = fingerprint(around.model.module)
+        self.attack.observe(round_view(cell, around, observed, secrets, looked))
+        self.used |= looked.used
+        check_untouched(cell, around, looked, before)
+
+    def _lacks(self, observed: Observed) -> bool:
+        """Whether the attack does not see in this round what it needs to run at all."""
+        cell = self._cell
+        removed = {asset for one in cell.defense for asset in registry.defenses().get(one["name"]).removes}
+        sight = visible(sight_in(cell, observed), self._around.model.setup) - removed
+        needs = frozenset[Asset]() if cell.threat is None else cell.threat.needs
+        return bool(needs - sight - (frozenset({Asset.ROWS}) if cell.forges else frozenset()))
+
+    def state(self) -> Mapping[str, Any]:
+        """What the attack remembers."""
+        return {"attack": dict(self.attack.state()), "used": sorted(self.used)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.attack.load_state(state["attack"])
+        self.used = {Knowledge(kind) for kind in state["used"]}
+
+
+def sight_of(cell: Cell, trained: "Trained", *, defended: bool = True) -> frozenset[Asset]:
+    """Which whole updates and models the attack sees, in every one of its rounds, now that these are known."""
+    if not cell.rounds or cell.observes:
         return cell.sight(defended=defended)
-    observed = trained.outcome.observed[cell.attack_round]
+    each = [sight_in(cell, trained.outcome.observed[number], defended=defended) for number in cell.rounds]
+    return frozenset.intersection(*each)
+
+
+def sight_in(cell: Cell, observed: Observed, *, defended: bool = True) -> frozenset[Asset]:
+    """Which whole updates and models the attack sees of one round."""
     # A sum is only divided up where it is known how it was made.
-    others = len(targets(cell, trained)) if observed.weights is not None else None
+    others = len(targets(cell, observed)) if observed.weights is not None else None
     return cell.sight(defended=defended, others=others, colluding=bool(_colluders(cell, observed)))
 
 
-def targets(cell: Cell, trained: Trained) -> tuple[int, ...]:
-    """Whose texts an attack on a round is after: those whose updates went in, the attacker's friends aside."""
-    observed = trained.outcome.observed[cell.attack_round]
+def targets(cell: Cell, observed: Observed) -> tuple[int, ...]:
+    """Whose updates an attack is after: those that went in, the attacker's friends aside."""
     friends = _colluders(cell, observed)
     return tuple(client for client in observed.clients if client not in friends)
 
 
-def secrets_of(cell: Cell, trained: Trained) -> dict[int, Secret]:
-    """The truth of the attacked round by client, of those that the attack is after."""
-    return {client: trained.outcome.vault.secrets[cell.attack_round, client] for client in targets(cell, trained)}
+def secrets_in(cell: Cell, observed: Observed, vault: Vault) -> dict[int, Secret]:
+    """The truth of one round by client, of those that the attack is after."""
+    return {client: vault.secrets[observed.round, client] for client in targets(cell, observed)}
 
 
-def round_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> RoundView:
-    """What a curious party sees of the attacked round; the resident model is set to what was broadcast.
+def secrets_of(cell: Cell, trained: "Trained") -> dict[int, dict[int, Secret]]:
+    """The truth of the attacked rounds by round and client, of those that the attack is after."""
+    vault = trained.around.vault
+    if cell.observes:  # the rounds themselves are gone
+        numbers = sorted({number for number, _ in vault.secrets} & set(cell.rounds))
+        return {n: {c: one for (number, c), one in vault.secrets.items() if number == n} for n in numbers}
+    return {number: secrets_in(cell, trained.outcome.observed[number], vault) for number in cell.rounds}
+
+
+def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any, looked: Looked) -> Evidence:
+    """All that a cell's attack may see; the resident model is set by what it looks at.
 
     Args:
-        cell: says the position, the round, the defenses and the granted knowledge.
+        cell: says the position, the rounds, the defenses and the granted knowledge.
         trained: the federation.
+        secrets: the truth, of which only what is granted goes into views.
+        question: what the goal asks about.
+        looked: told what the attack used.
+    """
+    assert cell.attack_position is not None  # noqa: S101 - a control has no evidence
+    around, gets = trained.around, cell.attack_position in RELEASED
+    sees = gets and (cell.attack_position == Position.RELEASED_MODEL or Asset.GLOBAL_MODEL in cell.sight())
+
+    def at(number: int) -> RoundView:
+        if number not in cell.rounds:
+            raise KeyError(f"round {number} is none of those that {cell.attack_label} may see: {cell.rounds}")
+        return round_view(cell, around, trained.outcome.observed[number], secrets[number], looked)
+
+    def ask(vector: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
+        looked.shown = vector
+        return logits_of(around.model, vector, queries, around.tokenizer.pad_token_id)
+
+    granted = _noted(looked, _lasting(cell, trained))
+    return Evidence(
+        rounds=() if cell.observes else cell.rounds,
+        at=at,
+        released=(lambda: released_view(cell, trained, looked)) if sees else None,
+        ask=ask if sees else None,
+        question=question,
+        classes=around.classes,
+        tokenizer=around.tokenizer,
+        training=training_settings(cell.scenario),
+        granted=granted,
+        generator=SeedTree(cell.seed).torch("attack"),
+    )
+
+
+def round_view(
+    cell: Cell, around: Surroundings, observed: Observed, secrets: Mapping[int, Secret], looked: Looked
+) -> RoundView:
+    """What the attack's position sees of a round; the resident model is set to what was broadcast.
+
+    Args:
+        cell: says the position, the defenses and the granted knowledge.
+        around: the federation.
+        observed: the round.
         secrets: the truth by client, of which only what is granted goes into the view.
+        looked: told what the attack is shown.
     """
     assert cell.attack_position is not None  # noqa: S101 - a control has no view
-    observed = trained.outcome.observed[cell.attack_round]
-    sight, friends = sight_of(cell, trained), _colluders(cell, observed)
-    trained.model.load(observed.start)
-    trained.model.module.eval()
-    module = trained.model.module if Asset.GLOBAL_MODEL in sight else None
+    sight, friends = sight_in(cell, observed), _colluders(cell, observed)
+    around.model.load(observed.start)
+    around.model.module.eval()
+    looked.shown = observed.start
+    module = around.model.module if Asset.GLOBAL_MODEL in sight else None
     rows = _rows(cell, observed, friends) if Asset.ROWS in sight else _Rows((), None)
     informed = cell.attack_position != Position.CLIENT
     told = informed or Knowledge.COHORT in knowledge(cell)
@@ -82,7 +218,7 @@ def round_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> R
         clients=rows.clients,
         rows=rows.rows,
         aggregate=_aggregate(cell, observed) if Asset.AGGREGATE in sight else None,
-        model=PublicModel(module=module, tokenizer=trained.tokenizer, layout=trained.model.layout),
+        model=PublicModel(module=module, tokenizer=around.tokenizer, layout=around.model.layout),
         staleness=observed.staleness if informed else (),
         started=observed.started.clone() if informed and module is not None and observed.started is not None else None,
         examples=observed.examples if informed else (),
@@ -90,39 +226,48 @@ def round_view(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> R
         colluders=friends,
         own_rows=_of(observed, friends) if friends else None,
         training=training_settings(cell.scenario),
-        granted=Granted(_grants(cell, trained, secrets)),
-        generator=SeedTree(cell.seed).torch("attack", round_number=cell.attack_round),
+        classes=around.classes,
+        granted=_noted(looked, _of_round(cell, around, observed, secrets)),
+        generator=SeedTree(cell.seed).torch("attack", round_number=observed.round),
     )
 
 
-def released_view(cell: Cell, trained: Trained) -> ReleasedView:
+def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedView:
     """What an adversary has that got the released model; the resident model is set to it."""
-    seeds, outcome = SeedTree(cell.seed), trained.outcome
-    trained.model.load(outcome.end)
-    trained.model.module.eval()
-    available: dict[Knowledge, Callable[[], Any]] = {
-        Knowledge.BASE_MODEL: outcome.start.clone,
-        Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
-        Knowledge.AUXILIARY_TEXT: lambda: trained.public.of(cell.scenario).auxiliary,
-    }
+    seeds, outcome, around = SeedTree(cell.seed), trained.outcome, trained.around
+    around.model.load(outcome.end)
+    around.model.module.eval()
+    looked.shown = outcome.end
+    answers = released(around.model, outcome.end, around.tokenizer, trained.defended().query_hooks, seeds)
+
+    def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
+        looked.shown = outcome.end
+        return answers(queries)
+
     return ReleasedView(
-        model=PublicModel(module=trained.model.module, tokenizer=trained.tokenizer, layout=trained.model.layout),
-        answer=released(trained.model, outcome.end, trained.tokenizer, trained.defended().query_hooks, seeds),
+        model=PublicModel(module=around.model.module, tokenizer=around.tokenizer, layout=around.model.layout),
+        answer=answer,
+        classes=around.classes,
         training=training_settings(cell.scenario),
-        granted=Granted({kind: available[kind]() for kind in knowledge(cell)}),
+        granted=_noted(looked, _lasting(cell, trained)),
         generator=seeds.torch("attack"),
     )
 
 
-def check_untouched(cell: Cell, trained: Trained) -> None:
-    """RuntimeError if an attack, or one before it, changed the model that it was shown or a granted one."""
-    outcome = trained.outcome
-    shown = outcome.observed[cell.attack_round].start if cell.reads else outcome.end
-    now = trained.model.snapshot()
-    same = bool((now == shown).all()) and fingerprint(trained.model.module) == trained.frozen
-    if not same or trained.model.module.training:
-        raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
-    if trained.public.changed():
+def check_untouched(cell: Cell, around: Surroundings, looked: Looked, frozen: tuple[float, ...]) -> None:
+    """RuntimeError if an attack, or one before it, changed the model that it was shown or a granted one.
+
+    Args:
+        cell: whose attack it was.
+        around: the federation.
+        looked: what it was shown.
+        frozen: fingerprint of what is not trained.
+    """
+    if looked.shown is not None:
+        same = bool((around.model.snapshot() == looked.shown).all()) and fingerprint(around.model.module) == frozen
+        if not same or around.model.module.training:
+            raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
+    if around.public.changed():
         raise RuntimeError(f"{cell.attack_label} changed the language model that it was granted; an attack only looks")
 
 
@@ -152,12 +297,17 @@ def _left_over(observed: Observed, aggregate: torch.Tensor, client: int) -> torc
 
 
 def _of(observed: Observed, clients: tuple[int, ...]) -> torch.Tensor:
-    """These clients' rows [clients, parameters], a copy."""
+    """These clients' rows [clients, parameters]; all of them as they lie, mapped into memory and not copied."""
+    if clients == observed.clients:
+        return observed.rows
     return observed.rows[[observed.clients.index(client) for client in clients]]
 
 
 def _colluders(cell: Cell, observed: Observed) -> tuple[int, ...]:
     """Clients of the round that share what they sent with the attacker; a curious client is its own friend."""
+    if cell.forges:
+        hostile = malicious_clients(cell.scenario, cell.seed)
+        return tuple(client for client in observed.clients if client in hostile)
     count = 1 if cell.attack_position == Position.CLIENT else cell.scenario.threat.colluding
     if cell.attack_position not in (Position.CLIENT, Position.SERVER) or not count or not observed.clients:
         return ()
@@ -182,13 +332,31 @@ def _aggregate(cell: Cell, observed: Observed) -> torch.Tensor:
     return (observed.end - observed.start) / factor
 
 
-def _grants(cell: Cell, trained: Trained, secrets: Mapping[int, Secret]) -> dict[Knowledge, Any]:
+def _of_round(
+    cell: Cell, around: Surroundings, observed: Observed, secrets: Mapping[int, Secret]
+) -> dict[Knowledge, Any]:
     clients = tuple(secrets)
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.LABELS: lambda: tuple(secrets[c].labels for c in clients),
         Knowledge.LENGTHS: lambda: tuple(secrets[c].lengths for c in clients),
-        Knowledge.COHORT: lambda: trained.outcome.observed[cell.attack_round].cohort,
+        Knowledge.COHORT: lambda: observed.cohort,
         Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
-        Knowledge.AUXILIARY_TEXT: lambda: trained.public.of(cell.scenario).auxiliary,
+        Knowledge.AUXILIARY_TEXT: lambda: around.public.of(cell.scenario).auxiliary,
     }
-    return {kind: available[kind]() for kind in knowledge(cell)}
+    return {kind: available[kind]() for kind in knowledge(cell) if kind in available}
+
+
+def _lasting(cell: Cell, trained: "Trained") -> dict[Knowledge, Any]:
+    """What belongs to no single round."""
+    available: dict[Knowledge, Callable[[], Any]] = {
+        Knowledge.BASE_MODEL: trained.outcome.start.clone,
+        Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
+        Knowledge.AUXILIARY_TEXT: lambda: trained.around.public.of(cell.scenario).auxiliary,
+    }
+    return {kind: available[kind]() for kind in knowledge(cell) if kind in available}
+
+
+def _noted(looked: Looked, content: Mapping[Knowledge, Any]) -> Granted:
+    granted = Granted(content)
+    looked.granted.append(granted)
+    return granted

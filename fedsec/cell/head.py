@@ -18,6 +18,8 @@ def head_of(cell: Cell, status: str, reason: str | None) -> dict[str, Any]:
     return {
         "attack": cell.attack_label,
         "defense": cell.defense_label,
+        "goal": None if cell.threat is None else cell.threat.goal,
+        "acts": False,
         "seed": cell.seed,
         "settings": cell.settings,
         "attack_params": cell.attack["params"],

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
 from fedsec import registry
 from fedsec.api import Population, TrainingSettings
+from fedsec.cell.pool import Pool
 from fedsec.config.schema import Component, Data, Scenario
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
@@ -24,6 +25,11 @@ from fedsec.plan.cells import Cell
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
 
+if TYPE_CHECKING:
+    from fedsec.cell.start import PublicStart
+
+_LONGEST = 1_000_000
+"""Tokens of a text that is not to be cut."""
 ENCODINGS_KEPT = 4
 """Sets of a frozen encoder's outputs in memory: a few seeds."""
 
@@ -36,6 +42,8 @@ class Resources:
     """Where models lie: `cpu` or `cuda`."""
     crew: Crew = field(default_factory=Crew)
     """Who trains clients side by side."""
+    starts: "dict[str, PublicStart]" = field(default_factory=dict)
+    """Starts from public rows that this process trained or read."""
     _corpora: dict[str, Corpus | FedsecError] = field(default_factory=dict)
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
@@ -105,22 +113,34 @@ def split(scenario: Scenario, corpus: Corpus, tokenizer: Any, seeds: SeedTree) -
     return part, encode_rows(part.train), encode_rows(part.test)
 
 
-def tokeniser(scenario: Scenario, tokenizer: Any) -> Callable[[Sequence[Example]], Tokenised]:
-    """What turns texts into what the scenario's task learns."""
+def tokeniser(scenario: Scenario, tokenizer: Any, *, whole: bool = False) -> Callable[[Sequence[Example]], Tokenised]:
+    """What turns texts into what the scenario's task learns; `whole`: however long they are."""
     turn = tokenise_causal if scenario.model.task == CAUSAL_LM else tokenise
-    return partial(turn, tokenizer=tokenizer, max_tokens=scenario.data.max_tokens)
+    return partial(turn, tokenizer=tokenizer, max_tokens=_LONGEST if whole else scenario.data.max_tokens)
 
 
-def deal(scenario: Scenario, train: Sequence[Example], seeds: SeedTree) -> tuple[list[np.ndarray], np.ndarray]:
-    """Row numbers of each client, and those that the server holds."""
-    count = scenario.data.trusted
-    if not count:
-        return _deal(scenario, train, seeds), np.arange(0)
-    if count >= len(train):
-        raise FedsecError(f"data.trusted {count} leaves clients none of the {len(train):,} training rows")
-    order = seeds.numpy("trusted rows").permutation(len(train))
-    trusted, rest = order[:count], np.sort(order[count:])
-    return [rest[own] for own in _deal(scenario, [train[row] for row in rest], seeds)], trusted
+def deal(
+    scenario: Scenario, train: Sequence[Example], pool: Pool | None, seeds: SeedTree
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Row numbers of each client, and those that the server holds; of candidates, members alone are dealt to clients.
+
+    Args:
+        scenario: of the cell.
+        train: its training rows.
+        pool: its candidates, or None.
+        seeds: the cell's.
+    """
+    count, held = scenario.data.trusted, np.arange(len(train)) if pool is None else pool.dealt
+    trusted = np.arange(0)
+    if count:
+        free = held if pool is None else pool.others
+        if count >= len(free):
+            raise FedsecError(f"data.trusted {count} leaves clients none of the {len(free):,} training rows")
+        trusted = free[seeds.numpy("trusted rows").permutation(len(free))[:count]]
+        held = np.setdiff1d(held, trusted)
+    if pool is None and not count:
+        return _deal(scenario, train, seeds), trusted
+    return [held[own] for own in _deal(scenario, [train[int(row)] for row in held], seeds)], trusted
 
 
 def _deal(scenario: Scenario, train: Sequence[Example], seeds: SeedTree) -> list[np.ndarray]:
@@ -135,6 +155,13 @@ def _deal(scenario: Scenario, train: Sequence[Example], seeds: SeedTree) -> list
         case "quantity-skew":
             return quantity_skew(len(train), clients, partition.alpha, minimum, generator)
     return by_column([row.group for row in train], clients, minimum, generator)
+
+
+def malicious_clients(scenario: Scenario, seed: int) -> frozenset[int]:
+    """The clients that are malicious in cells with an attack from a client."""
+    generator = SeedTree(seed).numpy("malicious")
+    chosen = generator.choice(scenario.federation.clients, scenario.threat.malicious, replace=False)
+    return frozenset(int(client) for client in chosen)
 
 
 def training_settings(scenario: Scenario) -> TrainingSettings:
@@ -154,7 +181,9 @@ def training_settings(scenario: Scenario) -> TrainingSettings:
 def attack_plugin(component: Component) -> Plugin:
     """An attack with its parameters bound."""
     card = registry.attacks().get(component["name"])
-    return Plugin(card.label(component["params"]), partial(registry.load_target(card), **component["params"]))
+    goal = registry.goals().get(card.threat.goal)
+    make = partial(registry.load_target(card), **component["params"])
+    return Plugin(card.label(component["params"]), make, asked=(goal.method,) if goal.method else ())
 
 
 def defense_plugin(component: Component) -> Plugin:

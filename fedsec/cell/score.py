@@ -1,24 +1,24 @@
 """From a trained federation and an attack to a cell of the scorecard."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from fedsec import registry
-from fedsec.api import Aggregation, AttackCard, Granted, Knowledge, MetricValue, Reconstruction, implements
-from fedsec.cell.evidence import check_untouched, released_view, round_view, secrets_of, sight_of
+from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
+from fedsec.cell.evidence import Looked, check_untouched, evidence_of, secrets_of, sight_of
 from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
 from fedsec.cell.resources import attack_plugin
+from fedsec.cell.staging import goal_of, staged
 from fedsec.cell.training import Trained, lacking
-from fedsec.errors import FedsecError
-from fedsec.federation.evaluation import Evaluation
-from fedsec.federation.transcript import RoundSummary
+from fedsec.data.tokens import content_ids
+from fedsec.errors import FedsecError, WrongAnswerError
+from fedsec.federation.evaluation import REFUSED, Evaluation
+from fedsec.federation.transcript import RoundSummary, Secret
 from fedsec.metrics.cost import costs, plain
-from fedsec.metrics.extraction import extraction_recall
-from fedsec.metrics.leakage import Scored, leakage, match
-from fedsec.metrics.prior import guess, sampled
+from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.utility import utility
@@ -27,42 +27,164 @@ from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
 
 
-def score(cell: Cell, trained: Trained) -> dict[str, Any]:
-    """The content of a cell file: the scorecard's row, curves, rounds, and the texts if the scenario keeps them."""
+def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
+    """The content of a cell file: the scorecard's row, curves, rounds, and the texts if the scenario keeps them.
+
+    Args:
+        cell: what is scored.
+        trained: its federation.
+        key: the cell's, under which an attack was kept that looked at rounds as they happened.
+
+    Raises:
+        FedsecError: the goal gives none of its headline metrics, or the attack's answer is not what was asked for.
+        RuntimeError: the attack changed what it was shown.
+    """
     outcome = trained.outcome
-    metrics = {**utility(outcome.final, SeedTree(cell.seed).numpy("utility intervals")), **costs(outcome.rounds)}
+    resample = SeedTree(cell.seed).numpy("utility intervals")
+    metrics = {**utility(outcome.final, trained.test, resample), **costs(outcome.rounds)}
     metrics |= tail_accuracy(outcome.curve, len(outcome.rounds), outcome.final)
-    head, texts = head_of(cell, OK, None), None
+    metrics |= refusals(outcome.final, guarded=bool(trained.stack.query_hooks))
+    head, found = head_of(cell, OK, None), None
     used: Collection[Knowledge] = outcome.knowledge_used
     if cell.threat is not None:
         head["reason"], head["status"] = _hindrance(cell, trained)
-        if head["status"] != NOT_APPLICABLE and not cell.forges and _looks(cell):
-            found = _read(cell, trained, blocked=head["status"] == BLOCKED)
-            metrics |= found.metrics
+        if head["status"] != NOT_APPLICABLE:
+            found = _pursued(cell, trained, key, blocked=head["status"] == BLOCKED)
+            metrics |= found.scored.metrics
             used = {*used, *found.used}
-            texts = _texts(found.scored, trained.tokenizer) if cell.scenario.keep_text and found.scored else None
         if head["status"] == OK and cell.forges:
             metrics |= _detection(cell, trained)
     if head["status"] != NOT_APPLICABLE:
         head["guarantee"] = _guarantee(cell)
         head["adaptive"] = head["status"] == OK and _adapted(cell, used)
         if Knowledge.AUXILIARY_TEXT in knowledge(cell):
-            public = trained.public.of(cell.scenario)
+            public = trained.around.public.of(cell.scenario)
             head["auxiliary"] = {"texts": len(public.auxiliary.texts), "dropped": public.dropped}
+        if trained.start is not None:
+            head["start"] = {"rows": trained.start.rows, "steps": trained.start.steps}
     else:
         metrics = {}
+    head["acts"] = head["status"] == OK and cell.acts
     head["metrics"] = {name: metrics[name].as_json() for name in sorted(metrics)}
     return {
         "cell": head,
-        "acts": head["status"] == OK and (cell.forges or cell.alters_broadcast),
         "curve": [[number, right, _finite(loss)] for number, right, loss in outcome.curve],
         "rounds": [_round(summary) for summary in outcome.rounds],
         "correct": "".join("1" if right else "0" for right in outcome.final.correct),
+        "predicted": outcome.final.predicted.tolist(),
         "right": _shares(outcome.final),
         "malicious": sorted(trained.malicious),
-        "attacked": _attacked(cell, trained) if cell.threat is not None and cell.reads else None,
-        "texts": texts,
+        "attacked": found.attacked if found is not None else None,
+        "notes": dict(found.scored.notes) if found is not None else {},
+        "texts": found.texts if found is not None and cell.scenario.keep_text else None,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Pursued:
+    """How far a goal got."""
+
+    scored: Scored
+    used: frozenset[Knowledge]
+    """Side knowledge that the attack looked up."""
+    texts: list[dict[str, Any]] | None
+    attacked: dict[str, Any] | None
+
+
+def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursued:
+    """Ask the attack what its goal asks, or the prior where it is blocked, and score the answer."""
+    goal, card = goal_of(cell), cell.goal
+    assert goal is not None and card is not None  # noqa: S101, PT018 - the cell has an attack
+    secrets, looked = secrets_of(cell, trained) if cell.rounds else {}, Looked()
+    if cell.rounds and not any(secrets.values()):
+        raise FedsecError(
+            f"in round {', '.join(map(str, cell.rounds))} the server received no update that {cell.attack_label} could "
+            "attack; choose other threat.attack_rounds, or more clients"
+        )
+    plan = trained.staged if cell.acts else staged(cell, trained.materials)
+    truth, generator = truth_of(cell, trained, secrets, plan.question, plan.kept), _generators(cell)
+    evidence = evidence_of(cell, trained, secrets, plan.question, Looked())
+    prior = goal.prior(evidence, truth, generator)
+    answer, seconds = prior if blocked else None, None
+    if cell.asked and not blocked:
+        attack = trained.watchers.get(key) or trained.attacker(attack_plugin(cell.attack))
+        shown = evidence_of(cell, trained, secrets, plan.question, looked)
+        began = time.perf_counter()
+        answer = _asked(goal, card, attack, shown, cell.attack_label)
+        seconds = time.perf_counter() - began
+        check_untouched(cell, trained.around, looked, trained.frozen)
+    scored = goal.score(truth, answer, prior, generator)
+    _check_headline(card, scored)
+    metrics = dict(scored.metrics)
+    if seconds is not None:
+        metrics["cost/attack-seconds"] = plain(seconds, "seconds", 1)
+    texts = None if scored.texts is None else [dict(text) for text in scored.texts]
+    return _Pursued(Scored(metrics=metrics, notes=scored.notes), looked.used, texts, _attacked(cell, trained, secrets))
+
+
+def _asked(goal: Goal, card: GoalCard, attack: Any, evidence: Evidence, label: str) -> Any:
+    """The attack's answer; a wrong one is an error that names the plug-in."""
+    try:
+        return goal.ask(attack, evidence)
+    except WrongAnswerError as error:
+        raise WrongAnswerError(f"{label}.{card.method}() {error}") from error
+
+
+def _check_headline(card: GoalCard, scored: Scored) -> None:
+    """A goal without a harm is an error, never no harm."""
+    given = {name for name, value in scored.metrics.items() if value.value is None or value.best is not None}
+    if not card.compare and not given & {one.metric for one in card.headline}:
+        names = ", ".join(one.metric for one in card.headline)
+        raise FedsecError(
+            f"the goal {card.name} gave none of {names} with a chance and a best value: its harm cannot be told"
+        )
+
+
+def truth_of(
+    cell: Cell, trained: Trained, secrets: Mapping[int, Mapping[int, Secret]], question: Any, kept: Any
+) -> Truth:
+    """What goals and metrics see of a cell.
+
+    Args:
+        cell: the cell.
+        trained: its federation.
+        secrets: the truth of the attacked rounds.
+        question: what the goal asks about.
+        kept: what the goal keeps for its score.
+    """
+    outcome, materials = trained.outcome, trained.materials
+    pool, when = materials.pool, cell.scenario.threat.participation
+    last = len(outcome.rounds) if when.last is None else when.last
+    withheld = () if pool is None else tuple(materials.train.ids[row] for row in pool.rows[~pool.members])
+    unheld = withheld or trained.test.ids
+    final = outcome.final.predicted.tolist()
+    return Truth(
+        secrets=secrets,
+        held=trained.held,
+        unheld=tuple(content_ids(ids, trained.tokenizer) for ids in unheld),
+        candidates=materials.candidates,
+        members=() if pool is None else tuple(pool.members.tolist()),
+        rounds=outcome.rounds,
+        malicious=trained.malicious,
+        acted=lambda number: when.first <= number <= last,
+        labels=tuple(trained.test.labels.tolist()),
+        predicted=tuple(None if one == REFUSED else one for one in final),
+        curve=tuple(outcome.predictions),
+        watched=outcome.watched,
+        question=question,
+        kept=kept,
+        tokenizer=trained.tokenizer,
+    )
+
+
+def _generators(cell: Cell) -> Callable[[str], Any]:
+    seeds = SeedTree(cell.seed)
+
+    def generator(purpose: str) -> Any:
+        kind, _, name = purpose.partition(":")
+        return seeds.torch(name) if kind == "torch" and name else seeds.numpy(purpose)
+
+    return generator
 
 
 def _detection(cell: Cell, trained: Trained) -> dict[str, MetricValue]:
@@ -114,87 +236,6 @@ def _hindrance(cell: Cell, trained: Trained) -> tuple[str | None, str]:
     return f"{cell.attack['name']} needs {names}, which this tuning and position do not show", NOT_APPLICABLE
 
 
-def _looks(cell: Cell) -> bool:
-    """Whether the attack reads anything; a malicious server may only want to ruin the model."""
-    made = attack_plugin(cell.attack).make()
-    return implements(made, "reconstruct") or implements(made, "extract")
-
-
-class _Found(NamedTuple):
-    """What an attack read."""
-
-    metrics: dict[str, MetricValue]
-    scored: Scored | None
-    used: frozenset[Knowledge]
-    """Side knowledge that it looked up."""
-
-
-def _read(cell: Cell, trained: Trained, *, blocked: bool) -> _Found:
-    """Leakage of the attack, or of the prior alone where it is blocked; with the prior's value beside each."""
-    if not cell.reads:
-        return _extract(cell, trained, blocked=blocked)
-    secrets = secrets_of(cell, trained)
-    if not secrets:
-        raise FedsecError(
-            f"in round {cell.attack_round} the server received no update that {cell.attack_label} could attack; "
-            "choose another threat.attack_round, or more clients"
-        )
-    view, seeds = round_view(cell, trained, secrets), SeedTree(cell.seed)
-    lengths = None
-    if Knowledge.LENGTHS in view.granted:
-        lengths = {client: secret.lengths for client, secret in secrets.items()}
-    counts = {client: len(secret.tokens) for client, secret in secrets.items()}
-    priors = [guess(counts, lengths, trained.tokenizer, seeds.numpy("prior"))]
-    if Knowledge.AUXILIARY_TEXT in view.granted:
-        public = trained.public.of(cell.scenario).auxiliary
-        priors.append(sampled(counts, lengths, trained.tokenizer, public, seeds.torch("prior")))
-    if view.rows is None:  # nobody can tell whose text it is, the guesser neither
-        priors = [[replace(one, client=None) for one in prior] for prior in priors]
-    guessed = [match(secrets, prior) for prior in priors]
-    floors = [leakage(one, trained.tokenizer, seeds.numpy("intervals")) for one in guessed]
-    if blocked:
-        return _Found(_beside(floors[-1], floors), guessed[-1], frozenset())
-    attack = trained.attacker(attack_plugin(cell.attack))
-    began = time.perf_counter()
-    guesses: list[Reconstruction] = attack.reconstruct(view)
-    seconds = time.perf_counter() - began
-    check_untouched(cell, trained)
-    scored = match(secrets, guesses)
-    values = _beside(leakage(scored, trained.tokenizer, seeds.numpy("intervals")), floors)
-    values["cost/attack-seconds"] = plain(seconds, "seconds", 1)
-    return _Found(values, scored, _used(view.granted))
-
-
-def _beside(values: Mapping[str, MetricValue], floors: Sequence[Mapping[str, MetricValue]]) -> dict[str, MetricValue]:
-    """Each metric with what the prior alone gets, and what a random guess gets where that is another one."""
-    placed = dict(values)
-    for name, value in values.items():
-        if name in floors[-1]:
-            random = floors[0][name].value if len(floors) > 1 and name in floors[0] else None
-            placed[name] = replace(value, baseline=floors[-1][name].value, random_guess=random)
-    return placed
-
-
-def _extract(cell: Cell, trained: Trained, *, blocked: bool) -> _Found:
-    """What an adversary that has the released model reads of the training texts."""
-    texts = trained.texts
-    if blocked:
-        return _Found({"extraction/recall": extraction_recall(texts, [])}, None, frozenset())
-    view = released_view(cell, trained)
-    attack = attack_plugin(cell.attack).make()
-    began = time.perf_counter()
-    claims: list[Reconstruction] = attack.extract(view)
-    seconds = time.perf_counter() - began
-    check_untouched(cell, trained)
-    values = {"extraction/recall": extraction_recall(texts, claims)}
-    values["cost/attack-seconds"] = plain(seconds, "seconds", 1)
-    return _Found(values, None, _used(view.granted))
-
-
-def _used(granted: Any) -> frozenset[Knowledge]:
-    return frozenset(granted.used) if isinstance(granted, Granted) else frozenset()
-
-
 def _adapted(cell: Cell, used: Collection[Knowledge]) -> bool:
     """Whether the attack knows this defense and looked its settings up."""
     if cell.attack["name"] == NONE:
@@ -204,25 +245,9 @@ def _adapted(cell: Cell, used: Collection[Knowledge]) -> bool:
     return bool(faced & set(card.adaptive_to)) and Knowledge.DEFENSE_SETTINGS in used
 
 
-def _texts(scored: Scored, tokenizer: Any) -> list[dict[str, Any]]:
-    def words(tokens: tuple[int, ...]) -> str:
-        return str(tokenizer.decode(list(tokens)))
-
-    return [
-        {
-            "client": pair.client,
-            "original": words(pair.truth),
-            "recovered": words(pair.guess.tokens) if pair.guess else None,
-            "exact": pair.guess is not None and pair.guess.tokens == pair.truth,
-            "verified": pair.guess is not None and pair.guess.verified,
-        }
-        for pair in scored.pairs
-    ]
-
-
-def _attacked(cell: Cell, trained: Trained) -> dict[str, Any] | None:
+def _attacked(cell: Cell, trained: Trained, secrets: Mapping[int, Mapping[int, Secret]]) -> dict[str, Any] | None:
     """How many tokens each attacked update holds, special ones too, and what bounds the rank of a layer's gradient."""
-    tokens = [sum(secret.lengths) for secret in secrets_of(cell, trained).values()]
+    tokens = [sum(secret.lengths) for of_round in secrets.values() for secret in of_round.values()]
     tuning = cell.scenario.model.tuning
     rank = tuning.rank if tuning.kind == "lora" else None
     width = getattr(trained.model.module.config, "hidden_size", None)
@@ -252,5 +277,6 @@ def _round(summary: RoundSummary) -> dict[str, Any]:
         "weights": list(summary.weights) if summary.weights is not None else None,
         "norms": list(summary.norms) if summary.norms is not None else None,
         "skipped": summary.skipped,
+        "measurements": dict(summary.measurements),
         "seconds": summary.seconds,
     }

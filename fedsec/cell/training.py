@@ -1,40 +1,56 @@
 """One federation of one cell, trained; passive attacks on it share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
-from fedsec.api import Asset, Knowledge, ModelSetup
+from fedsec.api import Asset, Knowledge, ModelSetup, Sample, Staged
 from fedsec.cell.auxiliary import PublicText
+from fedsec.cell.evidence import CellWatcher, Surroundings
+from fedsec.cell.pool import Pool, pool_of
 from fedsec.cell.resources import (
     Resources,
     attack_plugin,
     deal,
     defense_plugin,
     load_model,
+    malicious_clients,
     split,
     tokeniser,
     training_settings,
 )
-from fedsec.config.schema import Scenario
-from fedsec.data.tokens import Tokenised, content_ids
+from fedsec.cell.staging import Materials, examples_of, staged
+from fedsec.cell.start import PublicStart, public_rows, started
+from fedsec.data.corpus import Corpus, Example
+from fedsec.data.tokens import Tokenised, content_ids, joined
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.clients import Adversary
-from fedsec.federation.loop import Federation, FederationSettings, MaliciousServer
+from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
+from fedsec.federation.own_training import OwnTraining
+from fedsec.federation.parties import Federation, FederationSettings, MaliciousServer
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of
+from fedsec.federation.prefix import Prefix
 from fedsec.federation.progress import Progress
+from fedsec.federation.rounds import RoundStore
+from fedsec.federation.transcript import Vault
 from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
 from fedsec.plan.cells import Cell, in_round
+from fedsec.plan.keys import prefix_key
+from fedsec.plan.tasks import rounds_path
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
+from fedsec.store.keys import digest
+from fedsec.store.sources import training_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +58,34 @@ class Trained:
     """A trained federation with what attacks and metrics need of it."""
 
     outcome: Outcome
-    model: FlatModel
-    tokenizer: Any
+    around: Surroundings
     undefended: ModelSetup
     """What would be trained without the defense stack."""
     stack: Stack
     """The defenses; `defended` gives a copy with what they remember."""
-    texts: tuple[tuple[int, ...], ...]
+    materials: Materials
+    staged: Staged
+    """What the goal of the cell that trained it staged; empty for attacks that only look."""
+    held: tuple[tuple[int, ...], ...]
     """Content tokens of every training text that a client holds: the truth, for metrics only."""
+    test: Tokenised
     malicious: frozenset[int]
     frozen: tuple[float, ...]
     """Fingerprint of what is not trained."""
-    public: PublicText
-    """What attacks may be granted of public text."""
+    watchers: Mapping[str, Any]
+    """Attacks that looked at rounds as they happened, by cell key."""
+    start: PublicStart | None = None
+    """What it began with in place of the base model."""
+
+    @property
+    def model(self) -> FlatModel:
+        """The resident model."""
+        return self.around.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's."""
+        return self.around.tokenizer
 
     def defended(self) -> Stack:
         """The defenses as they were after the last round, anew for every attack."""
@@ -63,10 +94,11 @@ class Trained:
         return stack
 
     def attacker(self, plugin: Plugin) -> Any:
-        """The attack; a malicious server's as it was after the last round, anew for every cell."""
+        """The attack anew for every cell; what acted in the training remembers what it did."""
         made = checked(plugin)
-        if self.outcome.server:
-            load_state_of([made], deepcopy(self.outcome.server))
+        memory = self.outcome.server or self.outcome.hostile
+        if memory:
+            load_state_of([made], deepcopy(memory))
         return made
 
 
@@ -76,20 +108,36 @@ def train(
     resources: Resources,
     on_round: Callable[[Progress], None],
     checkpoint: Checkpoint | None = None,
+    *,
+    watching: Mapping[str, Cell] = MappingProxyType({}),
+    pools: Callable[..., Pool | None] = pool_of,
 ) -> Trained:
     """Run the federation of a cell.
 
     Args:
         cell: the cell, or any other with the same training key.
-        observe: rounds whose rows are kept.
+        observe: rounds that are kept for attacks.
         resources: loaded corpora.
         on_round: called after every round.
         checkpoint: where progress is kept, and taken up again; None keeps none.
+        watching: cells by key whose attacks look at rounds as they happen.
+        pools: draws the pool of candidates; tests put another coin there.
     """
     scenario, seeds = cell.scenario, SeedTree(cell.seed)
     corpus = resources.corpus(scenario)
     base = load_model(scenario, len(corpus.labels), seeds)
     part, train_split, test_split = split(scenario, corpus, base.tokenizer, seeds)
+    pool = pools(scenario, part.train, seeds)
+    rows, trusted = deal(scenario, part.train, pool, seeds)
+    materials = Materials(
+        part=part,
+        train=train_split,
+        rows=rows,
+        pool=pool,
+        tokenizer=base.tokenizer,
+        tokenise=tokeniser(scenario, base.tokenizer),
+        whole=tokeniser(scenario, base.tokenizer, whole=True),
+    )
     tuning = scenario.model.tuning
     module, undefended = prepare(
         base.module,
@@ -102,45 +150,126 @@ def train(
     )
     stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
+    acts = cell.acts and not lacking(cell, setup)
+    plan = staged(cell, materials) if acts or (cell.goal is not None and cell.goal.plants) else Staged()
+    planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
+    examples, tokens, held_rows = _with_planted(materials, planted)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
+    start = _start(cell, corpus, materials, model, resources, checkpoint)
     _encode_once(cell, model, resources, (train_split, test_split), base.tokenizer)
-    adversary = _adversary(cell, seeds) if not lacking(cell, setup) else None
-    rows, trusted = deal(scenario, part.train, seeds)
+    vault, public = Vault(), PublicText(resources, (*part.train, *part.test), base.tokenizer)
+    around = Surroundings(model=model, tokenizer=base.tokenizer, classes=corpus.labels, vault=vault, public=public)
+    watchers = {key: CellWatcher(one, around) for key, one in watching.items()}
     federation = Federation(
         model=model,
-        train=train_split,
+        train=tokens,
         test=test_split,
-        examples=part.train,
-        tokenise=tokeniser(scenario, base.tokenizer),
+        examples=examples,
+        tokenise=materials.tokenise,
         tokenizer=base.tokenizer,
-        rows=rows,
+        rows=held_rows,
         trusted=trusted,
-        pinned=_malicious(scenario, seeds) if scenario.threat.participation.kind == "fixed" else frozenset(),
+        pinned=malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset(),
+        classes=corpus.labels,
         stack=stack,
-        adversary=adversary,
-        server=_server(cell),
+        adversary=_adversary(cell, plan) if acts and cell.forges else None,
+        server=_server(cell, plan) if acts and cell.alters_broadcast else None,
+        watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
+        watchers=list(watchers.values()),
+        vault=vault,
+        store=RoundStore(rounds_path(checkpoint.path) if checkpoint else None),
         crew=resources.crew,
         settings=_settings(cell, observe),
         seeds=seeds,
         on_round=on_round,
     )
-    outcome = federation.run(checkpoint)
+    seen = observe.union(*(watcher.rounds for watcher in watchers.values()))
+    outcome = run(federation, checkpoint, _prefix(cell, seen, checkpoint))
     FrozenEncoder.take_out(model.module)
     if device.type != "cpu":  # rows and what attacks draw lie on the CPU; so does the model that they look at
-        model = FlatModel(model.module, setup, precision=scenario.model.precision)
-    malicious = adversary.clients if adversary else frozenset()
-    texts = tuple(content_ids(train_split.ids[row], base.tokenizer) for client in rows for row in client)
+        around = replace(around, model=FlatModel(model.module, setup, precision=scenario.model.precision))
     return Trained(
         outcome,
-        model,
-        base.tokenizer,
+        around,
         undefended,
         federation.stack,
-        texts,
-        malicious,
-        fingerprint(model.module),
-        PublicText(resources, (*part.train, *part.test), base.tokenizer),
+        materials,
+        plan,
+        tuple(content_ids(tokens.ids[row], base.tokenizer) for client in held_rows for row in client),
+        test_split,
+        federation.adversary.clients if federation.adversary else frozenset(),
+        fingerprint(around.model.module),
+        {key: watcher.attack for key, watcher in watchers.items()},
+        start,
     )
+
+
+def _with_planted(
+    materials: Materials, planted: Mapping[int, tuple[Example, ...]]
+) -> tuple[tuple[Example, ...], Tokenised, list[np.ndarray]]:
+    """The training rows with what a goal plants behind them, and the rows of each client then."""
+    examples, tokens, rows = materials.part.train, materials.train, list(materials.rows)
+    for client, own in sorted(planted.items()):
+        rows[client] = np.concatenate([rows[client], np.arange(len(examples), len(examples) + len(own))])
+        examples, tokens = (*examples, *own), joined(tokens, materials.tokenise(own))
+    return examples, tokens, rows
+
+
+def _start(
+    cell: Cell,
+    corpus: Corpus,
+    materials: Materials,
+    model: FlatModel,
+    resources: Resources,
+    checkpoint: Checkpoint | None,
+) -> PublicStart | None:
+    """Train the start on public rows and set the model to it, or take it from whoever trained it before."""
+    scenario, seeds = cell.scenario, SeedTree(cell.seed)
+    if scenario.model.start is None:
+        return None
+    pool = materials.pool
+    candidates = [] if pool is None else [materials.part.train[row] for row in pool.rows]
+    rows = public_rows(scenario, corpus, materials.part, candidates, seeds)
+    own = OwnTraining(
+        model,
+        training_settings(scenario),
+        materials.tokenise,
+        materials.tokenizer,
+        corpus.labels,
+        dropout=model.setup.dropout,
+    )
+    samples = [Sample(row.text, row.label, row.prompt) for row in rows]
+
+    def trained(steps: int, batch_size: int, rate: float | None, generator: torch.Generator) -> torch.Tensor:
+        return own.train(
+            samples, model.snapshot(), steps=steps, batch_size=batch_size, learning_rate=rate, generator=generator
+        )
+
+    settings = scenario.model_dump(mode="json", include={"model", "data", "federation"})
+    names = [info.name for info in model.layout.parameters]
+    key = digest([settings, cell.seed, names, model.setup.dropout, training_hash()])
+    found = resources.starts.get(key)
+    if found is None and checkpoint is not None:
+        shared = Prefix(checkpoint.path.parent / f"start-{key}.safetensors", key, 1)
+        with shared.alone():
+            kept = shared.load()
+            vector = None if kept is None else kept["vector"]
+            fits = isinstance(vector, torch.Tensor) and vector.shape == model.values.shape
+            found = PublicStart(vector, len(rows), scenario.model.start.steps) if vector is not None and fits else None
+            if found is None:
+                found = started(scenario, rows, trained, seeds)
+                shared.save({"vector": found.vector})
+    resources.starts[key] = found = found or started(scenario, rows, trained, seeds)
+    model.load(found.vector)
+    return found
+
+
+def _prefix(cell: Cell, seen: frozenset[int], checkpoint: Checkpoint | None) -> Prefix | None:
+    """The honest rounds that the cell shares with others; None if there are none, or somebody looks at them."""
+    key, first = prefix_key(cell), cell.scenario.threat.participation.first
+    if key is None or checkpoint is None or min(seen, default=first) < first:
+        return None
+    return Prefix(checkpoint.path.parent / f"honest-{key}.safetensors", key, first - 1)
 
 
 def _encode_once(
@@ -160,31 +289,24 @@ def lacking(cell: Cell, setup: ModelSetup) -> frozenset[Asset]:
     return cell.threat.needs - visible(cell.sight(), setup) - {Asset.ROWS}
 
 
-def _adversary(cell: Cell, seeds: SeedTree) -> Adversary | None:
+def _adversary(cell: Cell, plan: Staged) -> Adversary | None:
     threat = cell.scenario.threat
-    if not cell.forges or threat.malicious == 0:
+    if threat.malicious == 0:
         return None
     return Adversary(
-        clients=_malicious(cell.scenario, seeds),
+        clients=malicious_clients(cell.scenario, cell.seed),
         attack=attack_plugin(cell.attack),
         obeys_client_defenses=threat.obeys_client_defenses,
         grants_benign_updates=Knowledge.BENIGN_UPDATES in threat.knowledge,
         knowledge=_settings_known(cell),
         first=threat.participation.first,
         last=threat.participation.last,
+        question=plan.question,
     )
 
 
-def _malicious(scenario: Scenario, seeds: SeedTree) -> frozenset[int]:
-    """The clients that are malicious in cells with an attack from a client."""
-    chosen = seeds.numpy("malicious").choice(scenario.federation.clients, scenario.threat.malicious, replace=False)
-    return frozenset(int(client) for client in chosen)
-
-
-def _server(cell: Cell) -> MaliciousServer | None:
-    if not cell.alters_broadcast:
-        return None
-    return MaliciousServer(attack=attack_plugin(cell.attack), knowledge=_settings_known(cell))
+def _server(cell: Cell, plan: Staged) -> MaliciousServer:
+    return MaliciousServer(attack=attack_plugin(cell.attack), knowledge=_settings_known(cell), question=plan.question)
 
 
 def _settings_known(cell: Cell) -> dict[Knowledge, Any]:

@@ -122,7 +122,8 @@ def _plugins() -> Iterator[Finding]:
     from fedsec import registry
 
     kinds: list[registry.Registry[Any]] = [
-        registry.attacks(), registry.defenses(), registry.metrics(), registry.models(), registry.datasets(),
+        registry.attacks(), registry.defenses(), registry.goals(), registry.metrics(), registry.models(),
+        registry.datasets(),
     ]  # fmt: skip
     for kind in kinds:
         for name, reason in kind.broken.items():

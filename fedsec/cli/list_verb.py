@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     ATTACKS = "attacks"
     DEFENSES = "defenses"
+    GOALS = "goals"
     METRICS = "metrics"
     SCENARIOS = "scenarios"
     MODELS = "models"
@@ -26,7 +27,7 @@ def list_cards(
     plugins: AllowPlugins = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", envvar="FEDSEC_JSON", help="One JSON array of cards.")] = False,
 ) -> None:
-    """List attacks, defenses, metrics, scenarios, models and datasets."""
+    """List attacks, defenses, goals, metrics, scenarios, models and datasets."""
     allow(plugins)
     cards = [card for wanted in ([kind] if kind else Kind) for card in _cards(wanted)]
     if as_json:
@@ -50,6 +51,7 @@ def _registries() -> dict[Kind, registry.Registry[Any]]:
     return {
         Kind.ATTACKS: registry.attacks(),
         Kind.DEFENSES: registry.defenses(),
+        Kind.GOALS: registry.goals(),
         Kind.METRICS: registry.metrics(),
         Kind.MODELS: registry.models(),
         Kind.DATASETS: registry.datasets(),

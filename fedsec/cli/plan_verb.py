@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fedsec.runner.preview import Plan, PlannedGroup
 
 
+_WORTH_SAYING = 50_000_000
+"""Bytes of disk below which nobody needs to be told."""
+
+
 def plan(
     scenario: Annotated[str, typer.Argument(help="A scenario file or the name of a shipped scenario.")],
     overrides: Set = [],  # noqa: B006
@@ -28,6 +32,7 @@ def plan(
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
     thread_variables_set(1)  # what is measured is one thread's rate
+    from fedsec.runner.disk import check_disk
     from fedsec.runner.preview import preview
 
     allow(plugins)
@@ -37,6 +42,7 @@ def plan(
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
         _print(found, f"{scenario}{repeated(plugins)}")
+    check_disk(found.disk, found.path)
 
 
 def _print(plan: "Plan", given: str) -> None:
@@ -70,6 +76,7 @@ def _print(plan: "Plan", given: str) -> None:
             f"{wait} with {plan.workers} worker{'s' * (plan.workers != 1)}"
             f"{', and what attacks that read need' if unknown else ''}; "
             f"about {_size(plan.memory)} of {_size(plan.bound)} of memory"
+            f"{f', {_size(plan.disk)} of {_size(plan.disk_free)} of disk' if plan.disk >= _WORTH_SAYING else ''}"
         )
     )
     console.print(Text(f"Run it: fedsec run {given}"))

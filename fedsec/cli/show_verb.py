@@ -15,11 +15,12 @@ def show(
     plugins: AllowPlugins = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", envvar="FEDSEC_JSON", help="The card as JSON.")] = False,
 ) -> None:
-    """Show what an attack, defense, metric, model, dataset or scenario is, needs and cannot do."""
+    """Show what an attack, defense, goal, metric, model, dataset or scenario is, needs and cannot do."""
     allow(plugins)
     kinds: list[registry.Registry[Any]] = [
         registry.attacks(),
         registry.defenses(),
+        registry.goals(),
         registry.metrics(),
         registry.models(),
         registry.datasets(),

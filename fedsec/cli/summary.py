@@ -1,8 +1,9 @@
 """The table that a run ends with."""
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -12,9 +13,17 @@ from fedsec.report.findings import findings, worst_findings
 from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
+    from fedsec.api import Shown
     from fedsec.result import RunResult
 
 _SIGNS = {"ok": "", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
+
+_MOST_FIGURES = 5
+"""Columns of goals in one table, which a terminal has room for."""
+
+Row = Mapping[str, Any]
+Column = tuple[str, Callable[[Row], str]]
+"""A heading, and what stands below it."""
 
 
 def print_result(result: "RunResult", question: str) -> None:
@@ -22,7 +31,8 @@ def print_result(result: "RunResult", question: str) -> None:
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
     console.print(Text(visible(question), style="bold"))
-    console.print(_table(result.scorecard))
+    for table in _tables(result.scorecard):
+        console.print(table)
     for paragraph in [*findings(result.scorecard["summary"]), *worst_findings(result.scorecard["worst_case"])]:
         console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
     console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")))
@@ -33,73 +43,108 @@ def print_result(result: "RunResult", question: str) -> None:
             f"{count} {what}" for count, what in ((result.errors, "in error"), (result.missing, "missing")) if count
         ]
         console.print(Text(f"Cells: {' and '.join(counts)}{hint}. The same command retries."))
-    name = result.scorecard["scenario"]
-    following = "fedsec run quick/byzantine" if name == "quick/inversion" else "fedsec list scenarios"
-    console.print(Text(f"Next:   {following}"))
+    console.print(Text("Next:   fedsec list scenarios"))
 
 
-def _table(scorecard: dict[str, Any]) -> Table:
+def _tables(scorecard: Mapping[str, Any]) -> list[Table]:
+    """One table, or one for each goal where all their columns together are too many."""
+    rows: Sequence[Row] = scorecard["summary"]
+    parts: list[Sequence[Row]] = [rows]
+    if len(_of_goals(rows)) > _MOST_FIGURES:
+        goals = dict.fromkeys(row.get("goal") for row in rows)
+        parts = [[row for row in rows if row.get("goal") == goal] for goal in goals]
+    tables = [_table(part) for part in parts]
+    tables[-1].caption = "Brackets hold 95 % intervals."
+    return tables
+
+
+def _table(rows: Sequence[Row]) -> Table:
     from fedsec.report.scorecard import settings_label
 
-    rows = scorecard["summary"]
-    settings = any(row["settings"] for row in rows)
-    leakage = any("leakage/exact-match" in row["metrics"] for row in rows)
-    drops = any(row["attack"] != "none" and not _leaks(row) for row in rows)
-    perplexity = any("utility/perplexity" in row["metrics"] for row in rows)
-    accuracy = not perplexity or any("utility/accuracy" in row["metrics"] for row in rows)
-    table = Table(caption="Brackets hold 95 % intervals.", caption_justify="left")
-    if settings:
-        table.add_column("settings")
-    table.add_column("attack")
-    table.add_column("defense")
-    if leakage:
-        table.add_column("texts read exactly", justify="right")
-        table.add_column("words read (ROUGE-L)", justify="right")
-    if accuracy:
-        table.add_column("accuracy", justify="right")
-    if perplexity:
-        table.add_column("perplexity", justify="right")
-    if drops:
-        table.add_column("accuracy lost", justify="right")
-    table.add_column("note")
+    goals, utility = _of_goals(rows), _of_utility(rows)
+    lead: list[Column] = [("attack", lambda row: row["attack"]), ("defense", lambda row: row["defense"])]
+    if any(row["settings"] for row in rows):
+        lead.insert(0, ("settings", lambda row: settings_label(row["settings"])))
+    table = Table(caption_justify="left")
+    columns = [*lead, *goals, *utility, ("note", _note)]
+    for place, (heading, _) in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if place in range(len(lead), len(columns) - 1) else "left"
+        table.add_column(Text(visible(heading)), justify=justify, overflow="fold")
     for row in rows:
-        cells = [settings_label(row["settings"])] if settings else []
-        cells += [row["attack"], row["defense"]]
-        if leakage:
-            cells += [_percent(row, "leakage/exact-match"), _percent(row, "leakage/rouge-l")]
-        if accuracy:
-            cells.append(_percent(row, "utility/accuracy"))
-        if perplexity:
-            cells.append(_number(row, "utility/perplexity"))
-        if drops:
-            cells.append(_percent(row, "robustness/utility-drop") if row["attack"] != "none" else "")
-        table.add_row(*(Text(visible(cell)) for cell in [*cells, _note(row)]))
+        table.add_row(*(Text(visible(cell(row))) for _, cell in columns))
     return table
 
 
-def _note(row: dict[str, Any]) -> str:
+def _of_goals(rows: Sequence[Row]) -> list[Column]:
+    """A column for each figure of the goals that the rows have; what acting cost only where somebody acted."""
+    from fedsec import registry
+    from fedsec.report.rows import damage, is_damage, shown_beside
+
+    columns: list[Column] = []
+    for name in dict.fromkeys(str(row["goal"]) for row in rows if row.get("goal")):
+        if name in registry.goals() and not is_damage(card := registry.goals().get(name)):
+            columns += [_told(shown, name) for shown in (*card.headline, *shown_beside(card))]
+    told = damage()
+    if told is not None and any(row.get("acts") for row in rows):
+        columns.append(_told(told[1]))
+    return columns
+
+
+def _told(shown: "Shown", goal: str | None = None) -> Column:
+    """The column of one figure, of the rows with this goal or of all."""
+    from fedsec.api import Form
+
+    def cell(row: Row) -> str:
+        if goal is not None and row.get("goal") != goal:
+            return ""
+        if shown.form == Form.NUMBER:
+            return _shown(row, shown.metric, lambda value: f"{value:.3f}")
+        return _percent(row, shown.metric, "" if shown.form == Form.POINTS else " %")
+
+    return f"{shown.axis}\n(points)" if shown.form == Form.POINTS else shown.axis, cell
+
+
+def _of_utility(rows: Sequence[Row]) -> list[Column]:
+    """What the models are worth: the share of what is right, and the quality that is told in its place."""
+    from fedsec.api import Tells
+    from fedsec.report.rows import name_telling, words_for
+
+    kinds = {kind: [name_telling(row["metrics"], kind) for row in rows] for kind in (Tells.CORRECT, Tells.QUALITY)}
+    right = [
+        name for name, instead in zip(kinds[Tells.CORRECT], kinds[Tells.QUALITY], strict=True) if name and not instead
+    ]
+    quality = dict.fromkeys(name for name in kinds[Tells.QUALITY] if name)
+    return [
+        *((words_for(name), partial(_percent, name=name)) for name in dict.fromkeys(right)),
+        *((words_for(name), partial(_number, name=name)) for name in quality),
+    ]
+
+
+def _note(row: Row) -> str:
     """What is not ok about a row, and in how many of its seeds if not in all."""
     failed, seeds = row.get("failed", 0), row.get("seeds", 0)
     part = f" in {failed} of {failed + seeds} seeds" if failed and seeds else ""
-    return f"{_SIGNS[row['status']]}{part}"
+    harm = row.get("harm")
+    unknown = "harm undefined" if row["status"] == "ok" and harm is not None and harm["value"] is None else ""
+    return f"{_SIGNS[row['status']]}{part}{unknown}"
 
 
-def _leaks(row: dict[str, Any]) -> bool:
-    return any(name.startswith("leakage/") for name in row["metrics"])
-
-
-def _number(row: dict[str, Any], name: str) -> str:
+def _number(row: Row, name: str) -> str:
     return _shown(row, name, lambda value: f"{value:.4g}")
 
 
-def _percent(row: dict[str, Any], name: str) -> str:
-    return _shown(row, name, lambda value: f"{100 * value:.0f}", " %")
+def _percent(row: Row, name: str, unit: str = " %") -> str:
+    return _shown(row, name, lambda value: f"{100 * value:.0f}", unit)
 
 
-def _shown(row: dict[str, Any], name: str, form: Callable[[float], str], unit: str = "") -> str:
+def _shown(row: Row, name: str, form: Callable[[float], str], unit: str = "") -> str:
     """A metric with its interval in brackets; nothing where a row does not have it."""
+    from fedsec.report.numbers import NO_VALUE
+
     value = row["metrics"].get(name)
     if value is None:
         return ""
+    if value["value"] is None:
+        return NO_VALUE
     interval = f" [{form(value['ci_low'])}, {form(value['ci_high'])}]" if value["ci_low"] is not None else ""
     return f"{form(value['value'])}{unit}{interval}"

@@ -4,12 +4,15 @@ import re
 from collections.abc import Collection, Iterator
 
 from fedsec import registry
-from fedsec.api.cards import DatasetCard
+from fedsec.api.cards import AttackCard, DatasetCard
+from fedsec.api.goals import Asks
+from fedsec.api.hooks import METHODS, OBSERVE, acting
 from fedsec.api.threat import Behaviour, Knowledge, Position, ThreatModel
 from fedsec.config.components import Entry, Finding, exists
-from fedsec.config.problems import shorten, show
+from fedsec.config.endings import ENDINGS, TEXT_ENDINGS
+from fedsec.config.methods import methods_of
+from fedsec.config.problems import TreePath, shorten, show
 from fedsec.config.valid import Valid
-from fedsec.data.endings import ENDINGS, TEXT_ENDINGS
 
 MALICIOUS = "threat.malicious"
 KNOWLEDGE = "threat.knowledge"
@@ -29,6 +32,7 @@ def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[
     yield from _population(valid)
     yield from _protocol(valid)
     yield from _data(valid)
+    yield from _candidates(valid)
     yield from _threat(valid)
     yield from _auxiliary(valid, exempt)
     yield from _attacks(valid, attacks, exempt)
@@ -64,6 +68,22 @@ def _population(valid: Valid) -> Iterator[Finding]:
             ("data", "train"),
             f"{train} rows are too few: federation.clients {clients} times data.partition.minimum {minimum}{beside} "
             f"is {clients * minimum + trusted}",
+        )
+
+
+def _candidates(valid: Valid) -> Iterator[Finding]:
+    count, train = valid.get("data", "candidates", "count"), valid.get("data", "train")
+    if count is not None and train is not None and count > train:
+        yield (
+            ("data", "candidates", "count"),
+            f"{count} is more than data.train, which is {train}: candidates are drawn from the training rows",
+        )
+    card = _card(valid.get("data", "name"))
+    if count is not None and card is not None and card.templated:
+        yield (
+            ("data", "candidates"),
+            f"'{card.name}' is made from templates, so that members and others resemble each other; take a set of real "
+            "texts (run: fedsec list datasets)",
         )
 
 
@@ -223,12 +243,13 @@ def _fault_of_path(path: str) -> str | None:
 
 
 def _threat(valid: Valid) -> Iterator[Finding]:
-    attack_round, rounds = valid.get("threat", "attack_round"), valid.get("federation", "rounds")
-    if isinstance(attack_round, int) and rounds is not None and attack_round > rounds:
-        yield (
-            ("threat", "attack_round"),
-            f"{attack_round} is after the last round; federation.rounds is {rounds}",
-        )
+    chosen, rounds = valid.get("threat", "attack_rounds"), valid.get("federation", "rounds")
+    for place, one in enumerate(chosen) if isinstance(chosen, list) else ((None, chosen),):
+        if isinstance(one, int) and rounds is not None and one > rounds:
+            path: TreePath = ("threat", "attack_rounds", *(() if place is None else (place,)))
+            yield path, f"{one} is after the last round; federation.rounds is {rounds}"
+    if chosen == []:
+        yield ("threat", "attack_rounds"), "names no round; give one, several, last or all"
     first, last = valid.get("threat", "participation", "first"), valid.get("threat", "participation", "last")
     if first is not None and rounds is not None and first > rounds:
         yield ("threat", "participation", "first"), f"{first} is after the last round; federation.rounds is {rounds}"
@@ -254,6 +275,39 @@ def _attacks(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) 
                 lacking = sorted({item.value for item in card.threat.knowledge} - set(granted))
                 if lacking:
                     yield path, f"'{card.name}' needs threat.knowledge to grant {', '.join(lacking)}"
+            yield from _goal(valid, path, card, exempt)
+
+
+def _goal(valid: Valid, path: TreePath, card: AttackCard, exempt: Collection[str]) -> Iterator[Finding]:
+    """Whether an attack has what its goal asks, and the scenario what its goal needs."""
+    if card.threat.goal not in registry.goals():
+        yield (
+            path,
+            f"'{card.name}' has the goal {show(card.threat.goal)}, which is not registered. "
+            + (registry.goals().suggestion(card.threat.goal)),
+        )
+        return
+    goal = registry.goals().get(card.threat.goal)
+    for setting in goal.requires:
+        at = tuple(setting.split("."))
+        varied = any(one == setting or one.startswith(f"{setting}.") for one in exempt)
+        if not varied and valid.has(*at) and valid.get(*at) is None:
+            yield at, f"is missing; '{card.name}' has the goal {goal.name}, which needs it"
+    methods = methods_of(card)
+    if methods is None:  # the run will say
+        return
+    reads = goal.asks == Asks.AFTER
+    asked = (goal.method, *([OBSERVE] if reads else ())) if goal.method else ()
+    fitting = (*acting(card.threat), *asked)
+    every = {*METHODS, OBSERVE, *(one.method for one in registry.goals() if one.method)}
+    place = f"a {card.threat.behaviour} {card.threat.position} whose goal is {goal.name}"
+    odd = sorted(methods & every - set(fitting))
+    if odd:
+        names = " and ".join(f"{name}()" for name in odd)
+        may = ", ".join(fitting) or "nothing"
+        yield path, f"'{card.name}' has {names}, which {place} is never asked; it may be asked: {may}"
+    if goal.method and goal.method not in methods:
+        yield path, f"'{card.name}' has no {goal.method}(), which the goal {goal.name} asks"
 
 
 def _forges(threat: ThreatModel) -> bool:

@@ -49,7 +49,7 @@ def annotation_at(path: TreePath) -> tuple[TreePath, Any]:
 
 def _step(annotation: Any, key: str | int) -> Any:
     """The type of an entry of something annotated so; None if it has no such entry."""
-    annotation = _bare(annotation)
+    annotation = bare(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         info = fields_of(annotation).get(key) if isinstance(key, str) else None
         return None if info is None else Annotated[info.annotation, info]
@@ -61,14 +61,14 @@ def _step(annotation: Any, key: str | int) -> Any:
     return None
 
 
-def _bare(annotation: Any) -> Any:
+def bare(annotation: Any) -> Any:
     """Without metadata and without `| None`."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if _is_union(annotation):
         others = [one for one in get_args(annotation) if one is not types.NoneType]
         if len(others) == 1:
-            return _bare(others[0])
+            return bare(others[0])
     return annotation
 
 
@@ -79,14 +79,14 @@ def _is_union(annotation: Any) -> bool:
 def is_number(path: TreePath) -> bool:
     """Whether the schema has a number, not only a whole one, at a path."""
     known, annotation = annotation_at(path)
-    return known == path and _bare(annotation) is float
+    return known == path and bare(annotation) is float
 
 
 def all_paths(part: type[BaseModel] = Scenario, above: TreePath = ()) -> Iterator[str]:
     """Every dotted path of the schema, sections included."""
     for name, info in fields_of(part).items():
         yield ".".join(map(str, (*above, name)))
-        inner = _bare(info.annotation)
+        inner = bare(info.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from all_paths(inner, (*above, name))
 
@@ -98,7 +98,7 @@ def allowed(path: TreePath) -> str:
 
 def choices(path: TreePath) -> list[str]:
     """The words that may stand at a path; empty if it is no choice."""
-    annotation = _bare(annotation_at(path)[1])
+    annotation = bare(annotation_at(path)[1])
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return [member.value for member in annotation]
     parts = get_args(annotation) if _is_union(annotation) else (annotation,)
@@ -108,7 +108,7 @@ def choices(path: TreePath) -> list[str]:
 
 def keys_at(path: TreePath) -> list[str]:
     """The keys of the section at a path."""
-    part = _bare(annotation_at(path)[1])
+    part = bare(annotation_at(path)[1])
     return list(fields_of(part)) if isinstance(part, type) and issubclass(part, BaseModel) else []
 
 

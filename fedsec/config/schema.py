@@ -39,6 +39,19 @@ class Tuning(_Part):
         return self.kind == "full" if self.embeddings == "default" else self.embeddings == "trainable"
 
 
+class Start(_Part):
+    """Training in one place before the federation begins, on public rows that no client holds."""
+
+    rows: Count
+    """Training rows of the data set that are public, drawn by the cell's seed from those that nobody else uses."""
+    steps: Count
+    """Steps on them, with the federation's optimizer."""
+    batch_size: Count = 32
+    """Rows in a step."""
+    learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Of these steps; federation.learning_rate if absent."""
+
+
 class Model(_Part):
     """The base model. A registered model's own parameters (tiny-bert's `layers`) stand beside these."""
 
@@ -52,6 +65,8 @@ class Model(_Part):
     """Whether the model's own dropout is active in local training."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the forward and backward pass; what is trained and sent is fp32 either way."""
+    start: Start | None = None
+    """Training on public rows before the first round, the same for all cells of a seed; none if absent."""
     params: dict[str, Any] = {}
     """Resolved parameters of a registered model; written inline in YAML."""
 
@@ -82,6 +97,16 @@ class Partition(_Part):
     """Rows that every client has at least."""
 
 
+class Candidates(_Part):
+    """Records about which membership is asked: some are dealt to clients, the others withheld from everybody."""
+
+    count: Annotated[int, Field(ge=2, le=10_000_000)]
+    """Candidates, drawn by the cell's seed from the training rows; near-duplicates are left out, and of other training
+    rows those that resemble one."""
+    inclusion: Literal["half", "coin"] = "half"
+    """`half`: exactly half of them, drawn at random, are members; `coin`: each by a coin of its own, as audits need."""
+
+
 class Data(_Part):
     """The text that clients hold and the test set."""
 
@@ -110,6 +135,8 @@ class Data(_Part):
     """Training rows of fewer words, split at spaces, are left out before any are drawn; test rows stay as they are."""
     partition: Partition = Partition()
     """How training rows are dealt to clients."""
+    candidates: Candidates | None = None
+    """Which training rows are candidates for membership; none if absent."""
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust needs some."""
 
@@ -215,8 +242,9 @@ class Threat(_Part):
     """Side knowledge granted to attacks."""
     auxiliary: Auxiliary = Auxiliary()
     """The text that `auxiliary-text` grants."""
-    attack_round: Count | Literal["last"] = 1
-    """The round whose updates a curious party attacks, from 1, or `last`."""
+    attack_rounds: Count | Literal["last", "all"] | list[Count | Literal["last"]] = 1
+    """The rounds whose updates an attack that reads may see: a round from 1, `last`, `all`, or a list, which is scored
+    together."""
     colluding: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Clients that show a curious server what they sent; what it sees of the others under secure aggregation."""
     participation: Participation = Participation()

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fedsec.config.fields import fields_of
+from fedsec.config.fields import bare, fields_of
 from fedsec.config.problems import TreePath
 from fedsec.config.schema import Scenario
 
@@ -33,15 +33,17 @@ class Valid:
         here: Any = self._data
         part: Any = Scenario
         for depth, key in enumerate(path):
+            if here is None:  # a section that may be absent, and is
+                return None
             if key not in here:
                 return _default(part, path[depth:])
             here = here[key]
-            part = fields_of(part)[key].annotation if depth < len(path) - 1 else None
+            part = bare(fields_of(part)[key].annotation) if depth < len(path) - 1 else None
         return here
 
 
 def _default(part: type[BaseModel], path: tuple[str, ...]) -> Any:
     value = fields_of(part)[path[0]].get_default()
     for key in path[1:]:
-        value = getattr(value, key)
+        value = None if value is None else getattr(value, key)
     return value

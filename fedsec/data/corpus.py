@@ -22,6 +22,11 @@ class Example:
     group: str = ""
     """The value of the column that `data.partition.column` names."""
 
+    @property
+    def whole(self) -> str:
+        """Prompt and text, as two rows are compared."""
+        return f"{self.prompt} {self.text}" if self.prompt else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fedsec.data.endings import TEXT_ENDINGS
+from fedsec.config.endings import TEXT_ENDINGS
 from fedsec.data.layout import Layout, Row
 from fedsec.errors import FedsecError
 

@@ -1,16 +1,17 @@
 """Data sets by name, from $FEDSEC_DATA or the hub, and by path."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fedsec import registry
 from fedsec.api import Columns, DatasetCard, HubSource
+from fedsec.config.endings import ENDINGS
 from fedsec.config.schema import Data
 from fedsec.data import clinic_notes
 from fedsec.data.corpus import Corpus, Example
-from fedsec.data.endings import ENDINGS
 from fedsec.data.files import is_folder, read_rows
 from fedsec.data.hub import read_hub
 from fedsec.data.layout import Layout, Split, number_labels, read_split
@@ -25,12 +26,17 @@ WHY_A_COMMIT = "a branch or tag of the hub can change under a finished run, the 
 
 
 def load_clinic_notes(card: DatasetCard) -> Corpus:
-    """The generated hospital notes: 16,000 to train on and 4,000 to test on, one pool, one seed."""
+    """The generated hospital notes: 16,000 to train on and 4,000 to test on, one pool, one seed; once per process."""
+    return _clinic_notes(card.labels)
+
+
+@lru_cache(maxsize=1)
+def _clinic_notes(labels: tuple[str, ...]) -> Corpus:
     notes = clinic_notes.generate(CLINIC_TRAIN + CLINIC_TEST)
     rows = tuple(
-        Example(n.text, n.label, tuple(item.value for item in n.planted), group=card.labels[n.label]) for n in notes
+        Example(n.text, n.label, tuple(item.value for item in n.planted), group=labels[n.label]) for n in notes
     )
-    return Corpus(rows[:CLINIC_TRAIN], rows[CLINIC_TRAIN:], card.labels)
+    return Corpus(rows[:CLINIC_TRAIN], rows[CLINIC_TRAIN:], labels)
 
 
 def load_named(card: DatasetCard, data: Data | None = None) -> Corpus:

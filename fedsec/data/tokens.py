@@ -24,6 +24,15 @@ class Tokenised(NamedTuple):
     """For causal language modelling: int64 [rows], the place in `ids` of each row's first learned token."""
 
 
+def joined(first: Tokenised, second: Tokenised) -> Tokenised:
+    """The rows of both, in this order."""
+    if first.learned_from is None or second.learned_from is None:
+        learned = None
+    else:
+        learned = np.concatenate([first.learned_from, second.learned_from])
+    return Tokenised([*first.ids, *second.ids], np.concatenate([first.labels, second.labels]), learned)
+
+
 class Batch(NamedTuple):
     """Right-padded rows."""
 

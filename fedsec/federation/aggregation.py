@@ -17,6 +17,7 @@ from fedsec.api import (
     Weighted,
     implements,
 )
+from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Stack
 from fedsec.maths.rows import Rows, weighted_sum
 from fedsec.seeds import SeedTree
@@ -52,6 +53,7 @@ class Aggregator:
         layout: of the flat vector.
         training: the clients' protocol.
         seeds: the seed tree.
+        measurements: of the round.
         trusted: rows that the server holds.
     """
 
@@ -64,8 +66,10 @@ class Aggregator:
         layout: Layout,
         training: TrainingSettings,
         seeds: SeedTree,
+        measurements: Measurements,
         trusted: int = 0,
     ) -> None:
+        self._measurements = measurements
         self._stack, self._weighting, self._declared = stack, weighting, declared_malicious
         self._layout, self._training, self._seeds, self._trusts = layout, training, seeds, trusted
 
@@ -97,14 +101,38 @@ class Aggregator:
             found = self._exchange(around, received, declared)
         else:
             rows = Rows(received.rows)
-            found = self._applied(received, rows, self._decide(around, rows, declared))
+            found = self._applied(received, rows, self._decide(around, rows, declared, self._measurements))
         if found.skipped is not None:
             return found
         applied = found.vector
         for label, hook in self._stack.aggregate_hooks:
-            applied = hook.on_aggregate(applied.clone(), self._context(around, declared, f"after {label}"))
+            found_by = hook.on_aggregate(applied.clone(), self._context(around, declared, f"after {label}"))
+            applied = self._measurements.of(label, found_by)
             _check(applied, (self._layout.size,), torch.float32, label)
         return found._replace(applied=applied)
+
+    def after_step(
+        self, number: int, received: Received, model: torch.Tensor, staleness: tuple[int, ...], absent: tuple[int, ...]
+    ) -> None:
+        """Set the global model to what the stack makes of it after the server's step.
+
+        Args:
+            number: the round.
+            received: checked rows.
+            model: the new global trainables [parameters]; overwritten.
+            staleness: rounds by which each row is late; empty if none is.
+            absent: clients of the cohort that did not report.
+
+        Raises:
+            ValueError: a plug-in returned something of the wrong shape or type, or non-finite numbers.
+        """
+        for label, hook in self._stack.model_hooks:
+            around = _Around(number, received.clients, received.examples, model, staleness, absent, None, None)
+            declared = max(0, self._declared - len(received.rejected))
+            found = hook.on_model(model.clone(), self._context(around, declared, f"model {label}"))
+            found = self._measurements.of(label, found)
+            _check(found, (self._layout.size,), torch.float32, label)
+            model.copy_(found)
 
     def rehearse(
         self, rows: Rows, number: int, current: torch.Tensor, generator: torch.Generator, trusted: torch.Tensor
@@ -122,14 +150,14 @@ class Aggregator:
         around = _Around(number, tuple(range(count)), (1,) * count, current, (), (), own, generator)
         remembered = deepcopy(self._stack.state())
         try:
-            found = self._decide(around, rows.as_sent(), self._declared)
+            found = self._decide(around, rows.as_sent(), self._declared, Measurements())
         finally:
             self._stack.load_state(remembered)
         if found.plus is None:
             return Rehearsal(found.weights, None)
         return Rehearsal(None, found.plus if found.weights is None else rows.weighted_sum(found.weights) + found.plus)
 
-    def _decide(self, around: "_Around", rows: Rows, declared: int) -> "_Decision":
+    def _decide(self, around: "_Around", rows: Rows, declared: int, measured: Measurements) -> "_Decision":
         """What filters and rule make of the rows; the mean of them where there is neither."""
         if not len(rows):
             return _Decision(skipped="no client sent a usable update")
@@ -138,7 +166,7 @@ class Aggregator:
             refusal = self._stack.refusal(label, self._population(rows, declared))
             if refusal:
                 return _Decision(skipped=refusal)
-            mixed = step.mix(rows, self._context(around, declared, label))
+            mixed = measured.of(label, step.mix(rows, self._context(around, declared, label)))
             if not isinstance(mixed, Mixed):
                 raise ValueError(f"{label} returned {type(mixed).__name__}, a filter returns Mixed")
             rows, mixing, declared = rows.mixed(mixed.mixing), mixed.mixing @ mixing, mixed.declared_malicious
@@ -152,10 +180,10 @@ class Aggregator:
             return _Decision(skipped=refusal)
         context = self._context(around, declared, label)
         if implements(rule, "vector"):
-            vector = rule.vector(rows, context)  # type: ignore[union-attr]
+            vector = measured.of(label, rule.vector(rows, context))  # type: ignore[union-attr]
             _check(vector, (self._layout.size,), torch.float32, label)
             return _Decision(plus=vector)
-        found = rule.weights(rows, context)  # type: ignore[union-attr]
+        found = measured.of(label, rule.weights(rows, context))  # type: ignore[union-attr]
         weights, plus = (found.weights, found.plus) if isinstance(found, Weighted) else (found, None)
         _check(weights, (len(rows),), torch.float64, label)
         if plus is not None:
@@ -186,7 +214,8 @@ class Aggregator:
         if refusal:
             return self._skip(received, refusal)
         weights = self._plain(around, torch.eye(count, dtype=torch.float64))
-        done = protocol.exchange(received.rows, weights.clone(), self._context(around, declared, label))
+        context = self._context(around, declared, label)
+        done = self._measurements.of(label, protocol.exchange(received.rows, weights.clone(), context))
         if not isinstance(done, Exchanged):
             raise ValueError(f"{label} returned {type(done).__name__}, an exchange returns Exchanged")
         if done.skipped is not None:

@@ -1,6 +1,7 @@
 """Every client with its own hooks: honest ones with the stack's client-side parts, malicious ones with the attack."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from fedsec.api import ClientView, ColluderView, Granted, Knowledge, Layout, Rehearsal, TrainingSettings, implements
 from fedsec.federation.aggregation import Aggregator
+from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of, state_of
 from fedsec.maths.rows import Rows
 from fedsec.seeds import SeedTree
@@ -28,6 +30,8 @@ class Adversary:
     """First round in which they attack; before it they are honest."""
     last: int | None = None
     """Last round in which they attack; None: to the end."""
+    question: Any = None
+    """What their goal asks about."""
 
     def attacks(self, number: int) -> bool:
         """Whether they attack in a round."""
@@ -42,39 +46,47 @@ class _Client:
     """Its hooks while it attacks; None for an honest client."""
 
     @property
-    def all_hooks(self) -> list[Any]:
-        """Every plug-in of its own, once."""
-        every = {id(hook): hook for _, hook in (*(self.hostile or ()), *self.honest)}
-        return list(every.values())
+    def protections(self) -> list[Any]:
+        """Its honest plug-ins."""
+        return [hook for _, hook in self.honest]
+
+    @property
+    def attacks(self) -> list[Any]:
+        """What it is hostile by; empty for an honest client."""
+        honest = {id(hook) for hook in self.protections}
+        return [hook for _, hook in self.hostile or () if id(hook) not in honest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every client knows of the federation, or may use of it."""
+
+    layout: Layout
+    training: TrainingSettings
+    classes: tuple[str, ...]
+    tokenizer: Any
+    enrolled: Sequence[int]
+    """Rows of each client."""
+    own_training: OwnTraining
+    aggregator: Aggregator
+    """What colluders that know the defense's settings try rows out on."""
 
 
 class Clients:
     """All clients' hooks, and the views that these are handed.
 
     Args:
-        count: clients that exist.
         stack: the defense stack.
         adversary: malicious clients, or None.
-        layout: of the flat vector.
-        training: the protocol.
+        surroundings: what they know.
         seeds: the seed tree.
     """
 
-    def __init__(
-        self,
-        count: int,
-        stack: Stack,
-        adversary: Adversary | None,
-        layout: Layout,
-        training: TrainingSettings,
-        seeds: SeedTree,
-    ) -> None:
-        self._adversary, self._layout, self._training, self._seeds = adversary, layout, training, seeds
-        self._clients = [self._equip(client, stack) for client in range(count)]
+    def __init__(self, stack: Stack, adversary: Adversary | None, surroundings: Surroundings, seeds: SeedTree) -> None:
+        self._adversary, self._around, self._seeds = adversary, surroundings, seeds
+        self._clients = [self._equip(client, stack) for client in range(len(surroundings.enrolled))]
         self._blackboard: dict[str, Any] = {}
         self._number = 0
-        self.aggregator: Aggregator | None = None
-        """What colluders that know the defense's settings try rows out on."""
         self.granted = Granted(adversary.knowledge if adversary else {})
         """What colluders were granted, and which of it they looked up."""
 
@@ -125,8 +137,11 @@ class Clients:
             "client": client,
             "round": number,
             "global_parameters": received.clone(),
-            "layout": self._layout,
-            "training": self._training,
+            "layout": self._around.layout,
+            "training": self._around.training,
+            "classes": self._around.classes,
+            "tokenizer": self._around.tokenizer,
+            "examples": self._around.enrolled[client],
             "generator": self._seeds.torch(label, round_number=number, client=client),
         }
         if client not in self.colluders((client,)):
@@ -137,15 +152,18 @@ class Clients:
             own_rows=torch.empty(0, len(received)) if own_rows is None else own_rows.clone(),
             blackboard=self._blackboard,
             granted=self.granted,
+            question=None if self._adversary is None else self._adversary.question,
+            train=self._around.own_training.train,
+            gradient=self._around.own_training.gradient,
             rehearse=None if own_rows is None else self._rehearsal(number, client, label, received, own_rows),
         )
 
     def _rehearsal(
         self, number: int, client: int, label: str, received: torch.Tensor, own_rows: torch.Tensor
     ) -> Callable[[Rows], Rehearsal] | None:
-        if self.aggregator is None or Knowledge.DEFENSE_SETTINGS not in self.granted:
+        if Knowledge.DEFENSE_SETTINGS not in self.granted:
             return None
-        aggregator, purpose = self.aggregator, f"{label} rehearsal"
+        aggregator, purpose = self._around.aggregator, f"{label} rehearsal"
 
         def rehearse(rows: Rows) -> Rehearsal:
             self.granted.used.add(Knowledge.DEFENSE_SETTINGS)
@@ -163,20 +181,32 @@ class Clients:
 
     def state(self) -> dict[str, Any]:
         """The memory of every client's plug-ins, and the blackboard."""
-        states = {str(i): state_of(c.all_hooks) for i, c in enumerate(self._clients)}
         return {
-            "clients": {client: state for client, state in states.items() if state},
+            "honest": _filled({str(i): state_of(c.protections) for i, c in enumerate(self._clients)}),
+            "hostile": _filled({str(i): state_of(c.attacks) for i, c in enumerate(self._clients)}),
             "blackboard": self._blackboard,
             "used": sorted(self.granted.used),
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Give everybody their memory back."""
+    def load_state(self, state: Mapping[str, Any], *, honest_only: bool = False) -> None:
+        """Give every client's plug-ins their memory back.
+
+        Args:
+            state: from `state`.
+            honest_only: it is of rounds in which nobody was hostile yet: attacks begin without memory.
+        """
         for index, client in enumerate(self._clients):
-            load_state_of(client.all_hooks, state["clients"].get(str(index), {}))
+            load_state_of(client.protections, state["honest"].get(str(index), {}))
+            if not honest_only:
+                load_state_of(client.attacks, state["hostile"].get(str(index), {}))
         self._blackboard.clear()
         self._blackboard.update(state["blackboard"])
         self.granted.used = {Knowledge(kind) for kind in state["used"]}
+
+    def memory_of_attack(self) -> dict[str, Any]:
+        """What the first malicious client's attack remembers; empty without one, or without a memory."""
+        hostile = next((client.attacks for client in self._clients if client.hostile is not None), [])
+        return deepcopy(state_of(hostile))
 
     def _equip(self, client: int, stack: Stack) -> _Client:
         adversary = self._adversary
@@ -185,3 +215,7 @@ class Clients:
         forging = (f"attack {adversary.attack.label}", checked(adversary.attack))
         protections = stack.for_client()
         return _Client(protections, [forging, *(protections if adversary.obeys_client_defenses else [])])
+
+
+def _filled(states: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {client: state for client, state in states.items() if state}

@@ -10,8 +10,8 @@ from torch.nn import functional
 from fedsec.api import Tokens
 from fedsec.data.tokens import NOT_LEARNED, Tokenised, collate
 from fedsec.federation.crew import Crew
-from fedsec.federation.local import next_tokens
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import next_tokens
 
 ROWS_PER_BATCH = 64
 LOGITS_PER_BATCH = 1 << 25
@@ -29,15 +29,23 @@ class TokenCounts(NamedTuple):
     """int64 [rows]: learned tokens that were the model's first choice."""
 
 
+NO_CLASS, REFUSED = -1, -2
+"""In place of a predicted class: of outputs that are not finite, and where a defense refused to answer."""
+
+
 class Evaluation(NamedTuple):
     """How the model did."""
 
     correct: np.ndarray
     """bool [rows], in the test set's order; empty for a causal language model."""
     loss: float
-    """Mean cross-entropy: over rows, or over all learned tokens."""
+    """Mean cross-entropy: over rows, or over all learned tokens; rows that were refused aside."""
     texts: TokenCounts | None = None
     """For a causal language model only."""
+    predicted: np.ndarray = np.zeros(0, dtype=np.int64)
+    """Class of each row int64 [rows], `NO_CLASS` or `REFUSED`; empty for a causal language model."""
+    refused: int = 0
+    """Rows that a defense refused to answer."""
 
     @property
     def accuracy(self) -> float:
@@ -69,47 +77,72 @@ def evaluate(
     return _classified(model, test, pad_id, crew) if test.learned_from is None else _written(model, test, pad_id, crew)
 
 
-def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor]], test: Tokenised) -> Evaluation:
-    """Accuracy and loss of a released model that can only be asked, on `test`.
+@torch.inference_mode()
+def predict(
+    model: FlatModel, vector: torch.Tensor, texts: Tokenised, pad_id: int, crew: Crew | None = None
+) -> np.ndarray:
+    """The class that the trainables `vector` [parameters] give each text int64 [texts], or `NO_CLASS`.
 
     Args:
-        answer: fp32 logits for each query: [classes], or [tokens, words] of a causal language model.
+        model: the resident model.
+        vector: its trainables.
+        texts: to classify; their labels are not looked at.
+        pad_id: padding token.
+        crew: computes batches side by side.
+    """
+    model.load(vector)
+    model.module.eval()
+    return _classified(model, texts, pad_id, crew or Crew()).predicted
+
+
+def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]], test: Tokenised) -> Evaluation:
+    """Accuracy and loss of a released model that can only be asked, on `test`; a refused row counts as wrong.
+
+    Args:
+        answer: fp32 logits for each query: [classes], or [tokens, words] of a causal language model; None if refused.
         test: the test set.
     """
     count, first = len(test.ids), test.learned_from
-    correct = np.zeros(count if first is None else 0, dtype=bool)
+    predicted = np.full(count if first is None else 0, REFUSED, dtype=np.int64)
     texts = _no_counts(0 if first is None else count)
-    total = 0.0
+    total, refused = 0.0, 0
     for start in range(0, count, ROWS_PER_BATCH):
         rows = range(start, min(count, start + ROWS_PER_BATCH))
         for row, logits in zip(rows, answer(tuple(tuple(test.ids[i]) for i in rows)), strict=True):
-            if first is None:
-                right, loss = _classes(logits[None], torch.tensor([int(test.labels[row])]))
-                correct[row], total = bool(right), total + loss
+            if logits is None:
+                refused += 1
+                if first is not None:
+                    texts.learned[row] = (next_tokens(collate(test, [row], 0)) != NOT_LEARNED).sum()
+            elif first is None:
+                found, loss = _classes(logits[None], torch.tensor([int(test.labels[row])]))
+                predicted[row], total = int(found[0]), total + loss
             else:
                 _count(texts, np.array([row]), logits[None], next_tokens(collate(test, [row], 0)))
-    return Evaluation(correct, total / count) if first is None else _summed(texts)
+    if first is not None:
+        return _summed(texts)._replace(refused=refused)
+    return Evaluation(predicted == test.labels, total / max(1, count - refused), None, predicted, refused)
 
 
 def _classified(model: FlatModel, test: Tokenised, pad_id: int, crew: Crew) -> Evaluation:
     order = _by_length(test)
     batches = [order[start : start + ROWS_PER_BATCH] for start in range(0, len(order), ROWS_PER_BATCH)]
-    correct, losses = crew.empty(len(order), dtype=torch.bool), crew.empty(len(batches), dtype=torch.float64)
+    shared, losses = crew.empty(len(order), dtype=torch.int64), crew.empty(len(batches), dtype=torch.float64)
 
     def work(place: int) -> None:
         batch = collate(test, batches[place], pad_id)
-        right, losses[place] = _classes(model.logits(batch), batch.labels)
-        correct[batches[place]] = torch.from_numpy(right)
+        found, losses[place] = _classes(model.logits(batch), batch.labels)
+        shared[batches[place]] = torch.from_numpy(found)
 
     crew.run(len(batches), work, "evaluate")
-    return Evaluation(correct.numpy().copy(), sum(losses.tolist()) / len(order))
+    predicted = shared.numpy().copy()
+    return Evaluation(predicted == test.labels, sum(losses.tolist()) / len(order), None, predicted)
 
 
 def _classes(logits: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, float]:
-    """Which rows are right [rows], and the sum of their losses, of logits [rows, classes]."""
+    """The class of each row int64 [rows], and the sum of the rows' losses, of logits [rows, classes]."""
     labels = labels.to(logits.device)
-    right = (logits.argmax(dim=1) == labels) & logits.isfinite().all(dim=1)
-    return right.cpu().numpy(), float(functional.cross_entropy(logits, labels, reduction="sum"))
+    found = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), NO_CLASS)
+    return found.cpu().numpy(), float(functional.cross_entropy(logits, labels, reduction="sum"))
 
 
 def _written(model: FlatModel, test: Tokenised, pad_id: int, crew: Crew) -> Evaluation:

@@ -46,23 +46,18 @@ class Holdings:
     tokenizer: Any
     seeds: SeedTree
 
-    def of(self, client: int, change: Callable[[tuple[Sample, ...]], Any] | None) -> Held:
+    def of(self, client: int, change: Callable[[tuple[Sample, ...]], tuple[Sample, ...]] | None) -> Held:
         """What a client trains on.
 
         Args:
             client: the client.
             change: its data hooks, or None.
-
-        Raises:
-            FedsecError: a hook left nothing that can be trained on.
         """
         own = self.rows[client]
         if change is None:
             return Held(self.train, own, self.examples)
         before = [self.examples[i] for i in own]
         samples = change(tuple(Sample(e.text, e.label, e.prompt, place) for place, e in enumerate(before)))
-        if not isinstance(samples, tuple) or not samples or not all(type(one) is Sample for one in samples):
-            raise FedsecError(f"a data hook of client {client} must return a tuple of at least one Sample")
         places = [_place(sample, len(own)) for sample in samples]
         examples = [
             Example(s.text, s.label, () if place is None else before[place].planted, s.prompt)
@@ -98,6 +93,7 @@ class Holdings:
             labels=tuple(held.examples[i].label for i in rows),
             planted=tuple(held.examples[i].planted for i in rows),
             originals=() if held.origins is None else tuple(self._original(held.origins[i]) for i in rows),
+            rows=tuple(int(i) if held.origins is None else held.origins[i] for i in rows),
         )
 
     def _original(self, row: int | None) -> tuple[int, ...]:
@@ -108,3 +104,22 @@ def _place(sample: Sample, count: int) -> int | None:
     """Which of the client's own texts a sample was made from; None for an invented one."""
     origin = sample.origin
     return origin if type(origin) is int and 0 <= origin < count else None
+
+
+def check_samples(samples: object, classes: Sequence[str], label: str) -> None:
+    """FedsecError that names the plug-in, unless these are samples that can be trained on.
+
+    Args:
+        samples: what a plug-in gave.
+        classes: names of the labels; empty where any number will do.
+        label: the plug-in's.
+    """
+    if not isinstance(samples, tuple) or not samples or not all(type(one) is Sample for one in samples):
+        raise FedsecError(f"{label} must return a tuple of at least one Sample")
+    for sample in samples:
+        if not isinstance(sample.text, str) or not isinstance(sample.prompt, str):
+            raise FedsecError(f"{label} returned a Sample whose text or prompt is no text")
+        fits = type(sample.label) is int and (not classes or 0 <= sample.label < len(classes))
+        if not fits:
+            allowed = f"0 to {len(classes) - 1}" if classes else "whole numbers"
+            raise FedsecError(f"{label} returned a Sample of label {sample.label!r:.40}; labels here are {allowed}")

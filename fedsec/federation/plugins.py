@@ -8,19 +8,18 @@ from fedsec.api import (
     AggregateHook,
     Exchange,
     Filter,
+    GlobalModelHook,
     ModelHook,
     ModelSetup,
     Population,
     QueryHook,
+    ReleaseHook,
     VectorRule,
     WeightRule,
     implements,
 )
-from fedsec.api.hooks import METHODS
+from fedsec.api.hooks import CLIENT_SIDE, METHODS, OBSERVE
 from fedsec.errors import FedsecError
-
-CLIENT_SIDE = ("on_data", "on_step", "on_update")
-"""Hooks of which every client has an instance of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Plugin:
     make: Callable[[], Any]
     precondition: Callable[[Population], str | None] | None = None
     """Why it cannot run for a population, or None."""
+    asked: tuple[str, ...] = ()
+    """Methods beside the hooks that it may have instead of any: what an attack's goal asks."""
 
 
 class Stack:
@@ -69,6 +70,16 @@ class Stack:
     def aggregate_hooks(self) -> list[tuple[str, AggregateHook]]:
         """What acts on the aggregate, with labels."""
         return self._with("on_aggregate")
+
+    @property
+    def model_hooks(self) -> list[tuple[str, GlobalModelHook]]:
+        """What acts on the new global model, with labels."""
+        return self._with("on_model")
+
+    @property
+    def release_hooks(self) -> list[tuple[str, ReleaseHook]]:
+        """What acts on the model before it is released, with labels."""
+        return self._with("on_release")
 
     @property
     def query_hooks(self) -> list[tuple[str, QueryHook]]:
@@ -122,8 +133,11 @@ def checked(plugin: Plugin) -> Any:
     It would do nothing without any hook, and lose its memory in a resumed run with only one half of it.
     """
     made = plugin.make()
-    if not any(implements(made, method) for method in METHODS):
-        raise FedsecError(f"{plugin.label} has none of the hooks {', '.join(METHODS)}: it would do nothing")
+    known = (*METHODS, *plugin.asked)
+    if not any(implements(made, method) for method in known):
+        raise FedsecError(f"{plugin.label} has none of the hooks {', '.join(known)}: it would do nothing")
+    if implements(made, OBSERVE) and not implements(made, "state"):
+        raise FedsecError(f"{plugin.label} has observe(), and no state() and load_state() to keep what it saw in")
     if implements(made, "state") != implements(made, "load_state"):
         raise FedsecError(f"{plugin.label} needs both state() and load_state(), or neither")
     return made

@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import QueryHook, QueryView, Tokens
+from fedsec.api import Measured, QueryHook, QueryView, ReleaseHook, ReleaseView, Tokens
 from fedsec.data.tokens import Tokenised, collate
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import SeedTree
 
 ROWS_PER_BATCH = 64
 
-Answer = Callable[[tuple[Tokens, ...]], list[torch.Tensor]]
+Answer = Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]
 
 
 def released(
     model: FlatModel, vector: torch.Tensor, tokenizer: Any, hooks: Sequence[tuple[str, QueryHook]], seeds: SeedTree
 ) -> Answer:
-    """A function that answers queries with logits: [classes] each, or [tokens, vocabulary] of a causal model.
+    """A function that answers queries with logits, [classes] each or [tokens, vocabulary] of a causal model, or None.
 
     Args:
         model: the resident model; each call sets it to `vector`.
@@ -29,10 +29,8 @@ def released(
         seeds: the seed tree.
     """
 
-    def plain(queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
-        model.load(vector)
-        model.module.eval()
-        return _logits(model, queries, tokenizer.pad_token_id)
+    def plain(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
+        return list(logits_of(model, vector, queries, tokenizer.pad_token_id))
 
     answer: Answer = plain
     for label, hook in hooks:
@@ -42,18 +40,50 @@ def released(
 
 
 def _through(label: str, hook: QueryHook, beneath: Answer, view: QueryView) -> Answer:
-    def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
+    def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
         found = hook.on_query(queries, beneath, view)
+        if isinstance(found, Measured):
+            found = found.value
         if not isinstance(found, list) or len(found) != len(queries):
             raise ValueError(f"{label} must return a list with one answer for each of {len(queries)} queries")
+        if not all(one is None or isinstance(one, torch.Tensor) for one in found):
+            raise ValueError(f"{label} must answer each query with logits, or with None to refuse it")
         return found
 
     return answer
 
 
+def prepared(
+    vector: torch.Tensor, hooks: Sequence[tuple[str, ReleaseHook]], view: Callable[[str], ReleaseView]
+) -> torch.Tensor:
+    """The trainables that are released [parameters]: what defenses make of the trained ones.
+
+    Args:
+        vector: as training left them [parameters].
+        hooks: the stack's, in its order.
+        view: what a plug-in of that label sees.
+
+    Raises:
+        ValueError: a defense returned something of the wrong shape or type, or non-finite numbers.
+    """
+    for label, hook in hooks:
+        found = hook.on_release(vector.clone(), view(label))
+        found = found.value if isinstance(found, Measured) else found
+        fits = isinstance(found, torch.Tensor) and found.dtype == torch.float32 and found.shape == vector.shape
+        if not fits or not bool(found.isfinite().all()):
+            raise ValueError(f"{label} must release finite fp32 parameters of the model's length")
+        vector = found.detach().clone()
+    return vector
+
+
 @torch.no_grad()
-def _logits(model: FlatModel, queries: tuple[Tokens, ...], pad_id: int) -> list[torch.Tensor]:
-    """Batched by length, so that little padding is computed; answers are in the queries' order."""
+def logits_of(model: FlatModel, vector: torch.Tensor, queries: tuple[Tokens, ...], pad_id: int) -> list[torch.Tensor]:
+    """The model's answers with the trainables `vector` [parameters], to which it stays set, in the queries' order.
+
+    Batched by length, so that little padding is computed.
+    """
+    model.load(vector)
+    model.module.eval()
     data = Tokenised([list(query) for query in queries], np.zeros(len(queries), dtype=np.int64))
     order = np.argsort([len(query) for query in queries], kind="stable")
     answers: list[torch.Tensor] = [torch.empty(0)] * len(queries)

@@ -7,6 +7,7 @@ import torch
 
 from fedsec.api import Knowledge, Update
 from fedsec.federation.clients import Clients
+from fedsec.federation.measurements import Measurements
 from fedsec.wire.receive import Message, fault
 
 
@@ -16,10 +17,11 @@ class Sender:
     Args:
         enrolled: examples that each client enrolled with.
         clients: everybody's hooks.
+        measurements: of the round.
     """
 
-    def __init__(self, enrolled: Sequence[int], clients: Clients) -> None:
-        self._enrolled, self._clients = enrolled, clients
+    def __init__(self, enrolled: Sequence[int], clients: Clients, measurements: Measurements) -> None:
+        self._enrolled, self._clients, self._measurements = enrolled, clients, measurements
 
     def send(
         self, number: int, cohort: Sequence[int], received: Mapping[int, torch.Tensor], buffer: torch.Tensor
@@ -63,7 +65,8 @@ class Sender:
         # A copy where plug-ins handle it: its storage holds the other clients' rows as well.
         update = Update(vector.clone() if hooks else vector, self._enrolled[client])
         for label, hook in hooks:
-            update = hook.on_update(update, self._clients.view(number, client, label, received[client], cohort, own))
+            view = self._clients.view(number, client, label, received[client], cohort, own)
+            update = self._measurements.of(label, hook.on_update(update, view))
         if hooks and isinstance(update, Update) and fault(update.vector, len(vector)) is None:
             kept = vector if own is None else torch.empty_like(vector)  # the other colluders see what is in `own`
             return Update(kept.copy_(update.vector.detach()), update.examples)  # a hook may write to its tensor later

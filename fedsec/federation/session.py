@@ -9,31 +9,31 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from fedsec.api import BroadcastView, Granted, Knowledge, Sample, implements
+from fedsec.api import BroadcastView, Granted, Knowledge, ReleaseView, Sample, implements
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability, Held
-from fedsec.federation.clients import Clients
+from fedsec.federation.clients import Clients, Surroundings
 from fedsec.federation.crew import Crew
-from fedsec.federation.evaluation import Evaluation, evaluate, evaluate_answers
 from fedsec.federation.holdings import Held as Own
-from fedsec.federation.holdings import Holdings
-from fedsec.federation.local import LocalTrainer
+from fedsec.federation.holdings import Holdings, check_samples
+from fedsec.federation.measurements import Measurements
+from fedsec.federation.monitor import Monitor
 from fedsec.federation.outcome import Outcome
+from fedsec.federation.own_training import OwnTraining
+from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import checked, load_state_of, state_of
 from fedsec.federation.progress import Progress
-from fedsec.federation.release import released
+from fedsec.federation.release import prepared
 from fedsec.federation.sending import Sender
 from fedsec.federation.server_optimizer import ServerOptimizer
 from fedsec.federation.steps import StepHooks
-from fedsec.federation.transcript import Observed, RoundSummary, Secret, Vault
+from fedsec.federation.transcript import Observed, RoundSummary, Secret
+from fedsec.models.local import LocalTrainer
 from fedsec.wire.receive import Message, Received, receive
-
-if TYPE_CHECKING:
-    from fedsec.federation.loop import Federation
 
 _BYTES_PER_VALUE = 4
 SERVER = -1
@@ -43,16 +43,12 @@ SERVER = -1
 class Session:
     """A federation while it runs: everything that changes from round to round."""
 
-    def __init__(self, federation: "Federation") -> None:
+    def __init__(self, federation: Federation) -> None:
         f, settings = federation, federation.settings
         layout, training = f.model.layout, settings.training
         self._f = f
         self._enrolled = [len(rows) for rows in f.rows]
-        self._clients = Clients(len(f.rows), f.stack, f.adversary, layout, training, f.seeds)
-        self._server: Any = checked(f.server.attack) if f.server else None
-        self._granted = Granted(f.server.knowledge if f.server else {})
-        self._holdings = Holdings(f.train, f.examples, f.rows, f.tokenise, f.tokenizer, f.seeds)
-        self._sender = Sender(self._enrolled, self._clients)
+        self._measurements = Measurements()
         self._aggregator = Aggregator(
             f.stack,
             weighting=settings.weighting,
@@ -60,30 +56,45 @@ class Session:
             layout=layout,
             training=training,
             seeds=f.seeds,
+            measurements=self._measurements,
             trusted=len(f.trusted),
         )
-        self._clients.aggregator = self._aggregator
+        dropout = f.model.setup.dropout
+        self._own = OwnTraining(f.model, training, f.tokenise, f.tokenizer, f.classes, dropout=dropout)
+        around = Surroundings(
+            layout=layout,
+            training=training,
+            classes=f.classes,
+            tokenizer=f.tokenizer,
+            enrolled=self._enrolled,
+            own_training=self._own,
+            aggregator=self._aggregator,
+        )
+        self._clients = Clients(f.stack, f.adversary, around, f.seeds)
+        self._server: Any = checked(f.server.attack) if f.server else None
+        self._granted = Granted(f.server.knowledge if f.server else {})
+        self._holdings = Holdings(f.train, f.examples, f.rows, f.tokenise, f.tokenizer, f.seeds)
+        self._sender = Sender(self._enrolled, self._clients, self._measurements)
         self._availability = Availability(settings.availability, layout.size, f.seeds)
         descends = training.update == "gradient"
         rate = settings.server_learning_rate * (training.learning_rate if descends else 1.0)
         self._optimizer = ServerOptimizer(settings.server_optimizer, rate, descends=descends)
-        self._trainer = LocalTrainer(f.model, training, dropout=f.model.setup.dropout)
+        self._trainer = LocalTrainer(f.model, training, dropout=dropout)
         self._start = f.model.snapshot()  # [parameters]
         self._current = self._start.clone()  # [parameters]
         self._crew = f.crew
         self._buffer = self._crew.empty(settings.cohort, layout.size)  # [clients, parameters]
-        self._evaluation: Evaluation | None = None
-        self._curve: list[tuple[int, float | None, float]] = []
+        self._monitor = Monitor(f)
         self._summaries: list[RoundSummary] = []
-        self._observed: dict[int, Observed] = {}
-        self._vault = Vault()
+        self._seen = settings.observe.union(*(watcher.rounds for watcher in f.watchers))
+        self._vault = f.vault
         self.done = 0
         """Rounds that are over."""
 
     def round(self) -> None:
         """The next round."""
-        if not self._curve:
-            self._evaluate()  # the untrained model
+        if not self._monitor.curve:
+            self._monitor.evaluate(0, self._current)  # the untrained model
         number, settings = self.done + 1, self._f.settings
         began = time.perf_counter()
         self._clients.begin(number)
@@ -96,37 +107,63 @@ class Session:
         messages = self._sender.send(number, attendance.working, received, rows)  # 4
         delivery = self._deliver(number, attendance, messages, received)  # 5
         arrived, staleness = delivery.received, delivery.staleness
-        before = self._current.clone() if number in settings.observe else None
+        before = self._current.clone() if number in self._seen else None
         absent = tuple(one.client for one in attendance.absent)
         trusted = partial(self._own_update, number) if len(self._f.trusted) else None
         aggregate = self._aggregator.aggregate(number, arrived, self._current, staleness, absent, trusted)  # 6 and 7
         if aggregate.skipped is None:
             self._optimizer.step(self._current, aggregate.applied)
+            self._aggregator.after_step(number, arrived, self._current, staleness, absent)
         seconds = time.perf_counter() - began
         if before is not None:
             self._observe(number, before, delivery, aggregate)
         self._summaries.append(self._summary(number, losses, arrived, attendance, staleness, aggregate, seconds))
         self.done = number
         if number % settings.evaluate_every == 0 or number == settings.rounds:  # 8
-            self._evaluate()
+            self._monitor.evaluate(number, self._current)
         self._report()
 
     def outcome(self) -> Outcome:
         """What came of it; the resident model is set to the released trainables."""
         f = self._f
         stack, server = deepcopy(f.stack.state()), self._server_state()
-        final = self._evaluation
-        if f.stack.query_hooks:  # 9
-            answer = released(f.model, self._current, f.tokenizer, f.stack.query_hooks, f.seeds)
-            final = evaluate_answers(answer, f.test)
-        elif final is None:
-            final = self._evaluate(keep=False)
-        f.model.load(self._current)
+        end = self._released()
+        final, watched = self._monitor.final(end, changed=end is not self._current)
+        f.model.load(end)
         used = frozenset(self._clients.granted.used | self._granted.used)
         return Outcome(
-            final, self._curve, self._summaries, self._observed, self._vault, used, self._start, self._current,
-            stack, server,
-        )  # fmt: skip
+            final=final,
+            curve=self._monitor.curve,
+            rounds=self._summaries,
+            observed=f.store,
+            vault=self._vault,
+            knowledge_used=used,
+            start=self._start,
+            end=end,
+            watched=watched,
+            predictions=self._monitor.predicted,
+            stack=stack,
+            server=server,
+            hostile=self._clients.memory_of_attack(),
+        )
+
+    def _released(self) -> torch.Tensor:
+        """The trainables that are released [parameters]; the very tensor of the global model if no defense acts."""
+        f = self._f
+
+        def view(label: str) -> ReleaseView:
+            trusted = (f.examples[row] for row in f.trusted)
+            return ReleaseView(
+                layout=f.model.layout,
+                training=f.settings.training,
+                classes=f.classes,
+                tokenizer=f.tokenizer,
+                trusted=tuple(Sample(one.text, one.label, one.prompt) for one in trusted),
+                train=self._own.train,
+                generator=f.seeds.torch(f"release {label}"),
+            )
+
+        return prepared(self._current, f.stack.release_hooks, view)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next round depends on; randomness needs none, being keyed by round and client."""
@@ -139,33 +176,45 @@ class Session:
             "server": self._server_state(),
             "server_used": sorted(self._granted.used),
             "under_way": self._availability.state(),
-            "curve": self._curve,
             "rounds": [summary.as_json() for summary in self._summaries],
-            "observed": [one.as_json() for one in self._observed.values()],
+            "observed": sorted(self._f.store),
+            "monitor": self._monitor.state(),
+            "watchers": [dict(watcher.state()) for watcher in self._f.watchers],
             "secrets": [[number, client, secret] for (number, client), secret in self._vault.secrets.items()],
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; raises whatever, with this session spoilt, if the state does not fit."""
+    def load_state(self, state: Mapping[str, Any], *, honest_only: bool = False) -> None:
+        """Go on from there; raises whatever, with this session spoilt, if the state does not fit.
+
+        Args:
+            state: from `state`.
+            honest_only: it is of a training that was honest so far, shared by attacks that begin after it: of another
+                adversary, and of no goal's texts.
+        """
         done, current = state["done"], state["current"]
         if type(done) is not int or not 0 < done <= self._f.settings.rounds:
             raise ValueError("no round to go on from")
         if current.dtype != torch.float32 or current.shape != self._current.shape or not bool(current.isfinite().all()):
             raise ValueError("no global model")
         self._summaries = [RoundSummary.from_json(one) for one in state["rounds"]]
-        self._curve = [(number, accuracy, loss) for number, accuracy, loss in state["curve"]]
-        if [summary.round for summary in self._summaries] != list(range(1, done + 1)) or not self._curve:
+        self._monitor.load_state(state["monitor"], curve_only=honest_only)
+        if [summary.round for summary in self._summaries] != list(range(1, done + 1)):
             raise ValueError("rounds are missing")
-        self._observed = {one["round"]: Observed.from_json(one) for one in state["observed"]}
         self._vault.secrets = {(number, client): Secret.from_json(s) for number, client, s in state["secrets"]}
         self._current.copy_(current)
         self._optimizer.load_state(state["optimizer"], self._current)
         self._availability.load_state(state["under_way"])
         self._granted.used = {Knowledge(kind) for kind in state["server_used"]}
-        self._clients.load_state(state["clients"])
-        load_state_of([self._server] if self._server is not None else [], state["server"])
+        self._clients.load_state(state["clients"], honest_only=honest_only)
         self._f.stack.load_state(state["stack"])
         self.done = done
+        if honest_only:
+            self._monitor.look_back(done, self._current)
+            return
+        self._f.store.take_up(state["observed"])
+        for watcher, memory in zip(self._f.watchers, state["watchers"], strict=True):
+            watcher.load_state(memory)
+        load_state_of([self._server] if self._server is not None else [], state["server"])
 
     def _sample(self, number: int) -> list[int]:
         generator, pinned = self._f.seeds.numpy("cohort", round_number=number), self._f.pinned
@@ -201,10 +250,13 @@ class Session:
             round=number,
             layout=f.model.layout,
             training=f.settings.training,
+            classes=f.classes,
+            tokenizer=f.tokenizer,
+            question=f.server.question,
             granted=self._granted,
             generator=f.seeds.torch(f"attack {f.server.attack.label}", round_number=number, client=client),
         )
-        sent = self._server.on_broadcast(self._current.clone(), view)
+        sent = self._measurements.of(f.server.attack.label, self._server.on_broadcast(self._current.clone(), view))
         fits = isinstance(sent, torch.Tensor) and sent.dtype == torch.float32 and sent.shape == self._current.shape
         if not fits or not bool(sent.isfinite().all()):
             raise ValueError(f"{f.server.attack.label} must broadcast finite fp32 parameters of the model's length")
@@ -220,7 +272,7 @@ class Session:
             held.append(own)
             chosen.append(rows)
             arrives = number + attendance.late.get(client, 0)
-            if arrives in self._f.settings.observe:
+            if arrives in self._seen:
                 self._vault.secrets[arrives, client] = self._holdings.secret(own, rows)
         losses = self._crew.empty(len(working), dtype=torch.float64)
 
@@ -238,14 +290,16 @@ class Session:
 
     def _data_hooks(
         self, number: int, client: int, cohort: Sequence[int], received: torch.Tensor
-    ) -> Callable[[tuple[Sample, ...]], Any] | None:
+    ) -> Callable[[tuple[Sample, ...]], tuple[Sample, ...]] | None:
         hooks = self._clients.hooks(client, "on_data")
         if not hooks:
             return None
 
-        def change(samples: tuple[Sample, ...]) -> Any:
+        def change(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
             for label, hook in hooks:
-                samples = hook.on_data(samples, self._clients.view(number, client, f"{label} data", received, cohort))
+                view = self._clients.view(number, client, f"{label} data", received, cohort)
+                samples = self._measurements.of(label, hook.on_data(samples, view))
+                check_samples(samples, self._f.classes, f"{label}, a data hook of client {client},")
             return samples
 
         return change
@@ -255,7 +309,8 @@ class Session:
         if not hooks:
             return None
         views = (self._clients.view(number, client, f"{label} step", received, cohort) for label, _ in hooks)
-        return StepHooks([(label, hook, view) for (label, hook), view in zip(hooks, views, strict=True)])
+        each = [(label, hook, view) for (label, hook), view in zip(hooks, views, strict=True)]
+        return StepHooks(each, self._measurements)
 
     def _deliver(
         self,
@@ -283,31 +338,27 @@ class Session:
     def _observe(self, number: int, before: torch.Tensor, delivery: "_Delivery", aggregate: Aggregate) -> None:
         arrived = delivery.received
         own = any(held.started is not self._current for held in delivery.kept)
-        self._observed[number] = Observed(
+        observed = Observed(
             round=number,
             cohort=tuple(sorted({*arrived.clients, *(r.client for r in arrived.rejected)})),
             clients=arrived.clients,
             examples=arrived.examples,
-            rows=arrived.rows.clone(),
+            rows=arrived.rows,
             weights=aggregate.weights,
-            aggregate=aggregate.vector.clone(),
+            aggregate=aggregate.vector,
             start=before,
-            end=self._current.clone(),
+            end=self._current,
             staleness=delivery.staleness,
             started=torch.stack([before if h.started is self._current else h.started for h in delivery.kept])
             if own
             else None,
             upload_bytes=aggregate.upload_bytes,
         )
-
-    def _evaluate(self, *, keep: bool = True) -> Evaluation:
-        """The global model on the test set; noted in the curve unless that was done before."""
-        f = self._f
-        found = evaluate(f.model, self._current, f.test, f.tokenizer.pad_token_id, self._crew)
-        self._evaluation = found
-        if keep:
-            self._curve.append((self.done, found.accuracy, found.loss))
-        return found
+        if number in self._f.settings.observe:
+            self._f.store.keep(observed)
+        for watcher in self._f.watchers:
+            if number in watcher.rounds:
+                watcher.look(observed)
 
     def _summary(
         self,
@@ -334,10 +385,11 @@ class Session:
             download_bytes=_BYTES_PER_VALUE * self._f.model.layout.size + aggregate.download_bytes,
             seconds=seconds,
             norms=None if aggregate.norms is None else tuple(aggregate.norms.tolist()),
+            measurements=self._measurements.means(),
         )
 
     def _report(self) -> None:
-        summary, (number, accuracy, _) = self._summaries[-1], self._curve[-1]
+        summary, (number, accuracy, _) = self._summaries[-1], self._monitor.curve[-1]
         accuracy = accuracy if number == self.done else None
         rounds, rejected = self._f.settings.rounds, len(summary.rejected)
         self._f.on_round(Progress(self.done, rounds, len(summary.clients), summary.loss, accuracy, rejected))

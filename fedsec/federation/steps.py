@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from fedsec.api import ClientView, StepHook, StepView
+from fedsec.federation.measurements import Measurements
 
 Gradient = Callable[[], torch.Tensor]
 
@@ -14,10 +15,11 @@ class StepHooks:
 
     Args:
         hooks: (label, hook, the client's view for it), in the stack's order.
+        measurements: of the round.
     """
 
-    def __init__(self, hooks: Sequence[tuple[str, StepHook, ClientView]]) -> None:
-        self._hooks = hooks
+    def __init__(self, hooks: Sequence[tuple[str, StepHook, ClientView]], measurements: Measurements) -> None:
+        self._hooks, self._measurements = hooks, measurements
 
     def gradient(self, step: int, parameters: torch.Tensor, plain: Gradient, per_example: Gradient) -> torch.Tensor:
         """What the outermost hook makes of a step's gradient [parameters].
@@ -35,13 +37,13 @@ class StepHooks:
         for label, hook, view in self._hooks:
             beneath = _wrapped(label, hook, StepView(
                 client=view, step=step, parameters=parameters, gradient=beneath, example_gradients=per_example
-            ))  # fmt: skip
+            ), self._measurements)  # fmt: skip
         return beneath()
 
 
-def _wrapped(label: str, hook: StepHook, view: StepView) -> Gradient:
+def _wrapped(label: str, hook: StepHook, view: StepView, measurements: Measurements) -> Gradient:
     def gradient() -> torch.Tensor:
-        found = hook.on_step(view)
+        found = measurements.of(label, hook.on_step(view))
         shape = view.parameters.shape
         if not isinstance(found, torch.Tensor) or found.dtype != torch.float32 or found.shape != shape:
             raise ValueError(f"{label} returned no fp32 gradient of shape {list(shape)}")

@@ -37,6 +37,8 @@ class RoundSummary:
     seconds: float
     norms: tuple[float, ...] | None = None
     """Of each received row, as it enters the sum; only with filters or a rule that give weights."""
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    """What hooks measured, by `plug-in/name`: means over the clients."""
 
     def as_json(self) -> dict[str, Any]:
         """In values that JSON and checkpoints hold."""
@@ -53,7 +55,7 @@ class RoundSummary:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A round as it happened, kept for attacks that ask for it; views show what a position sees of it."""
+    """A round as it happened, for attacks that ask for it; views show what a position sees of it."""
 
     round: int
     cohort: tuple[int, ...]
@@ -79,7 +81,7 @@ class Observed:
     upload_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """In values that checkpoints hold."""
+        """All fields, tensors as they are."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
@@ -100,14 +102,16 @@ class Secret(NamedTuple):
     """Personal data in the text that the client holds, whatever a defense made of it before training."""
     originals: tuple[tuple[int, ...], ...] = ()
     """Content token ids of the texts that the client holds; empty if these are what it trained on."""
+    rows: tuple[int | None, ...] = ()
+    """Row of the training split that each text is, or was made from; None for an invented one."""
 
     @classmethod
     def from_json(cls, content: Any) -> "Secret":
         """From the lists that a checkpoint holds."""
-        tokens, lengths, labels, planted, originals = content
+        tokens, lengths, labels, planted, originals, rows = content
         nested = (tuple(map(tuple, part)) for part in (tokens, planted, originals))
         tokens, planted, originals = nested
-        return cls(tokens, tuple(lengths), tuple(labels), planted, originals)
+        return cls(tokens, tuple(lengths), tuple(labels), planted, originals, tuple(rows))
 
 
 @dataclass(slots=True)

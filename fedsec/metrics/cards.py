@@ -1,6 +1,6 @@
 """Cards of the metrics."""
 
-from fedsec.api import BetterFor, MetricCard
+from fedsec.api import BetterFor, MetricCard, Tells
 
 
 def _leakage(name: str, summary: str) -> MetricCard:
@@ -19,12 +19,16 @@ _ROUNDS = (
 CARDS = (
     MetricCard(
         name="utility/accuracy",
+        tells=Tells.CORRECT,
+        words="accuracy",
         summary="Test rows that the global model classifies right after the last round.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
     ),
     MetricCard(
         name="utility/perplexity",
+        tells=Tells.QUALITY,
+        words="perplexity",
         summary="exp of the mean negative log likelihood per learned test token after the last round.",
         unit="perplexity",
         better_for=BetterFor.ATTACKER,
@@ -35,12 +39,16 @@ CARDS = (
     ),
     MetricCard(
         name="utility/next-token-accuracy",
+        tells=Tells.CORRECT,
+        words="next-token accuracy",
         summary="Learned test tokens that a causal language model gives the highest probability after the last round.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
     ),
     MetricCard(
         name="utility/tail-accuracy",
+        tells=Tells.TAIL,
+        words="accuracy over the last rounds",
         summary="Mean of the accuracies (next-token accuracies) evaluated in the last fifth of the rounds.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
@@ -83,6 +91,8 @@ CARDS = (
     ),
     MetricCard(
         name="robustness/detection-precision",
+        tells=Tells.FLAGS_RIGHT,
+        words="flags right",
         summary="Among the senders that the rule's weights flag, those that are malicious.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
@@ -95,6 +105,8 @@ CARDS = (
     ),
     MetricCard(
         name="robustness/detection-recall",
+        tells=Tells.CAUGHT,
+        words="malicious flagged",
         summary="Among the messages of malicious clients, those that the rule's weights flag.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
@@ -105,6 +117,58 @@ CARDS = (
             "A rule that shrinks updates (clipping) may bound an attack without flagging it.",
             _ROUNDS,
         ),
+    ),
+    *(
+        MetricCard(name=f"membership/{name}", summary=summary, unit="fraction", better_for=BetterFor.ATTACKER)
+        for name, summary in (
+            ("auc", "Pairs of a member and another candidate in which the attack scores the member higher."),
+            ("blind-auc", "The same of an attack that saw the candidates' words and no model: 0.5 where all is well."),
+            ("tpr@fpr=0.01", "Members above the threshold that at most 1 % of the other candidates reach."),
+            ("tpr@fpr=0.05", "Members above the threshold that at most 5 % of the other candidates reach."),
+        )
+    ),
+    MetricCard(
+        name="robustness/attack-success-rate",
+        summary="Triggered test rows of other classes that the released model sends to the trigger's target.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+        limits=("Without the untriggered rate beside it, it counts label bias as a backdoor.",),
+    ),
+    MetricCard(
+        name="robustness/untriggered-rate",
+        summary="The same rows without the trigger that the same model sends to the target.",
+        unit="fraction",
+        better_for=BetterFor.NEITHER,
+    ),
+    MetricCard(
+        name="robustness/asr-lift",
+        summary="Success with the trigger less the rate without it, paired by row, on the same model.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+    ),
+    MetricCard(
+        name="robustness/r-accuracy",
+        summary="Triggered test rows that the released model still classifies right.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+    ),
+    MetricCard(
+        name="robustness/free-ride-weight",
+        summary="Share of the aggregation's weight that free-riders got, over the rounds in which they did not train.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+    ),
+    MetricCard(
+        name="defense/refusal-rate",
+        summary="Triggered queries that a defense before the released model refused to answer.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+    ),
+    MetricCard(
+        name="defense/false-refusal-rate",
+        summary="Clean test rows that a defense before the released model refused to answer.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
     ),
     MetricCard(
         name="cost/upload-bytes",

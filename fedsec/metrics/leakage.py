@@ -115,6 +115,15 @@ def _joined(secrets: Sequence[Secret]) -> Secret:
     )
 
 
+def renumbered(scored: Scored, by: int) -> Scored:
+    """The same with every client's number raised, so that batches of several rounds stay apart."""
+    return Scored(
+        tuple(replace(pair, client=pair.client + by) for pair in scored.pairs),
+        tuple((client + by, exact) for client, exact in scored.claims),
+        tuple(one._replace(owners=tuple(owner + by for owner in one.owners)) for one in scored.compared),
+    )
+
+
 def leakage(scored: Scored, tokenizer: Any, generator: np.random.Generator) -> dict[str, MetricValue]:
     """Every leakage metric with its interval over the clients' batches.
 
@@ -300,14 +309,14 @@ def _value(name: str, column: Column, generator: np.random.Generator) -> MetricV
     batches: dict[int, list[float]] = {}
     for client, value in column.values:
         batches.setdefault(client, []).append(value)
-    interval = of_mean(list(batches.values()), generator)
+    interval = of_mean(list(batches.values()), generator) if batches else None
     return MetricValue(
-        value=sum(value for _, value in column.values) / len(column.values) if column.values else 0.0,
+        value=sum(value for _, value in column.values) / len(column.values) if column.values else None,
         unit="fraction",
         better_for=BetterFor.DEFENDER if name == "false-claim" else BetterFor.ATTACKER,
         n=len(column.values),
-        ci_low=interval.low,
-        ci_high=interval.high,
-        method=interval.method,
+        ci_low=interval.low if interval else None,
+        ci_high=interval.high if interval else None,
+        method=interval.method if interval else "none",
         left_out=column.left_out,
     )

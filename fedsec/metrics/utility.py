@@ -1,10 +1,12 @@
 """Utility: what the model is still good for."""
 
+from dataclasses import replace
 from math import exp
 
 import numpy as np
 
 from fedsec.api import BetterFor, MetricValue
+from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
 from fedsec.metrics.stats.intervals import FEW, RESAMPLES, Interval, wilson
 
@@ -13,19 +15,31 @@ LARGEST_LOSS = 100.0
 vocabulary costs 12; only a model that was driven to ruin is above, and infinity cannot be written."""
 
 
-def utility(evaluation: Evaluation, generator: np.random.Generator) -> dict[str, MetricValue]:
-    """The metrics of the model after the last round, by name, for either task.
+def utility(evaluation: Evaluation, test: Tokenised, generator: np.random.Generator) -> dict[str, MetricValue]:
+    """The metrics of the model after the last round, by name, for either task; beside what a constant answer gets.
 
     Args:
         evaluation: on the test set.
+        test: the test set.
         generator: resamples texts.
     """
+    constant = constant_answer(test)
     if evaluation.texts is None:
-        return {"utility/accuracy": accuracy(evaluation)}
+        return {"utility/accuracy": replace(accuracy(evaluation), baseline=constant)}
     return {
         "utility/perplexity": perplexity(evaluation.texts, generator),
-        "utility/next-token-accuracy": next_token_accuracy(evaluation.texts, generator),
+        "utility/next-token-accuracy": replace(next_token_accuracy(evaluation.texts, generator), baseline=constant),
     }
+
+
+def constant_answer(test: Tokenised) -> float:
+    """The share that always the same answer gets right: of rows the largest class, of learned tokens the commonest."""
+    if test.learned_from is None:
+        answers = test.labels
+    else:
+        parts = (ids[first:] for ids, first in zip(test.ids, test.learned_from, strict=True))
+        answers = np.concatenate([np.array(part, dtype=np.int64) for part in parts])
+    return float(np.unique(answers, return_counts=True)[1].max() / len(answers))
 
 
 def accuracy(evaluation: Evaluation) -> MetricValue:

@@ -30,7 +30,7 @@ from fedsec.store.sources import card_hash
 
 _log = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
-_SOURCES = ("data/*.py", "models/*.py", "federation/local.py", "seeds.py")
+_SOURCES = ("data/*.py", "models/*.py", "seeds.py")
 """Of the engine: what decides the weights."""
 BATCH_SIZE, LEARNING_RATE = 16, 1e-3
 """AdamW without weight decay; measured to train two to six layers of width 64 to 256 without trouble."""
@@ -104,8 +104,8 @@ def kept(module: nn.Module, key: str, make: Callable[[], None]) -> None:
 
 
 def _train(module: Any, tokenizer: Any, corpus: Corpus, recipe: Recipe) -> None:
-    from fedsec.federation.local import LocalTrainer
     from fedsec.models.flat import FlatModel
+    from fedsec.models.local import LocalTrainer
     from fedsec.models.tuning import prepare
 
     if len(corpus.train) < BATCH_SIZE:

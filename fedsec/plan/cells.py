@@ -6,12 +6,25 @@ from itertools import product
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import Aggregation, Asset, Behaviour, Knowledge, Population, Position, ThreatModel
+from fedsec.api import (
+    Aggregation,
+    Asks,
+    Asset,
+    AttackCard,
+    Behaviour,
+    GoalCard,
+    Knowledge,
+    Population,
+    Position,
+    Rounds,
+    ThreatModel,
+)
+from fedsec.api.hooks import OBSERVE
 from fedsec.config.load import substitute
+from fedsec.config.methods import methods_of
 from fedsec.config.population import declared_in_round
 from fedsec.config.schema import Component, Scenario
 from fedsec.plan.visibility import seen
-from fedsec.store.keys import digest
 
 NONE = "none"
 _OF_A_ROUND = frozenset(
@@ -83,6 +96,16 @@ class Cell:
         return self.threat.position if self.threat else None
 
     @property
+    def goal(self) -> GoalCard | None:
+        """The goal of its attack; None in the control."""
+        return registry.goals().get(self.threat.goal) if self.threat else None
+
+    @property
+    def card(self) -> AttackCard | None:
+        """The attack's card; None in the control."""
+        return None if self.attack["name"] == NONE else registry.attacks().get(self.attack["name"])
+
+    @property
     def forges(self) -> bool:
         """Whether the attack is malicious clients'."""
         return self.threat is not None and _is(self.threat, Position.CLIENT, Behaviour.MALICIOUS)
@@ -97,9 +120,36 @@ class Cell:
         )
 
     @property
-    def reads(self) -> bool:
-        """Whether the attack studies one round."""
-        return self.threat is not None and not self.forges and self.threat.position != Position.RELEASED_MODEL
+    def task(self) -> str:
+        """What the model learns."""
+        return self.scenario.model.task
+
+    @property
+    def acts(self) -> bool:
+        """Whether the attack changes the training."""
+        return self.forges or self.alters_broadcast
+
+    @property
+    def asked(self) -> bool:
+        """Whether the attack is asked something after training."""
+        return self.goal is not None and self.goal.asks == Asks.AFTER
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """The rounds whose updates the attack is shown; none if it is asked nothing, or has the released model only."""
+        if not self.asked or self.card is None or self.card.threat.position == Position.RELEASED_MODEL:
+            return ()
+        attacked = attacked_rounds(self.scenario)
+        return attacked[:1] if self.card.rounds == Rounds.FIRST else attacked
+
+    @property
+    def observes(self) -> bool:
+        """Whether the attack looks at its rounds as they happen, so that they are not kept for it."""
+        return bool(self.rounds) and OBSERVE in (self._methods or ())
+
+    @property
+    def _methods(self) -> frozenset[str] | None:
+        return None if self.card is None else methods_of(self.card)
 
     @property
     def aggregation(self) -> Aggregation:
@@ -107,25 +157,32 @@ class Cell:
         kinds = (registry.defenses().get(component["name"]).aggregation for component in self.defense)
         return next((kind for kind in kinds if kind != Aggregation.PLAIN), Aggregation.PLAIN)
 
+    def parties(self, *, colluding: bool = False) -> frozenset[Position]:
+        """Who shares what it sees: the attack's position, and clients that collude with it."""
+        if self.threat is None:
+            return frozenset()
+        return frozenset({self.threat.position, *([Position.CLIENT] if colluding else [])})
+
     def sight(self, *, defended: bool = True, others: int | None = None, colluding: bool = False) -> frozenset[Asset]:
-        """Which whole updates and models the attack's position sees; nothing in the control.
+        """Which whole updates and models the attack sees; nothing in the control.
 
         Args:
             defended: under the cell's defenses, or without any.
             others: clients of the attacked round that do not collude with the attacker; None before the round.
             colluding: whether any client of the round does.
         """
-        if self.threat is None:
-            return frozenset()
         aggregation = self.aggregation if defended else Aggregation.PLAIN
         tls = self.scenario.federation.tls
-        return seen(self.threat.position, aggregation, tls=tls, others=others, colluding=colluding)
+        return seen(self.parties(colluding=colluding), aggregation, tls=tls, others=others)
 
-    @property
-    def attack_round(self) -> int:
-        """The round that a curious party attacks."""
-        chosen = self.scenario.threat.attack_round
-        return self.scenario.federation.rounds if chosen == "last" else chosen
+
+def attacked_rounds(scenario: Scenario) -> tuple[int, ...]:
+    """The rounds that a reading attack may see, in their order."""
+    last, chosen = scenario.federation.rounds, scenario.threat.attack_rounds
+    if chosen == "all":
+        return tuple(range(1, last + 1))
+    listed = chosen if isinstance(chosen, list) else [chosen]
+    return tuple(sorted({last if one == "last" else int(one) for one in listed}))
 
 
 def expand(scenario: Scenario) -> list[Cell]:
@@ -151,9 +208,13 @@ def _refusal_of_attack(cell: Cell) -> str | None:
         return f"{cell.attack_label} acts from a client, and threat.malicious is 0"
     if (threat.position, threat.behaviour) not in PROVIDED:
         return f"this version runs no {threat.behaviour} adversary at the position {threat.position}"
-    tasks, learnt = registry.attacks().get(cell.attack["name"]).tasks, cell.scenario.model.task
-    if tasks and learnt not in tasks:
-        return f"{cell.attack_label} reads models that learn {' or '.join(tasks)}, and model.task is {learnt}"
+    card, goal, learnt = registry.attacks().get(cell.attack["name"]), registry.goals().get(threat.goal), cell.task
+    if card.tasks and learnt not in card.tasks:
+        return f"{cell.attack_label} is for models that learn {' or '.join(card.tasks)}, and model.task is {learnt}"
+    if goal.tasks and learnt not in goal.tasks:
+        return f"the goal {goal.name} is for models that learn {' or '.join(goal.tasks)}, and model.task is {learnt}"
+    if card.rounds == Rounds.ALL and cell.asked and cell.scenario.threat.attack_rounds != "all":
+        return f"{cell.attack_label} has to see every round: threat.attack_rounds has to be all"
     lacking = sorted(threat.knowledge - knowledge(cell))
     if lacking:
         return f"{cell.attack_label} needs {' and '.join(lacking)}, which is not handed to a {threat.position}"
@@ -178,18 +239,6 @@ def _refusal_of_defense(cell: Cell) -> str | None:
             return reason
         people = card.reshapes(people, component["params"]) if card.reshapes else people
     return None
-
-
-def training_key(cell: Cell) -> str:
-    """Equal for cells whose training is the same: an attack that only looks does not change it."""
-    settings = cell.scenario.model_dump(mode="json", include={"model", "data", "federation"})
-    active = cell.attack if cell.forges or cell.alters_broadcast else None
-    threat = cell.scenario.threat.model_dump(mode="json", include={"declared_malicious", "malicious"})
-    if cell.scenario.threat.participation.kind == "fixed":  # it decides who is in a cohort, attacked or not
-        threat["fixed"] = True
-    if active is not None:
-        threat = cell.scenario.threat.model_dump(mode="json", exclude={"attack_round", "colluding", "auxiliary"})
-    return digest([settings, threat, active, cell.defense, cell.seed])
 
 
 def knowledge(cell: Cell) -> frozenset[Knowledge]:

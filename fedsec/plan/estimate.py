@@ -36,6 +36,8 @@ UNKNOWN_BYTES = 1_000_000_000
 """Assumed of a model of which nothing is known."""
 START_SECONDS = 4.0
 """Of a worker, until its first cell trains."""
+_WHOLE = 3
+"""Whole vectors that are kept of a round beside its rows: the aggregate, the model before and after."""
 _COPIES = 0.5
 """Of a round's rows, made by aggregation, which works in chunks."""
 _ACTIVATIONS = 34
@@ -135,11 +137,23 @@ def memory_of(group: Group) -> int:
     if known is None:
         return PROCESS_BYTES + UNKNOWN_BYTES
     federation, trained = scenario.federation, known.trained(scenario)
-    observed = len({task.cell.attack_round for task in group.tasks if task.cell.reads})
-    rows = federation.cohort * trained * (1 + _COPIES + observed)
+    rows = federation.cohort * trained * (1 + _COPIES)  # rounds that attacks look at lie on disk
     states = trained * (2 + 2 * (federation.optimizer == "adamw"))  # start and gradient; two moments
     batch = federation.batch_size * int(_tokens(scenario)) * known.layers * known.width * _ACTIVATIONS
     return PROCESS_BYTES + 4 * int(known.parameters + rows + states + batch)
+
+
+def disk_of(group: Group) -> int:
+    """Bytes on disk while this group runs: the rounds that attacks look at, and a checkpoint; 0 if nothing is known."""
+    cell = group.tasks[0].cell
+    known = architecture(cell.scenario)
+    if known is None:
+        return 0
+    rounds = {number for task in group.tasks if not task.cell.observes for number in task.cell.rounds}
+    federation, trained = cell.scenario.federation, known.trained(cell.scenario)
+    kept = len(rounds) * (federation.cohort + _WHOLE) * trained
+    checkpoint = trained * (1 + 2 * (federation.server_optimizer != "average"))
+    return 4 * (kept + checkpoint)
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

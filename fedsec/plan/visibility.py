@@ -26,36 +26,33 @@ _SEEN = {
     },
     Position.RELEASED_MODEL: dict.fromkeys(Aggregation, frozenset({Asset.RELEASED_MODEL})),
 }
-
-
-def seen(
-    position: Position,
-    aggregation: Aggregation,
-    *,
-    tls: bool = False,
-    others: int | None = None,
-    colluding: bool = False,
-) -> frozenset[Asset]:
-    """What a position sees of whole updates and models; which parts an update has is the tuning's matter.
-
-    Args:
-        position: where the adversary stands.
-        aggregation: what the server can read.
-        tls: whether the wire is encrypted.
-        others: clients of the cohort that do not collude with the adversary; None if the round is not known yet.
-        colluding: whether a client of the cohort colludes with the adversary; a curious client does with itself.
-    """
-    if position == Position.WIRE and tls:
-        return _NOTHING
-    found = _SEEN[position][aggregation]
-    if colluding and position == Position.SERVER:
-        found |= _SEEN[Position.CLIENT][aggregation]  # a colluder shares the global models that it receives
-    # The sum less the colluders' rows is the one row that is left; a single row is its own sum.
-    inside = position in (Position.SERVER, Position.CLIENT)
-    return found | {Asset.ROWS} if others == 1 and inside and Asset.AGGREGATE in found else found
+RELEASED = frozenset({Position.SERVER, Position.CLIENT, Position.KEY_HOLDER, Position.RELEASED_MODEL})
+"""Positions that get the trained model: it is released to whoever took part; the wire does not carry it."""
 
 
 _SEPARATE = frozenset({Role.QUERY, Role.KEY, Role.VALUE})
+
+
+def seen(
+    parties: frozenset[Position], aggregation: Aggregation, *, tls: bool = False, others: int | None = None
+) -> frozenset[Asset]:
+    """What colluding parties see together of whole updates and models; what parts these have is the tuning's matter.
+
+    Args:
+        parties: the positions that share what they see, clients of the round among them where some collude; the
+            adversary's own is one of them.
+        aggregation: what the server can read.
+        tls: whether the wire is encrypted.
+        others: clients of the cohort that are not among the parties; None if the round is not known yet.
+    """
+    found = frozenset[Asset]().union(
+        *(_SEEN[party][aggregation] for party in parties if not (party == Position.WIRE and tls))
+    )
+    if {Position.SERVER, Position.KEY_HOLDER} <= parties:
+        found |= _WHOLE  # what one receives the other decrypts
+    # The sum less the colluders' updates is the one that is left; a single update is its own sum.
+    inside = bool(parties & {Position.SERVER, Position.CLIENT})
+    return found | {Asset.ROWS} if others == 1 and inside and Asset.AGGREGATE in found else found
 
 
 def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:

@@ -24,7 +24,7 @@ def compared(expected: Row | None, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _verdict(figure: Row, value: Row | None) -> str:
-    if value is None:
+    if value is None or value["value"] is None:
         return "not measured"
     above = value["value"] - figure["expected"]
     missed = {"at-least": -above, "at-most": above, "about": abs(above)}[figure["bound"]]

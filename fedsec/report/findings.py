@@ -4,24 +4,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedsec import registry
-from fedsec.report.scorecard import (
-    ACCURACY,
-    DROP,
-    EXACT,
-    EXTRACTED,
+from fedsec.api import GoalCard, Shown, Tells
+from fedsec.report.harm import drawn
+from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
+from fedsec.report.rows import (
     NONE,
-    PERPLEXITY,
-    ROUGE,
-    accuracy_of,
-    harm,
-    settings_label,
+    correct,
+    damage,
+    damage_in,
+    goal_of,
+    is_damage,
+    name_telling,
+    shown_beside,
+    telling,
+    words_for,
 )
+from fedsec.report.scorecard import settings_label
 
 MOST_DEFENSES = 4
 """Whose results against one attack are told one by one; a table reads better from there on."""
 
 Row = Mapping[str, Any]
-_ROUNDING = 1e-12
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
@@ -34,30 +37,57 @@ def findings(rows: Sequence[Row]) -> list[str]:
     for attack in controls_first(row["attack"] for row in rows):
         own = [row for row in rows if row["attack"] == attack]
         sentences: list[str] = []
-        told, note = _told(own)
+        told, notes = _told(own)
         for defense in controls_first(row["defense"] for row in own):
             mine = [row for row in own if row["defense"] == defense]
             sentences += _finding("it" if sentences else attack, mine, tell=defense in told)
-        paragraphs.append(" ".join([*sentences, *note]))
+        paragraphs.append(" ".join([*sentences, *notes]))
     return paragraphs
 
 
 def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
-    """The defenses whose results against an attack are told, and a sentence if others are left to the table."""
+    """The defenses whose results against an attack are told, and sentences if others are left to the table."""
     fared: dict[str, float] = {}
+    unknown: dict[str, str] = {}
     for row in rows:
-        if row["status"] == "ok" and row["defense"] != NONE and accuracy_of(row["metrics"]):
-            trains = row["attack"] == NONE or DROP in row["metrics"]
-            ill = -accuracy_of(row["metrics"])["value"] if trains else harm(row["metrics"])
+        if row["status"] != "ok" or row["defense"] == NONE:
+            continue
+        ill, reason = _ill(row), undefined(row)
+        if ill is not None:
             fared[row["defense"]] = max(ill, fared.get(row["defense"], ill))
-    if len(fared) <= MOST_DEFENSES:
+        elif reason is not None:
+            unknown[row["defense"]] = reason
+    unknown = {defense: reason for defense, reason in unknown.items() if defense not in fared}
+    if len(fared) + len(unknown) <= MOST_DEFENSES:
         return {row["defense"] for row in rows}, []
-    best, worst = ([d for d in fared if fared[d] == edge] for edge in (min(fared.values()), max(fared.values())))
-    if best == worst:
-        return {NONE, best[0]}, [f"All {len(fared)} defenses with a result fare alike; the table has them."]
-    verb = "fares" if len(best) == 1 else "fare"
-    note = f"Of {len(fared)} defenses, {_first(best)} {verb} best and {_first(worst)} worst; the table has the others."
-    return {NONE, best[0], worst[0]}, [note]
+    notes, told = [], {NONE}
+    if fared:
+        best, worst = ([d for d in fared if fared[d] == edge] for edge in (min(fared.values()), max(fared.values())))
+        told |= {best[0], worst[0]}
+        verb = "fares" if len(best) == 1 else "fare"
+        note = f"{_first(best)} {verb} best and {_first(worst)} worst; the table has the others."
+        alike = f"All {len(fared)} defenses with a result fare alike; the table has them."
+        notes.append(alike if best == worst else f"Of {len(fared)} defenses, {note}")
+    if unknown:
+        reason = next(iter(unknown.values()))
+        many = f"{_first(list(unknown))}, the harm is undefined"
+        notes.append(f"Against {many}: {brief(reason).rstrip('.')}.")
+    return told, notes
+
+
+def _ill(row: Row) -> float | None:
+    """How badly a row fared: by what is right in a control, else by its harm; None where that is not defined."""
+    if row["attack"] == NONE:
+        value = correct(row["metrics"])
+        return None if value is None else -float(value["value"])
+    harm = row.get("harm")
+    return None if harm is None or harm["value"] is None else drawn(harm)
+
+
+def undefined(row: Row) -> str | None:
+    """Why a row's harm is undefined; None where it has one, and where there is no result to have one."""
+    harm = row.get("harm")
+    return None if harm is None or harm["value"] is not None else str(harm["reason"])
 
 
 def _first(labels: Sequence[str]) -> str:
@@ -74,24 +104,42 @@ def worst_findings(entries: Sequence[Row]) -> list[str]:
     for label in dict.fromkeys(settings_label(entry["settings"]) for entry in entries):
         own = [entry for entry in entries if settings_label(entry["settings"]) == label]
         where = f" with {label}" if label else ""
-        if len(own) > 1:
-            ranked = ";\n".join(f"{place}. {_worst(one)}" for place, one in enumerate(by_worst_case(own), 1))
-            lead = f"Worst case per rule{where}, by the accuracy left, best first (in brackets 95\u00a0% intervals)"
+        ranks = [entry for entry in own if is_ranked(entry)]
+        if len(ranks) > 1:
+            ranked = ";\n".join(f"{place}. {_worst(one)}" for place, one in enumerate(by_worst_case(ranks), 1))
+            left = f"by the {correct_words(entry['metrics'] for entry in ranks)} left"
+            lead = f"Worst case per rule{where}, {left}, best first (in brackets 95\u00a0% intervals)"
             paragraphs.append(f"{lead}:\n{ranked}.")
-        plain = next((entry for entry in own if entry["defense"] == NONE), None)
-        paragraphs += [_below_plain(entry, plain, where) for entry in own if plain and worse_than_plain(entry, plain)]
+        plain = next((entry for entry in ranks if entry["defense"] == NONE), None)
+        paragraphs += [_below_plain(entry, plain, where) for entry in ranks if plain and worse_than_plain(entry, plain)]
+        apart = [entry for entry in own if not is_ranked(entry)]
+        if apart and len(own) > 1:
+            names = ", ".join("no defense" if entry["defense"] == NONE else entry["defense"] for entry in apart)
+            reason = brief(apart[0]["harm"]["reason"]).rstrip(".")
+            paragraphs.append(f"Not ranked by the worst case{where}, the harm being undefined: {names} ({reason}).")
         open_ones = [f"{entry['defense']} ({', '.join(entry['unknown'])})" for entry in own if entry["unknown"]]
         if open_ones:
             paragraphs.append(f"May be worse{where}, an attack having no result: {'; '.join(open_ones)}.")
     return paragraphs
 
 
-def by_worst_case(entries: Sequence[Row]) -> list[Row]:
-    """Entries of `worst_case`, first the defense that leaves the most accuracy under its worst attack."""
+def correct_words(metrics: Iterable[Row]) -> str:
+    """What the share of what is right is called in these rows."""
+    names = dict.fromkeys(name for one in metrics if (name := name_telling(one, Tells.CORRECT)))
+    return " or ".join(dict.fromkeys(map(words_for, names))) or "accuracy"
 
-    def left(entry: Row) -> float:
-        accuracy = accuracy_of(entry["metrics"])
-        return -float(accuracy["value"]) if accuracy else 1.0
+
+def is_ranked(entry: Row) -> bool:
+    """Whether an entry of `worst_case` has a harm, and so a place among the others."""
+    return undefined(entry) is None
+
+
+def by_worst_case(entries: Sequence[Row]) -> list[Row]:
+    """Entries of `worst_case`, first the defense that leaves the most accuracy; last those that are not ranked."""
+
+    def left(entry: Row) -> tuple[bool, float]:
+        value = correct(entry["metrics"])
+        return not is_ranked(entry), -float(value["value"]) if value else 1.0
 
     return sorted(entries, key=left)
 
@@ -101,16 +149,16 @@ def worse_than_plain(entry: Row, plain: Row) -> bool:
     if entry["defense"] == NONE:
         return False
     if "below_plain" in entry:
-        return bool(entry["below_plain"]["value"] > 0)
-    ours, theirs = (accuracy_of(one["metrics"]) for one in (entry, plain))
+        return bool((entry["below_plain"]["value"] or 0.0) > 0)
+    ours, theirs = (correct(one["metrics"]) for one in (entry, plain))
     return bool(ours and theirs and ours["value"] < theirs["value"])
 
 
 def _worst(entry: Row) -> str:
-    accuracy, drop = accuracy_of(entry["metrics"]), entry["metrics"][DROP]
-    left = f"{percent(accuracy['value'])} [{span(accuracy, '')}] left, " if accuracy else ""
+    right, lost = correct(entry["metrics"]), damage_in(entry["metrics"])
+    left = f"{percent(right['value'])} [{span(right, '')}] left, " if right else ""
     name = "no defense" if entry["defense"] == NONE else entry["defense"]
-    return f"{name}: {left}{percent(drop['value'], '')} points [{span(drop, '')}] lost to {entry['attack']}"
+    return f"{name}: {left}{percent(lost['value'], '')} points [{span(lost, '')}] lost to {entry['attack']}"
 
 
 def _below_plain(entry: Row, plain: Row, where: str) -> str:
@@ -121,7 +169,7 @@ def _below_plain(entry: Row, plain: Row, where: str) -> str:
     below = entry.get("below_plain")
     if below is None:
         return f"{text}; no seed has both, so that there is no interval.{why}"
-    chance = ", so it may be chance" if below["ci_low"] <= 0 else ""
+    chance = ", so it may be chance" if below["ci_low"] is not None and below["ci_low"] <= 0 else ""
     return f"{text}: by {percent(below['value'], '')} points (95\u00a0% interval {span(below, '')}{chance}).{why}"
 
 
@@ -140,8 +188,9 @@ def _why(entry: Row, plain: Row) -> str:
 
 def _before(metrics: Row) -> float | None:
     """The accuracy without the attack."""
-    accuracy = accuracy_of(metrics)
-    return None if not accuracy or DROP not in metrics else float(accuracy["value"] + metrics[DROP]["value"])
+    right, lost = correct(metrics), damage_in(metrics)
+    known = right is not None and lost is not None and lost["value"] is not None
+    return float(right["value"] + lost["value"]) if known else None
 
 
 def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[str]:
@@ -152,13 +201,8 @@ def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[st
         lead = (
             f"With {defense} and no attack, the model" if defense != NONE else "Without an attack, the undefended model"
         )
-    ran = [row for row in rows if row["status"] == "ok" and accuracy_of(row["metrics"])]
-    sentences = []
-    if ran and tell:
-        worst = max(ran, key=lambda r: -accuracy_of(r["metrics"])["value"] if control else harm(r["metrics"]))
-        where = f"; that is the worst of {len(rows)} settings, {settings_label(worst['settings'])}"
-        same = len({_outcome(row["metrics"]) for row in rows if row["metrics"]}) == 1
-        sentences.append(f"{lead} {_outcome(worst['metrics'])}{'' if same else where}.")
+    ran = [row for row in rows if row["status"] == "ok"]
+    sentences = _outcomes(lead, ran, rows) if ran and tell else []
     said = {"blocked": "is blocked", "n/a": "does not apply", "error": "has no result, an error stopped it"}
     for status, words in said.items():
         own = [row for row in rows if row["status"] == status]
@@ -169,38 +213,102 @@ def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[st
     return sentences
 
 
-def _outcome(metrics: Row) -> str:
-    if EXACT in metrics:
-        exact, overlap = metrics[EXACT], metrics.get(ROUGE)
-        share = percent(exact["value"]) if exact["value"] else "none"
-        text = f"recovers {share} of {exact['n']} texts exactly (95\u00a0% interval {evidence(exact)})"
-        if overlap and exact["value"] < 1:
-            text += f", with a word overlap of {percent(overlap['value'])} ({evidence(overlap)})"
-        return text
-    if EXTRACTED in metrics:
-        found = metrics[EXTRACTED]
-        share = percent(found["value"]) if found["value"] else "none"
-        what = f"{share} of {found['n']} training texts"
-        return f"reads {what} out of the released model (95\u00a0% interval {span(found)})"
-    drop, reached = metrics.get(DROP), quality(metrics)
-    if not drop:
-        return f"reaches {reached}"
-    side = "below" if drop["value"] >= 0 else "above"
-    known = drop["ci_low"] is not None and drop["ci_high"] is not None
-    chance = ", so it may be chance" if drop["value"] and known and drop["ci_low"] <= 0 <= drop["ci_high"] else ""
-    lost = f"{percent(abs(drop['value']), '')} points {side} the same training without it"
-    of_what = "" if ACCURACY in metrics else " of next-token accuracy"
-    lost = lost.replace(" points ", f" points{of_what} ")
-    main = f"{percent(metrics[ACCURACY]['value'])} accuracy" if ACCURACY in metrics else reached
-    return f"leaves {main}, {lost} (95\u00a0% interval {span(drop, '')}{chance})"
+def _outcomes(lead: str, ran: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+    """The worst of what came out, and where its harm is undefined; `ran` are those of `rows` with a result."""
+    ills = [(ill, row) for row in ran if (ill := _ill(row)) is not None]
+    worst = max(ills, key=lambda one: one[0])[1] if ills else ran[0]
+    open_ones = [reason for row in ran if (reason := undefined(row))]
+    same = len({_outcome(row) for row in rows if row["metrics"]}) <= 1
+    where = f"; that is the worst of {len(rows)} settings, {settings_label(worst['settings'])}"
+    if not ills and not same:
+        where = f"; that is one of {len(rows)} settings, {settings_label(worst['settings'])}"
+    text = f"{lead} {_outcome(worst)}{'' if same else where}"
+    if not open_ones:
+        return [f"{text}."]
+    reason = brief(open_ones[0]).rstrip(".")
+    if ills:
+        return [f"{text}.", f"In {len(open_ones)} of {len(rows)} settings its harm is undefined: {reason}."]
+    share = f" in {len(open_ones)} of {len(rows)} settings" if len(rows) > 1 else ""
+    return [f"{text}; its harm is undefined{share}: {reason}."]
+
+
+def _outcome(row: Row) -> str:
+    """What came of a row: of its attack's goal first, then what an attack that acts left of the model."""
+    metrics, card = row["metrics"], None if row["attack"] == NONE else goal_of(row)
+    if row["attack"] == NONE:
+        return f"reaches {quality(metrics)}" if quality(metrics) != NO_VALUE else f"has {NO_VALUE}"
+    if card is None or is_damage(card):
+        return _left(metrics)
+    return "; ".join([*_pursued(card, metrics), *([f"it {_left(metrics)}"] if row.get("acts") else [])])
+
+
+def _pursued(card: GoalCard, metrics: Row) -> list[str]:
+    """How far a goal got: its headline as one clause, then one for each metric beside it."""
+    known = [(shown, metrics[shown.metric]) for shown in card.headline if shown.metric in metrics]
+    if not known or known[0][1]["value"] is None:
+        return [f"has {NO_VALUE} ({card.headline[0].axis})"]
+    clauses: list[str] = []
+    for shown, value in known:
+        if value["value"] is None:
+            continue
+        kind = "" if clauses else "95\u00a0% interval "
+        clauses.append(f"{_told_by(shown, value)} ({kind}{_evidence(shown, value)})")
+        if value["value"] >= value.get("best", 1.0):
+            break  # nothing is left that the next could add
+    others = []
+    for shown in shown_beside(card):
+        value = metrics.get(shown.metric)
+        if value is not None and value["value"] is not None:
+            subject = "" if shown.sentence.startswith("{value}") else "it "  # its value may be its subject
+            others.append(f"{subject}{_told_by(shown, value)} ({_evidence(shown, value)})")
+    return [", ".join(clauses), *others]
+
+
+def _told_by(shown: Shown, value: Row) -> str:
+    """The card's sentence about this value."""
+    text = written(value["value"], shown.form)
+    if not value["value"] and value["value"] is not None and "{value} of" in shown.sentence:
+        text = "none"
+    return filled(shown.sentence, text, value)
+
+
+def filled(text: str, value: str, metric: Row) -> str:
+    """A card's text with the value and the number of samples in it."""
+    return text.replace("{value}", value).replace("{n}", str(metric["n"]))
+
+
+def _evidence(shown: Shown, value: Row) -> str:
+    return evidence(value, shown.form, f"{shown.guess}:")
+
+
+def _left(metrics: Row) -> str:
+    """What an attack that acts left of the model: beside the same training without it where that is known."""
+    told, lost = damage(), damage_in(metrics)
+    name, right = name_telling(metrics, Tells.CORRECT), correct(metrics)
+    if told is None or lost is None or lost["value"] is None:
+        return f"leaves {quality(metrics)}"
+    side = "below" if lost["value"] >= 0 else "above"
+    known = lost["ci_low"] is not None and lost["ci_high"] is not None
+    chance = ", so it may be chance" if lost["value"] and known and lost["ci_low"] <= 0 <= lost["ci_high"] else ""
+    instead = telling(metrics, Tells.QUALITY) is not None
+    of_what = f" of {words_for(name)}" if instead and name else ""
+    points = f"{percent(abs(lost['value']), '')} points{of_what} {side} the same training without it"
+    main = (
+        quality(metrics) if instead or right is None or name is None else f"{percent(right['value'])} {words_for(name)}"
+    )
+    return f"leaves {main}, {points} (95\u00a0% interval {reach(lost, told[1].form)}{chance})"
 
 
 def quality(metrics: Row) -> str:
     """How good the model is, with its interval."""
-    if PERPLEXITY in metrics:
-        return f"a perplexity of {metrics[PERPLEXITY]['value']:.4g} (95\u00a0% interval {between(metrics[PERPLEXITY])})"
-    accuracy = metrics[ACCURACY]
-    return f"{percent(accuracy['value'])} accuracy (95\u00a0% interval {span(accuracy)})"
+    for kind in (Tells.QUALITY, Tells.CORRECT):
+        name = name_telling(metrics, kind)
+        if name is not None:
+            value, words = metrics[name], words_for(name)
+            if value["unit"] == "fraction":
+                return f"{percent(value['value'])} {words} (95\u00a0% interval {span(value)})"
+            return f"a {words} of {value['value']:.4g} (95\u00a0% interval {between(value)})"
+    return NO_VALUE
 
 
 def partly(row: Row) -> str:
@@ -212,34 +320,6 @@ def partly(row: Row) -> str:
 def brief(reason: Any) -> str:
     """As much of a reason as a sentence holds; its cell's details show it whole."""
     return str(reason) if len(str(reason)) <= 240 else f"{str(reason)[:240]} …"
-
-
-def evidence(value: Row, guess: str = "a blind guess:") -> str:
-    """A rate's interval, and beside it what a guess without the update gets."""
-    return span(value) + (f"; {guess} {percent(value['baseline'])}" if "baseline" in value else "")
-
-
-def percent(fraction: float, unit: str = "\u00a0%") -> str:
-    """`77.3 %`, for reading; rounding makes nothing of something as little as everything of almost everything."""
-    fraction = 0.0 if abs(fraction) < _ROUNDING else fraction  # the mean of drops that cancel
-    text = f"{100 * abs(fraction):.1f}".removesuffix(".0")
-    if text == "0" and fraction:
-        text = f"{100 * abs(fraction):.1g}"
-    elif text == "100" and abs(fraction) < 1:
-        text = "over 99.9"
-    return f"{'−' if fraction < 0 else ''}{text}{unit}"  # noqa: RUF001
-
-
-def span(value: Row, unit: str = "\u00a0%") -> str:
-    """The 95 % interval of a fraction, `72 to 100 %`, or that there is none."""
-    low, high = value["ci_low"], value["ci_high"]
-    return "none" if low is None or high is None else f"{percent(low, '')} to {percent(high, unit)}"
-
-
-def between(value: Row) -> str:
-    """The 95 % interval of a number that is no fraction, `31.2 to 33.9`, or that there is none."""
-    low, high = value["ci_low"], value["ci_high"]
-    return "none" if low is None or high is None else f"{low:.4g} to {high:.4g}"
 
 
 def controls_first(labels: Iterable[str]) -> list[str]:

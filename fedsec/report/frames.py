@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsec.report.numbers import NO_VALUE
 from fedsec.report.scorecard import settings_label
 
 if TYPE_CHECKING:
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 _LISTS = ("knowledge",)
 _NESTED = ("settings", "attack_params", "defense_stack", "guarantee", "metrics")
+_FLATTENED = {
+    "harm": {"harm": "value", "harm.ci_low": "ci_low", "harm.ci_high": "ci_high", "harm.undefined": "reason"},
+    "start": {"start.rows": "rows", "start.steps": "steps"},
+    "auxiliary": {"auxiliary.texts": "texts", "auxiliary.dropped": "dropped"},
+}
+"""Columns that stand for a mapping, and the entries that they hold."""
 _LEFT_OUT = ("cost/",)
 """Metrics that the short tables leave out."""
 
@@ -19,7 +26,10 @@ Row = Mapping[str, Any]
 
 
 def frame(rows: Sequence[Row]) -> "pd.DataFrame":
-    """Rows of a scorecard as a table; every metric is three columns: value, `.ci_low` and `.ci_high`."""
+    """Rows of a scorecard as a table; every metric is three columns: value, `.ci_low` and `.ci_high`.
+
+    So is the harm, with `harm.undefined` for why it has no value.
+    """
     import pandas as pd
 
     plain = list(dict.fromkeys(name for row in rows for name in row if name not in _NESTED))
@@ -28,6 +38,11 @@ def frame(rows: Sequence[Row]) -> "pd.DataFrame":
     columns: dict[str, list[Any]] = {}
     for name in plain:
         values = [row.get(name) for row in rows]
+        if name in _FLATTENED:
+            for column, key in _FLATTENED[name].items():
+                found = [(value or {}).get(key) for value in values]
+                columns[column] = found if key == "reason" else [float("nan") if one is None else one for one in found]
+            continue
         columns[name] = [", ".join(value or ()) for value in values] if name in _LISTS else values
     for path in settings:
         columns[path] = [row["settings"].get(path) for row in rows]
@@ -45,6 +60,8 @@ def as_text(scorecard: Row, path: Path, errors: int, missing: int) -> str:
         label = ", ".join(filter(None, (f"{row['attack']} vs {row['defense']}", settings_label(row["settings"]))))
         values = "; ".join(f"{name} {text}" for name, text in _values(row)) if row["metrics"] else row["reason"]
         status = "" if row["status"] == "ok" else f" [{row['status']}]"
+        if (row.get("harm") or {}).get("reason"):
+            values += f"; harm undefined: {row['harm']['reason']}"
         lines.append(f"  {label}{status}: {values}")
     return "\n".join(lines)
 
@@ -59,6 +76,8 @@ def as_html(scorecard: Row, path: Path, errors: int, missing: int) -> str:
     for row in rows:
         values = dict(_values(row))
         status = row["status"] if not row["reason"] else f"{row['status']}: {row['reason']}"
+        if (row.get("harm") or {}).get("reason"):
+            status += f"; harm undefined: {row['harm']['reason']}"
         cells = [*([settings_label(row["settings"])] if varied else []), row["attack"], row["defense"], status]
         body.append(_line("td", [*cells, *(values.get(name, "") for name in names)]))
     title = f"{scorecard['scenario']}: {_state(scorecard, errors, missing)}"
@@ -87,7 +106,7 @@ def _values(row: Row) -> Iterator[tuple[str, str]]:
     for name, metric in row["metrics"].items():
         if name.startswith(_LEFT_OUT):
             continue
-        text = f"{metric['value']:.3g}"
+        text = NO_VALUE if metric["value"] is None else f"{metric['value']:.3g}"
         if metric["ci_low"] is not None and metric["ci_high"] is not None:
             text += f" [{metric['ci_low']:.3g}, {metric['ci_high']:.3g}]"
         yield name, text

@@ -1,6 +1,6 @@
-"""Phase figures: where an attack that reads texts stops, along every numeric setting that the scenario varies.
+"""Phase figures: where an attack stops that is asked after training, along every number that the scenario varies.
 
-As in every figure, an SVG holds numbers and shapes only; the lines' names stand in the legend beside it.
+As in every figure, an SVG holds numbers and shapes only; what its height means and the lines' names stand beside it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fedsec.api import Asks, Form, GoalCard, Shown
 from fedsec.report import plots
-from fedsec.report.scorecard import EXACT, NONE, settings_label
+from fedsec.report.rows import NONE, goal_of
+from fedsec.report.scorecard import settings_label
 
-RECALL = "leakage/token-recall"
 BATCH = "federation.batch_size"
-_HEIGHTS = ((EXACT, "texts read exactly"), (RECALL, "tokens of the texts read"))
 _FEWEST_POINTS, _MOST_LINES = 3, 12
 _WIDE = 20.0
 """Values that reach over more than this factor stand on a logarithmic scale."""
@@ -41,6 +41,8 @@ class Phase(NamedTuple):
     lines: tuple[Line, ...]
     marks: tuple[str, ...]
     """What the upright lines stand for, from left to right."""
+    heights: tuple[str, ...]
+    """What the heights of each figure mean."""
     svgs: tuple[str, ...]
 
 
@@ -55,6 +57,7 @@ class _Point(NamedTuple):
     row: Row
     about: Row
     """What its update held, or nothing."""
+    goal: GoalCard
 
 
 def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
@@ -77,8 +80,8 @@ def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
     points = [
         point
         for row in rows
-        if EXACT in row["metrics"] and row["attack"] != NONE and _key(row) in first
-        for point in _points(row, first[_key(row)], _together(held.get(_key(row), [])))
+        if (goal := _asked(row)) is not None and _key(row) in first
+        for point in _points(row, first[_key(row)], _together(held.get(_key(row), [])), goal)
     ]
     found: list[Phase] = []
     for axis, attack in dict.fromkeys((point.axis, point.attack) for point in points):
@@ -92,6 +95,16 @@ def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
     return found
 
 
+def _asked(row: Row) -> GoalCard | None:
+    """The row's goal, if it asks after training and its first headline metric has a value."""
+    goal = goal_of(row) if row["attack"] != NONE and row["metrics"] else None
+    return goal if goal is not None and goal.asks == Asks.AFTER and _has(row, goal.headline[0]) else None
+
+
+def _has(row: Row, shown: Shown) -> bool:
+    return (row["metrics"].get(shown.metric) or {}).get("value") is not None
+
+
 def _key(row: Row) -> str:
     return repr((row["settings"], row["attack"], row["defense"]))
 
@@ -102,23 +115,23 @@ def _together(held: Sequence[Row]) -> Row:
     return {**held[0], "mean": sum(tokens) / len(tokens)} if tokens else {}
 
 
-def _points(row: Row, cell: Row, about: Row) -> Iterator[_Point]:
+def _points(row: Row, cell: Row, about: Row, goal: GoalCard) -> Iterator[_Point]:
     """A row's places on all numeric axes: varied settings, and the parameters of a defense or an attack."""
     stack, settings = cell["defense_stack"], row["settings"]
     for path, value in settings.items():
         if _numeric(value):
             line = _words(row["defense"], _others(settings, path))
-            yield _Point(path, row["attack"], line, float(value), row, about)
+            yield _Point(path, row["attack"], line, float(value), row, about, goal)
     name = stack[0]["name"] if len(stack) == 1 else ""
     for key, value in stack[0]["params"].items() if name else ():
         if _numeric(value):
             line = _words(_called(name, stack[0]["params"], key), settings)
-            yield _Point(f"{name}: {key}", row["attack"], line, float(value), row, about)
+            yield _Point(f"{name}: {key}", row["attack"], line, float(value), row, about, goal)
     name = row["attack"].partition("(")[0]
     for key, value in cell["attack_params"].items():
         if _numeric(value):
             line = _words(row["defense"], {**settings, **_others(cell["attack_params"], key)})
-            yield _Point(f"{name}: {key}", name, line, float(value), row, about)
+            yield _Point(f"{name}: {key}", name, line, float(value), row, about, goal)
 
 
 def _numeric(value: object) -> bool:
@@ -143,20 +156,26 @@ def _phase(axis: str, attack: str, lines: Mapping[str, Sequence[_Point]], number
     bounds = _bounds(every[0].about) if counted else {}
     across = "tokens of an update's texts" if counted else axis
     svgs: list[str] = []
-    for metric, up in _HEIGHTS:
-        if not all(metric in point.row["metrics"] for point in every):
+    heights: list[str] = []
+    goal = every[0].goal
+    for shown in (goal.headline[0], *goal.beside):
+        if not all(_has(point.row, shown) for point in every):
             continue
-        figure, axes = plots.canvas("tokens of an update" if counted else "its value", up)
+        figure, axes = plots.canvas("tokens of an update" if counted else "its value", "")
         for index, own in enumerate(lines.values()):
-            at = sorted((p.about["mean"] if counted else p.x, p.row["metrics"][metric]) for p in own)
+            at = sorted(
+                ((p.about["mean"] if counted else p.x, p.row["metrics"][shown.metric]) for p in own),
+                key=lambda one: one[0],
+            )
             _draw(axes, index, at)
         for bound in bounds:
             axes.axvline(bound, color=plots.INK, linewidth=1, dashes=(4, 3), alpha=0.7)
-        _scale(axes, [p.about["mean"] if counted else p.x for p in every] + list(bounds))
+        _scale(axes, [p.about["mean"] if counted else p.x for p in every] + list(bounds), shown.form)
         svgs.append(plots.svg(figure, f"phase{number}-{len(svgs)}"))
+        heights.append(shown.axis)
     legend = tuple(Line(name, index + 1, **plots.style(index)) for index, name in enumerate(lines))
     marks = tuple(f"{text} ({bound})" for bound, text in sorted(bounds.items()))
-    return Phase(attack, across, legend, marks, tuple(svgs))
+    return Phase(attack, across, legend, marks, tuple(heights), tuple(svgs))
 
 
 def _bounds(about: Row) -> dict[int, str]:
@@ -177,8 +196,10 @@ def _draw(axes: Axes, index: int, at: Sequence[tuple[float, Row]]) -> None:
             axes.plot([x, x], [value["ci_low"], value["ci_high"]], color=colour, linewidth=1, alpha=0.6)
 
 
-def _scale(axes: Axes, places: Sequence[float]) -> None:
-    axes.set_ylim(-0.03, 1.03)
+def _scale(axes: Axes, places: Sequence[float], form: Form) -> None:
+    axes.set_ylim(max(min(-0.03, axes.get_ylim()[0]), -1.03), 1.03)
+    if form == Form.NUMBER:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if min(places) > 0 and max(places) / min(places) > _WIDE:
         axes.set_xscale("log")

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fedsec.metrics.robustness import LEAST_SHARE
-from fedsec.report.scorecard import DROP, EXACT, NONE, accuracy_of, settings_label
+from fedsec.report.harm import drawn
+from fedsec.report.rows import NONE, RESULT, correct
+from fedsec.report.scorecard import settings_label
 
 COLOURS, DASHES, MARKERS = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3)), "os^DvPX*"
 """The CSS defines --s0 to --s5; dashes are in points. Lines differ in all three, for those who see no colours."""
@@ -27,6 +29,9 @@ INK = "#010203"
 """Stands for the text colour until the SVG is in the page."""
 _MOST_LABELS = 12
 _MOST_ROUNDS, _MOST_CLIENTS = 30, 40
+_MOST_PANELS, _MOST_NAMES = 48, 12
+_LAST_ROUND = 1e9
+"""No training has more rounds; files that somebody made may say otherwise, and figures have no room for it."""
 _SHARES = (LEAST_SHARE, 0.75, 1.5, 4.0)
 """Of an equal share of a round's weight: where a shade of trust ends and the next begins."""
 _ROUNDING = 1e-6
@@ -54,6 +59,15 @@ class Panel(NamedTuple):
     svg: str
 
 
+class Reached(NamedTuple):
+    """What attacks reached while training: figures, and a legend for all of them."""
+
+    legend: tuple[dict[str, Any], ...]
+    panels: tuple[Panel, ...]
+    more: int
+    """Figures that are left out."""
+
+
 def style(index: int) -> dict[str, str]:
     """How the legend draws the line of a defense."""
     return {"colour": f"var(--s{index % COLOURS})", "dashes": " ".join(map(str, DASHES[index % len(DASHES)]))}
@@ -73,8 +87,10 @@ def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
         if content.get("curve"):
             cell = content["cell"]
             lines = found.setdefault((settings_label(cell["settings"]), cell["attack"]), {})
-            points = tuple((float(p[0]), float(p[1])) for p in content["curve"])
-            lines.setdefault(defenses.index(cell["defense"]), []).append(points)
+            points = tuple((float(p[0]), float(p[1])) for p in content["curve"] if p[1] is not None)
+            if points:
+                lines.setdefault(defenses.index(cell["defense"]), []).append(points)
+    found = {key: lines for key, lines in found.items() if lines}
     panels: list[Panel] = []
     heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
     for attacks, settings, lines in _merged(found):
@@ -83,6 +99,58 @@ def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
         title = ", ".join("no attack" if attack == NONE else attack for attack in attacks)
         panels.append(Panel(title, "; ".join(s for s in settings if s), svg(figure, f"curve{len(panels)}")))
     return panels
+
+
+def reached(contents: Sequence[Row]) -> Reached | None:
+    """What goals saw their attacks reach at every evaluation: a panel per attack, defense and settings.
+
+    Lines are the `curves` of a cell's notes, which plug-ins wrote: what is no (round, share) is passed over.
+
+    Args:
+        contents: cell files.
+
+    Returns:
+        None if no cell has such a line.
+    """
+    found: dict[tuple[str, str, str], dict[str, list[Curve]]] = {}
+    for content in contents:
+        cell = content["cell"]
+        for name, points in _noted(content).items():
+            key = (cell["attack"], cell["defense"], settings_label(cell["settings"]))
+            found.setdefault(key, {}).setdefault(name, []).append(points)
+    names = list(dict.fromkeys(name for lines in found.values() for name in lines))[:_MOST_NAMES]
+    heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
+    panels: list[Panel] = []
+    for (attack, defense, settings), lines in list(found.items())[:_MOST_PANELS]:
+        own = {names.index(name): seeds for name, seeds in lines.items() if name in names}
+        figure, axes = canvas("rounds of training", "share")
+        _draw_curves(axes, own, heights)
+        against = "no defense" if defense == NONE else defense
+        panels.append(Panel(f"{attack} against {against}", settings, svg(figure, f"reached{len(panels)}")))
+    legend = tuple({"number": index + 1, "name": name, **style(index)} for index, name in enumerate(names))
+    return Reached(legend, tuple(panels), len(found) - len(panels)) if panels else None
+
+
+def _noted(content: Row) -> dict[str, Curve]:
+    """The lines in a cell's notes, without what cannot be drawn."""
+    notes = content.get("notes")
+    lines = notes.get("curves") if isinstance(notes, Mapping) else None
+    if not isinstance(lines, Mapping):
+        return {}
+    found = {}
+    for name, points in lines.items():
+        usable = [tuple(map(float, p)) for p in points if _is_point(p)] if isinstance(points, (list, tuple)) else []
+        if usable:
+            found[str(name)] = tuple((x, y) for x, y in usable)
+    return found
+
+
+def _is_point(point: object) -> bool:
+    """Whether it is a round and a share."""
+    if not isinstance(point, (list, tuple)) or len(point) != 2:
+        return False
+    numbers = all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in point)
+    return numbers and 0 <= point[0] <= _LAST_ROUND and 0 <= point[1] <= 1
 
 
 def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
@@ -94,18 +162,23 @@ def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     """
     groups: dict[tuple[str, str], list[tuple[int, Row, Row, bool]]] = {}
     for row in rows:
-        harm, utility = row["metrics"].get(EXACT) or row["metrics"].get(DROP), _undisturbed(row, rows)
-        if row["attack"] != NONE and row["status"] in ("ok", "blocked") and harm and utility:
-            point = (defenses.index(row["defense"]), harm, utility, bool(row.get("pareto")))
+        harm, utility = row.get("harm"), _undisturbed(row, rows)
+        if row["attack"] != NONE and row["status"] in RESULT and harm and harm["value"] is not None and utility:
+            point = (defenses.index(row["defense"]), _within(harm), utility, bool(row.get("pareto")))
             groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)
     panels: list[Panel] = []
     for (attack, settings), points in groups.items():
         if len(points) > 1:
-            reads = any(row["attack"] == attack and EXACT in row["metrics"] for row in rows)
-            figure, axes = canvas("texts read exactly" if reads else "accuracy lost", "accuracy without attack")
+            figure, axes = canvas("harm of the attack", "accuracy without attack")
             _draw_points(axes, points)
             panels.append(Panel(attack, settings, svg(figure, f"dots{len(panels)}")))
     return panels
+
+
+def _within(harm: Row) -> dict[str, float | None]:
+    """A harm and its interval between 0 and 1, where it is drawn."""
+    ends = {end: None if harm[end] is None else drawn({"value": harm[end]}) for end in ("ci_low", "ci_high")}
+    return {"value": drawn(harm), **ends}
 
 
 def trust(content: Row) -> dict[str, Any] | None:
@@ -188,7 +261,7 @@ def _undisturbed(row: Row, rows: Sequence[Row]) -> Row | None:
     """The accuracy of the same defense and settings without an attack."""
     for other in rows:
         same = other["defense"] == row["defense"] and other["settings"] == row["settings"]
-        if other["attack"] == NONE and same and (value := accuracy_of(other["metrics"])):
+        if other["attack"] == NONE and same and (value := correct(other["metrics"])):
             return dict(value)
     return None
 
@@ -198,7 +271,7 @@ def canvas(across: str, up: str) -> tuple[Figure, Axes]:
 
     Args:
         across: what its width means; no name that a plug-in or a file chose.
-        up: what its height means.
+        up: what its height means; likewise, and empty where that stands beside the figure.
     """
     with mpl.rc_context({"font.size": _FONT}):
         figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))

@@ -5,21 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.api import BetterFor, MetricValue
-from fedsec.metrics.stats.intervals import Interval, over_seeds, paired_difference
+from fedsec.api import Compared, GoalCard, MetricValue, Tells
+from fedsec.metrics.stats.intervals import Interval, over_seeds
+from fedsec.registry import load_attribute
+from fedsec.report.harm import drawn, harm_by, harm_of
+from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goals_of, name_telling
 
 SCHEMA = 1
-NONE = "none"
-ACCURACY, DROP = "utility/accuracy", "robustness/utility-drop"
-TAIL = "utility/tail-accuracy"
-PRECISION, RECALL = "robustness/detection-precision", "robustness/detection-recall"
-PERPLEXITY, TOKEN_ACCURACY, EXTRACTED = "utility/perplexity", "utility/next-token-accuracy", "extraction/recall"
-EXACT, ROUGE = "leakage/exact-match", "leakage/rouge-l"
-_RESULT = ("ok", "blocked")
-"""Statuses that are averaged, the one that says more first."""
-_SETTLED = (*_RESULT, "n/a")
+_SETTLED = (*RESULT, "n/a")
 """Statuses that leave nothing open."""
 
+_ALSO_MEANS = ("baseline", "random_guess", "chance", "best", "best_low")
 Content = Mapping[str, Any]
 """A cell file."""
 
@@ -37,7 +33,7 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
         "schema": SCHEMA,
         "scenario": scenario,
         "key": key,
-        "cells": [_with_drop(content, contents) for content in contents],
+        "cells": [_compared_cell(content, contents) for content in contents],
         "summary": summary,
         "worst_case": _worst_case(summary, contents),
     }
@@ -58,56 +54,56 @@ def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_label(settings: Mapping[str, Any]) -> str:
-    """Varied settings in words: `attack_round=1, batch_size=4`."""
+    """Varied settings in words: `attack_rounds=1, batch_size=4`."""
     return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in settings.items())
 
 
-def _with_drop(content: Content, contents: Sequence[Content]) -> dict[str, Any]:
+def _compared_cell(content: Content, contents: Sequence[Content]) -> dict[str, Any]:
+    """A cell's row with the metrics that hold it against its controls, and its harm."""
     cell = dict(content["cell"])
-    control = _control(content, contents)
-    if control is not None:
-        value = _drop([(control, content)])
-        cell["metrics"] = dict(sorted({**cell["metrics"], DROP: value.as_json()}.items()))
+    metrics = {**cell["metrics"], **_comparisons(cell, [content], contents)}
+    cell["metrics"] = dict(sorted(metrics.items()))
+    cell["harm"] = harm_of(cell)
     return cell
 
 
+def _comparisons(row: Content, ran: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
+    """What the row's goals make of its cells beside their controls, by metric."""
+    if row["status"] not in RESULT:
+        return {}
+    pairs = [Compared(cell=one, control=_control(one, contents), plain=_plain(one, contents)) for one in ran]
+    found: dict[str, MetricValue] = {}
+    for card in goals_of(row):
+        found |= _compare(card, pairs)
+    return {name: value.as_json() for name, value in found.items()}
+
+
+def _compare(card: GoalCard, pairs: Sequence[Compared]) -> dict[str, MetricValue]:
+    """What a goal makes of cells beside their controls; nothing if it compares nothing."""
+    if not card.compare or not pairs:
+        return {}
+    found: dict[str, MetricValue] = load_attribute(card.name, card.compare)(tuple(pairs))
+    return found
+
+
 def _control(content: Content, contents: Sequence[Content]) -> Content | None:
-    """For an attack on the training, the cell without an attack and with the same defense, seed and settings."""
+    """The cell without an attack and with the same defense, seed and settings."""
     cell = content["cell"]
-    # An attack that only looks trains nothing otherwise: a drop of 0 would say nothing.
-    if not content.get("acts") or not _rows(content):
-        return None
-    same = ("defense", "seed", "settings")
+    return _without_attack(contents, cell, cell["defense"])
+
+
+def _plain(content: Content, contents: Sequence[Content]) -> Content | None:
+    """The cell without an attack and without a defense, of the same seed and settings."""
+    return _without_attack(contents, content["cell"], NONE)
+
+
+def _without_attack(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
     for other in contents:
-        candidate = other["cell"]
-        pairs = _rows(other) == _rows(content)  # not so for a file that somebody cut
-        if candidate["attack"] == NONE and pairs and all(candidate[k] == cell[k] for k in same):
+        one = other["cell"]
+        same = one["attack"] == NONE and one["defense"] == defense and one["status"] in RESULT
+        if same and one["seed"] == cell["seed"] and one["settings"] == cell["settings"]:
             return other
     return None
-
-
-def _rows(content: Content) -> int:
-    return len(content.get("correct") or content.get("right") or ())
-
-
-def _bits(content: Content) -> np.ndarray:
-    """How right the model was on each test row: 0 or 1, or the share of a text's tokens."""
-    if content.get("correct"):
-        return np.array([character == "1" for character in content["correct"]], dtype=float)
-    return np.array(content["right"], dtype=float)
-
-
-def _drop(pairs: Sequence[tuple[Content, Content]]) -> MetricValue:
-    mean, interval = paired_difference([_bits(control) - _bits(attacked) for control, attacked in pairs])
-    return MetricValue(
-        value=mean,
-        unit="fraction",
-        better_for=BetterFor.ATTACKER,
-        n=sum(_rows(control) for control, _ in pairs),
-        ci_low=interval.low,
-        ci_high=interval.high,
-        method=interval.method,
-    )
 
 
 def _summary(contents: Sequence[Content]) -> list[dict[str, Any]]:
@@ -128,16 +124,23 @@ def _key(row: Mapping[str, Any]) -> str:
 def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) -> list[dict[str, Any]]:
     """For each defense and setting the attack on the training that costs it most, defenses in their order.
 
-    Picked for being the largest of `compared` drops, so that chance alone makes it a little too large; the interval is
-    that of the one attack. `unknown` names the attacks that have a drop against another defense and none against this
-    one because their cells failed or are missing. `below_plain` is by how much the model is worse than the plain mean's
-    under the mean's own worst attack, paired by seed and test row; only where the mean has a worst case.
+    Picked for being the largest of `compared` figures, so that chance alone makes it a little too large; the interval
+    is that of the one attack. `unknown` names the attacks that have a figure against another defense and none against
+    this one because their cells failed or are missing. `below_plain` is by how much the model is worse than the plain
+    mean's under the mean's own worst attack, paired by seed and test row; only where the mean has a worst case. `harm`
+    is that of the damage alone; where it is undefined, the entry is no place in a ranking.
     """
-    found = []
+    found: list[dict[str, Any]] = []
+    told = damage()
+    if told is None:
+        return found
+    name = told[1].metric
     for setting, settings in {repr(row["settings"]): row["settings"] for row in rows}.items():
         own = [row for row in rows if repr(row["settings"]) == setting]
-        known = [row for row in own if row["status"] == "ok" and DROP in row["metrics"]]
-        attacks = list(dict.fromkeys(row["attack"] for row in own if DROP in row["metrics"]))
+        known = [
+            row for row in own if row["status"] == "ok" and (row["metrics"].get(name) or {}).get("value") is not None
+        ]
+        attacks = list(dict.fromkeys(row["attack"] for row in own if name in row["metrics"]))
         plain = _worst([row for row in known if row["defense"] == NONE])
         defenses = dict.fromkeys(row["defense"] for row in own)
         for defense in sorted(defenses, key=lambda label: label != NONE):
@@ -146,7 +149,8 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
             if worst is None:
                 continue
             settled = {row["attack"] for row in own if row["defense"] == defense and row["status"] in _SETTLED}
-            names = (DROP, ACCURACY, TOKEN_ACCURACY, PERPLEXITY, TAIL)
+            kinds = (Tells.CORRECT, Tells.QUALITY, Tells.TAIL)
+            names = (name, *(name_telling(worst["metrics"], kind) for kind in kinds))
             entry = {
                 "defense": defense,
                 "settings": settings,
@@ -154,43 +158,44 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
                 "compared": len(faced),
                 "unknown": [attack for attack in attacks if attack not in settled],
                 "seeds": worst["seeds"],
+                "harm": harm_by(told[0], worst["metrics"], own=False),
                 "metrics": {name: worst["metrics"][name] for name in names if name in worst["metrics"]},
             }
-            if plain is not None and defense != NONE and (below := _below(plain, worst, contents)):
+            if plain is not None and defense != NONE and (below := _below(told[0], plain, worst, contents)):
                 entry["below_plain"] = below.as_json()
             found.append(entry)
     return found
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    return max(rows, key=lambda row: float(row["metrics"][DROP]["value"]), default=None)
+    return max(rows, key=lambda row: float(damage_in(row["metrics"])["value"]), default=None)
 
 
-def _below(plain: Mapping[str, Any], row: Mapping[str, Any], contents: Sequence[Content]) -> MetricValue | None:
+def _below(
+    card: GoalCard, plain: Mapping[str, Any], row: Mapping[str, Any], contents: Sequence[Content]
+) -> MetricValue | None:
     """By how much a row is worse than that of the plain mean, over the seeds that both have; None without any."""
-    theirs = {c["cell"]["seed"]: c for c in contents if _key(c["cell"]) == _key(plain) and _rows(c)}
-    own = [c for c in contents if _key(c["cell"]) == _key(row) and _rows(c)]
-    pairs = [(theirs[c["cell"]["seed"]], c) for c in own if c["cell"]["seed"] in theirs]
-    pairs = [(mean, rule) for mean, rule in pairs if _rows(mean) == _rows(rule)]
-    return _drop(pairs) if pairs else None
+    theirs = {c["cell"]["seed"]: c for c in contents if _key(c["cell"]) == _key(plain)}
+    own = [c for c in contents if _key(c["cell"]) == _key(row) and c["cell"]["seed"] in theirs]
+    pairs = [Compared(cell=one, control=theirs[one["cell"]["seed"]], plain=None) for one in own]
+    return _compare(card, pairs).get(card.headline[0].metric)
 
 
 def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
     """Means over the seeds that have a result; `failed` counts those in error, where there are any."""
-    ran = [content for content in group if content["cell"]["status"] in _RESULT]
+    ran = [content for content in group if content["cell"]["status"] in RESULT]
     cells, counted = ([content["cell"] for content in some] for some in (group, ran))
     names = sorted({name for cell in counted for name in cell["metrics"]})
     metrics = {name: _mean([c["metrics"][name] for c in counted if name in c["metrics"]]) for name in names}
-    pairs = [(control, content) for content in ran if (control := _control(content, contents)) is not None]
-    if pairs:
-        metrics[DROP] = _drop(pairs).as_json()
     statuses = [cell["status"] for cell in cells]
-    status = next((s for s in ("error", *_RESULT) if s in statuses), statuses[0])
+    status = next((s for s in ("error", *RESULT) if s in statuses), statuses[0])
     failed = statuses.count("error")
-    return {
+    row = {
         "attack": cells[0]["attack"],
         "defense": cells[0]["defense"],
         "settings": cells[0]["settings"],
+        "goal": cells[0].get("goal"),
+        "acts": any(cell.get("acts") for cell in counted),
         "seeds": len(counted),
         **({"failed": failed} if failed else {}),
         "status": status,
@@ -198,19 +203,27 @@ def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any
         "adaptive": any(cell["adaptive"] for cell in cells),
         "metrics": metrics,
     }
+    # Seeds that ran in spite of others' errors are compared as well.
+    row["metrics"] |= _comparisons({**row, "status": "ok"} if counted else row, ran, contents)
+    row["harm"] = harm_of(row)
+    return row
 
 
 def _mean(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean over seeds; one seed keeps its own interval, several get that of `over_seeds`."""
+    """Mean over the seeds with a value; one seed keeps its own interval, several get that of `over_seeds`.
+
+    What belongs to one seed alone (a threshold) does not stand beside all seeds' mean.
+    """
+    values = [value for value in values if value["value"] is not None] or values[:1]
     mean = dict(values[0])
     if len(values) == 1:
         return mean
     mean["value"] = float(np.mean([v["value"] for v in values]))
     mean["n"] = sum(v["n"] for v in values)
     mean |= _interval(values)
-    for name in ("baseline", "random_guess", "left_out"):
-        mean.pop(name, None)  # one seed's does not stand beside all seeds' mean
-    for name in ("baseline", "random_guess"):
+    for name in (*_ALSO_MEANS, "detail", "left_out"):
+        mean.pop(name, None)
+    for name in _ALSO_MEANS:
         if all(name in v for v in values):
             mean[name] = float(np.mean([v[name] for v in values]))
     if left_out := sum(v.get("left_out", 0) for v in values):
@@ -244,39 +257,19 @@ def _pareto(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
-    """(accuracy without an attack, what the attack gets) of a defense."""
+    """(what is right without an attack, harm) of a defense; None without either."""
     control = next(
         (
-            accuracy_of(other["metrics"])["value"]
+            value["value"]
             for other in rows
             if other["attack"] == NONE
             and other["defense"] == row["defense"]
             and other["settings"] == row["settings"]
-            and accuracy_of(other["metrics"])
+            and (value := correct(other["metrics"]))
         ),
         None,
     )
-    if row["attack"] == NONE or control is None or row["status"] not in _RESULT:
+    harm = row["harm"]
+    if row["attack"] == NONE or control is None or row["status"] not in RESULT or not harm or harm["value"] is None:
         return None
-    return float(control), harm(row["metrics"])
-
-
-def accuracy_of(metrics: Content) -> Any:
-    """What a model does right: test rows, or a causal language model's next tokens; None without a value."""
-    return metrics.get(ACCURACY) or metrics.get(TOKEN_ACCURACY)
-
-
-def harm(metrics: Content) -> float:
-    """0 (nothing gained) to 1 (everything), as the table is coloured.
-
-    For an attack that reads: how far it gets from a blind guess to every text, by whole texts or by words, whichever
-    is worse, so that a text with one wrong word does not look safe. For one that ruins: the share of accuracy lost.
-    """
-    if EXACT in metrics:
-        pairs = [(v["value"], v.get("baseline", 0.0)) for v in (metrics.get(EXACT), metrics.get(ROUGE)) if v]
-        return float(max(0.0, *((value - guess) / max(1 - guess, 1e-9) for value, guess in pairs)))
-    if EXTRACTED in metrics:
-        return float(metrics[EXTRACTED]["value"])
-    lost, accuracy = metrics[DROP]["value"] if DROP in metrics else 0.0, accuracy_of(metrics)
-    before = accuracy["value"] + lost if accuracy else 0.0
-    return float(min(1.0, max(0.0, lost / before))) if before > 0 else 0.0
+    return float(control), drawn(harm)

@@ -3,23 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedsec.api import Tells
 from fedsec.report.bars import axis, bar, scale_of
-from fedsec.report.findings import by_worst_case, controls_first, percent, span, worse_than_plain
-from fedsec.report.scorecard import DROP, NONE, TAIL, accuracy_of, harm, settings_label
-
-LEVELS = (0.05, 0.2, 0.5, 0.8)
-"""Where a shade of harm ends and the next begins."""
+from fedsec.report.findings import by_worst_case, controls_first, correct_words, is_ranked, undefined, worse_than_plain
+from fedsec.report.grid import shade
+from fedsec.report.harm import harm_by
+from fedsec.report.numbers import percent, span
+from fedsec.report.rows import NONE, correct, damage, damage_in, telling
+from fedsec.report.scorecard import settings_label
 
 Row = Mapping[str, Any]
 
 
-def shade(metrics: Row) -> str:
-    """The look of a square by the harm in it, `harm0` to `harm4`."""
-    return f"harm{sum(harm(metrics) >= level for level in LEVELS)}"
-
-
 def worst_tables(rows: Sequence[Row], worst_case: Sequence[Row]) -> list[dict[str, Any]]:
-    """A table per varied setting in which two defenses or more have a worst case.
+    """A table per varied setting in which two defenses or more have a worst case and can be ranked by it.
 
     Args:
         rows: the scorecard's summary.
@@ -29,28 +26,29 @@ def worst_tables(rows: Sequence[Row], worst_case: Sequence[Row]) -> list[dict[st
     for label in dict.fromkeys(settings_label(entry["settings"]) for entry in worst_case):
         entries = [entry for entry in worst_case if settings_label(entry["settings"]) == label]
         own = [row for row in rows if settings_label(row["settings"]) == label]
-        if len(entries) > 1 and all(accuracy_of(entry["metrics"]) for entry in entries):
+        if sum(map(is_ranked, entries)) > 1 and all(correct(entry["metrics"]) for entry in entries):
             tables.append({"label": label, **_table(own, entries)})
     return tables
 
 
 def _table(rows: Sequence[Row], entries: Sequence[Row]) -> dict[str, Any]:
     at = {(row["attack"], row["defense"]): row for row in rows}
-    attacks = controls_first(row["attack"] for row in rows if DROP in row["metrics"])
+    attacks = controls_first(row["attack"] for row in rows if damage_in(row["metrics"]))
     before = {entry["defense"]: _accuracy(at.get((NONE, entry["defense"]))) for entry in entries}
-    after = {entry["defense"]: accuracy_of(entry["metrics"]) for entry in entries}
+    after = {entry["defense"]: correct(entry["metrics"]) for entry in entries}
     shown = [value for metric in (*before.values(), *after.values()) if metric for value in _reach(metric)]
     scale = scale_of(shown)
-    plain = next((entry for entry in entries if entry["defense"] == NONE), None)
+    plain = next((entry for entry in entries if entry["defense"] == NONE and is_ranked(entry)), None)
     lines = []
     for entry in by_worst_case(entries):
         defense = entry["defense"]
         control = before[defense]
-        tail = entry["metrics"].get(TAIL)
+        tail = telling(entry["metrics"], Tells.TAIL)
         lines.append(
             {
                 "defense": "no defense" if defense == NONE else defense,
-                "worse": plain is not None and worse_than_plain(entry, plain),
+                "worse": plain is not None and is_ranked(entry) and worse_than_plain(entry, plain),
+                "unranked": undefined(entry),
                 "bar": bar(scale, control["value"] if control else None, after[defense]),
                 "left": f"{percent(after[defense]['value'])}, {span(after[defense])}",
                 "tail": f"last fifth of the rounds: {percent(tail['value'])}" if tail else "",
@@ -58,11 +56,12 @@ def _table(rows: Sequence[Row], entries: Sequence[Row]) -> dict[str, Any]:
                 "squares": [_square(at.get((attack, defense)), entry) for attack in attacks],
             }
         )
-    return {"attacks": attacks, "axis": axis(scale), "lines": lines}
+    words = correct_words(entry["metrics"] for entry in entries)
+    return {"attacks": attacks, "words": words, "axis": axis(scale), "lines": lines}
 
 
 def _accuracy(row: Row | None) -> Any:
-    return accuracy_of(row["metrics"]) if row else None
+    return correct(row["metrics"]) if row else None
 
 
 def _reach(metric: Row) -> list[float]:
@@ -71,15 +70,15 @@ def _reach(metric: Row) -> list[float]:
 
 def _square(row: Row | None, entry: Row) -> dict[str, Any]:
     """What one attack costs one defense."""
-    if row is None or (row["status"] == "ok" and DROP not in row["metrics"]):
-        return {"look": "missing", "main": "no result", "interval": "", "worst": False}
-    if row["status"] != "ok":
+    told, lost = damage(), damage_in(row["metrics"]) if row is not None else None
+    if row is not None and row["status"] != "ok":
         look = "na" if row["status"] == "n/a" else row["status"]
         return {"look": look, "main": f"⚠ {look}" if look == "error" else row["status"], "interval": "", "worst": False}
-    drop = row["metrics"][DROP]
+    if row is None or lost is None or told is None:
+        return {"look": "missing", "main": "no result", "interval": "", "worst": False}
     return {
-        "look": shade(row["metrics"]),
-        "main": percent(drop["value"], ""),
-        "interval": span(drop, ""),
+        "look": shade(harm_by(told[0], row["metrics"], own=False)),
+        "main": percent(lost["value"], ""),
+        "interval": span(lost, ""),
         "worst": row["attack"] == entry["attack"],
     }

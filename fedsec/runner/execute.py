@@ -1,6 +1,5 @@
 """Runs the cells of one training, one after the other: in this process or, called by `worker`, in another one."""
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +9,6 @@ from fedsec.cell.score import score
 from fedsec.cell.training import train
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.progress import Progress
-from fedsec.plan.cells import Cell
 from fedsec.plan.tasks import Task
 from fedsec.runner.recorder import Failure, attempt
 from fedsec.store.keys import digest
@@ -47,25 +45,23 @@ def run_group(tasks: list[Task], report: Report, resources: Resources, checkpoin
     Returns:
         Whether every cell has a result.
     """
-    first, rounds = tasks[0], _rounds_to_observe(task.cell for task in tasks)
+    first = tasks[0]
+    rounds = frozenset(number for task in tasks if not task.cell.observes for number in task.cell.rounds)
+    watching = {task.key: task.cell for task in tasks if task.cell.observes}
     report.training(first)
-    # Which rounds are kept depends on the cells that are left.
-    kept = Checkpoint(checkpoint, digest([checkpoint.stem, sorted(rounds)]))
-    trained = attempt(partial(train, first.cell, rounds, resources, report.round, kept))
+    # Which rounds are kept, and who looks at them, depends on the cells that are left.
+    kept = Checkpoint(checkpoint, digest([checkpoint.stem, sorted(rounds), list(watching)]))
+    trained = attempt(partial(train, first.cell, rounds, resources, report.round, kept, watching=watching))
     if isinstance(trained, Failure):
         report.fail(tasks, trained)
         return False
     whole = True
     for task in tasks:
         report.scoring(task)
-        content = attempt(partial(score, task.cell, trained))
+        content = attempt(partial(score, task.cell, trained, task.key))
         if isinstance(content, Failure):
             report.fail([task], content)
             whole = False
         else:
             report.finish(task, content)
     return whole
-
-
-def _rounds_to_observe(cells: Iterable[Cell]) -> frozenset[int]:
-    return frozenset(cell.attack_round for cell in cells if cell.reads)

@@ -8,8 +8,9 @@ from typing import Any
 from fedsec.cell.head import ERROR, NOT_APPLICABLE
 from fedsec.config.schema import Scenario
 from fedsec.plan.cells import refusal
-from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, estimate, makespan, measure_speed
+from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, disk_of, estimate, makespan, measure_speed
 from fedsec.plan.tasks import Group, Task, grouped, tasks_of
+from fedsec.runner.disk import disk_free
 from fedsec.runner.machine import Machine
 from fedsec.runner.recorder import Failure, attempt
 from fedsec.runner.scenario import run_directory
@@ -39,6 +40,8 @@ class PlannedGroup:
     seconds: float | None
     """What is left to do; 0 if nothing is, None if nothing is known of the model."""
     memory: int
+    disk: int
+    """Bytes that rounds which attacks look at take on disk."""
     measured: bool
 
     @property
@@ -57,6 +60,8 @@ class Plan:
     workers: int
     bound: int
     """Bytes that workers together may use."""
+    disk_free: int
+    """Bytes that are free where the run lies."""
 
     @property
     def seconds(self) -> float | None:
@@ -72,6 +77,11 @@ class Plan:
         """Bytes of the workers together at the worst moment."""
         return sum(sorted((group.memory for group in self.groups if group.left), reverse=True)[: self.workers])
 
+    @property
+    def disk(self) -> int:
+        """Bytes on disk at the worst moment, for rounds that attacks look at."""
+        return sum(sorted((group.disk for group in self.groups if group.left), reverse=True)[: self.workers])
+
     def count(self, status: str) -> int:
         """Cells of that status."""
         return sum(cell.status == status for group in self.groups for cell in group.cells)
@@ -84,12 +94,15 @@ class Plan:
             "workers": self.workers,
             "seconds": self.seconds,
             "memory_bytes": self.memory,
+            "disk_bytes": self.disk,
+            "disk_free_bytes": self.disk_free,
             "cells": {status: self.count(status) for status in (DONE, WAITING, ERROR, NOT_APPLICABLE)},
             "trainings": [
                 {
                     "seconds": group.seconds,
                     "measured": group.measured,
                     "memory_bytes": group.memory,
+                    "disk_bytes": group.disk,
                     "cells": [
                         {"label": cell.label, "key": cell.key, "status": cell.status, "reason": cell.reason}
                         for cell in group.cells
@@ -112,7 +125,8 @@ def preview(scenario: Scenario, out: Path, machine: Machine) -> Plan:
     speed = measure_speed()
     encoded: set[str] = set()
     groups = tuple(_planned(group, run, speed, encoded) for group in grouped(tasks_of(scenario)))
-    return Plan(scenario.name, run.path, groups, machine.count(sum(group.left for group in groups)), machine.bound)
+    workers = machine.count(sum(group.left for group in groups))
+    return Plan(scenario.name, run.path, groups, workers, machine.bound, disk_free(run.path))
 
 
 def _planned(group: Group, run: RunDirectory, speed: Speed, encoded: set[str]) -> PlannedGroup:
@@ -123,14 +137,14 @@ def _planned(group: Group, run: RunDirectory, speed: Speed, encoded: set[str]) -
     left = any(cell.status in (WAITING, ERROR) for cell in cells)
     if left:
         encoded.add(group.shares)
-    return PlannedGroup(cells, found.seconds if left else 0.0, found.memory, found.measured)
+    return PlannedGroup(cells, found.seconds if left else 0.0, found.memory, disk_of(group), found.measured)
 
 
 def _cell(task: Task, content: dict[str, Any] | None) -> PlannedCell:
     cell = task.cell
 
     def planned(status: str, reason: str | None) -> PlannedCell:
-        return PlannedCell(cell.label, task.key, status, reason, cell.reads)
+        return PlannedCell(cell.label, task.key, status, reason, cell.asked)
 
     if content is not None and content["cell"]["status"] == ERROR:
         return planned(ERROR, content["cell"]["reason"])

@@ -1,5 +1,6 @@
 """Keeps a run's books: cells and errors as they come in, from this process or from workers."""
 
+import shutil
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from fedsec import errors
 from fedsec.cell.head import ERROR, NOT_APPLICABLE, not_run
 from fedsec.errors import ExitCode, FedsecError
-from fedsec.plan.tasks import Group, Task, checkpoint_path
+from fedsec.plan.tasks import Group, Task, checkpoint_path, rounds_path
 from fedsec.runner.observer import Observer
 from fedsec.store.rundir import ERRORS_LOG, RunDirectory
 
@@ -114,11 +115,18 @@ class Recorder:
         self._write_errors(tasks, failure.reason)
 
     def end_group(self, group: Group, failed: bool) -> None:
-        """All cells of a group are written; its checkpoint is of no more use, unless the same command retries it."""
+        """All cells of a group are written; its checkpoint is of no more use, unless the same command retries a cell.
+
+        The rounds that attacks looked at are as good as clients' texts: they go in any case, and a retry trains again.
+        """
         checkpoint = checkpoint_path(self.run.path, group.key)
-        if not failed and not checkpoint.parent.is_symlink():
+        if checkpoint.parent.is_symlink():
+            return
+        if not failed:
             with suppress(OSError):  # none was written, or it is none of ours
                 checkpoint.unlink()
+        if not rounds_path(checkpoint).is_symlink():
+            shutil.rmtree(rounds_path(checkpoint), ignore_errors=True)
 
     def close(self) -> None:
         """Raise the error that every cell had."""

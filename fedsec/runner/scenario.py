@@ -1,5 +1,6 @@
 """Runs a scenario: every cell that is not done yet, training shared where an attack does not change it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
 from fedsec.federation.progress import Progress
 from fedsec.plan.cells import refusal
-from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, inputs, looks_on, tasks_of
+from fedsec.plan.keys import inputs
+from fedsec.plan.tasks import SHARED, Group, Task, checkpoint_path, grouped, looks_on, tasks_of
+from fedsec.runner.disk import check_disk, disk_needed
 from fedsec.runner.machine import Machine, limited_threads, resolve_device
 from fedsec.runner.observer import Observer
 from fedsec.runner.recorder import Failure, Recorder, attempt
@@ -66,6 +69,7 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     started = any(content["cell"]["status"] in (OK, BLOCKED) for content in before.values())
     recorder = Recorder(run, observer, made_by, started)
     groups = grouped(_willing(waiting, recorder))
+    check_disk(disk_needed(groups, count), run.path)
     if groups and count == 1 and machine.memory is None:
         _run_here(groups, recorder, observer, machine, device)
     elif groups:
@@ -75,8 +79,21 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
         memory = {group.key: memory_of(group) for group in groups}
         Workers(scenario, recorder, observer, machine, count, device).run(groups, memory)
     recorder.close()
+    _sweep(run, failed=any(content["cell"]["status"] == ERROR for task in tasks if (content := run.cell(task.key))))
     run.log("ended")
     return Finished(run, [content for task in tasks if (content := run.cell(task.key)) is not None])
+
+
+def _sweep(run: RunDirectory, *, failed: bool) -> None:
+    """Delete what trainings shared, starts and honest rounds, unless the same command will want it again."""
+    folder = run.path / "checkpoints"
+    if failed or folder.is_symlink() or not folder.is_dir():
+        return
+    for pattern in SHARED:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # something that is none of ours
+        folder.rmdir()
 
 
 def _willing(tasks: list[Task], recorder: Recorder) -> list[Task]:

@@ -28,7 +28,7 @@ class _Part(BaseModel):
 
 
 class _Metric(_Part):
-    value: Number
+    value: Number | None
     unit: str
     better_for: Literal["defender", "attacker", "neither"]
     n: Count
@@ -37,12 +37,18 @@ class _Metric(_Part):
     method: str
     baseline: Number = 0.0
     random_guess: Number = 0.0
+    chance: Number = 0.0
+    best: Number = 0.0
+    best_low: Number = 0.0
+    detail: dict[str, Number] = {}
     left_out: Count = 0
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.ci_low is None) != (self.ci_high is None):
             raise ValueError("an interval has two ends or none")
+        if (self.value is None) != (self.n == 0):
+            raise ValueError("a metric has a value if anything counted")
         return self
 
 
@@ -61,6 +67,8 @@ class _Row(_Part):
 
     attack: str
     defense: str
+    goal: str | None = None
+    acts: bool = False
     seed: int
     settings: dict[str, Any]
     attack_params: dict[str, Any]
@@ -87,6 +95,7 @@ class _Round(_Part):
     weights: list[Number] | None
     norms: list[Number] | None = None
     skipped: str | None
+    measurements: dict[str, Number] = {}
 
 
 class _Text(_Part):
@@ -109,11 +118,12 @@ class _Cell(_Part):
     version: Version = Field(alias="schema")
     key: Key
     cell: _Row
-    acts: bool = False
     curve: list[Annotated[tuple[Count, Share | None, Finite | None], Strict(False)]] = []
     rounds: list[_Round] = []
     correct: Annotated[str, Field(pattern="^[01]*$")] = ""
+    predicted: list[int] = []
     right: list[Share] | None = None
+    notes: dict[str, Any] = {}
     malicious: list[int] = []
     attacked: _Attacked | None = None
     texts: list[_Text] | None = None

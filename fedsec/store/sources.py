@@ -1,4 +1,4 @@
-"""Content hashes of what a cell runs: the engine, and each plug-in with its card."""
+"""Content hashes of what a cell runs: what trains it, what scores it, and each plug-in with its card."""
 
 import ast
 import hashlib
@@ -17,35 +17,41 @@ from typing import Any
 from fedsec.api import Card
 from fedsec.store.keys import digest
 
-# Parts of the engine that do not change what a cell measures.
-_NOT_MEASURING = ("cli", "report", "testing", "gate")
-# So do these, which decide when and where a cell runs, or what is said of it.
-_NOT_MEASURING_FILES = (
-    "plan/estimate.py",
-    "runner/observer.py",
-    "runner/preview.py",
-    "runner/worker.py",
-    "runner/workers.py",
-    "federation/progress.py",
-    "store/listing.py",
-)
-# They lie within the engine's folder where fedsec is installed from a wheel; each cell hashes what it uses of them.
-_ROOMS = ("attacks", "defenses", "scenarios")
+_TRAINING = (
+    "api", "cell/pool.py", "cell/resources.py", "cell/start.py", "cell/training.py", "config/population.py",
+    "config/schema.py", "data", "federation", "maths", "models", "plan/cells.py", "plan/visibility.py", "privacy",
+    "seeds.py", "wire",
+)  # fmt: skip
+"""What a training runs of the engine, beside its plug-ins."""
+_QUIET = ("federation/progress.py",)
+"""Of these, what only says how a training gets on."""
+_SCORING = "fedsec.cell.score"
+"""What scores a cell, with all that it imports of the rooms below."""
+_FOLLOWED = ("attacks", "defenses", "scenarios", "goals", "metrics", "cell")
+"""Parts of fedsec that are hashed for the plug-in that imports them; the rest is the engine's own."""
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "tokenizers", "rouge-score")
 # What a card says to people only; no result depends on it.
-_WORDS = ("summary", "paper", "deviations", "limits", "cost", "unit", "provenance", "licence")
+_WORDS = (
+    "summary", "paper", "deviations", "limits", "cost", "unit", "provenance", "licence", "wants", "headline", "beside",
+    "compare",
+)  # fmt: skip
 
 
 @cache
-def engine_hash() -> str:
-    """Of every engine source that measures, the built-in rooms aside, and of the library versions."""
-    root = Path(__file__).parent.parent
-    sources = {}
-    for path in sorted(root.rglob("*.py")):
-        part = path.relative_to(root)
-        if part.parts[0] not in (*_NOT_MEASURING, *_ROOMS) and part.as_posix() not in _NOT_MEASURING_FILES:
-            sources[str(part)] = hashlib.sha256(path.read_bytes()).hexdigest()
+def training_hash() -> str:
+    """Of every engine source that a training runs, and of the library versions."""
+    root, sources = Path(__file__).parent.parent, {}
+    for part in _TRAINING:
+        place = root / part
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            if path.is_file() and path.relative_to(root).as_posix() not in _QUIET:
+                sources[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return digest([sources, {name: version(name) for name in _LIBRARIES}])
+
+
+def scoring_hash() -> str:
+    """Of what scores every cell, whatever its goal is; a goal's own sources are its card's."""
+    return plugin_hash(_SCORING)
 
 
 def card_hash(card: Card) -> str:
@@ -97,7 +103,7 @@ def _follows(module: str, start: str) -> bool:
     """Whether a module is part of what the plug-in at `start` brings: its own package, or a built-in plug-in."""
     parts = module.split(".")
     if parts[0] == "fedsec":
-        return len(parts) > 1 and parts[1] in _ROOMS
+        return len(parts) > 1 and parts[1] in _FOLLOWED
     return parts[0] == start.partition(".")[0]
 
 

@@ -1,79 +1,109 @@
 """Small federations that end in seconds, for contract tests.
 
-Their texts are two data sets of their own, which are registered for the time of a test:
+Their texts are data sets of their own (`fedsec.testing.texts`), which are registered for the time of a test:
 
     with canned.registered():
         fedsec.run(canned.byzantine("sign-flip"), tmp_path)
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import DatasetCard
+from fedsec.api import Asks, AttackCard, Behaviour, GoalCard, Position, Rounds
+from fedsec.api.hooks import OBSERVE
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
-from fedsec.data import clinic_notes
-from fedsec.data.corpus import Corpus, Example
+from fedsec.plan.cells import NONE
+from fedsec.testing.texts import registered
 
-WORDS = ("chest", "knee", "head", "skin", "stomach", "sugar")
-_TRAIN, _TEST, _NOTES = 420, 120, 60
-_PUBLIC, _PUBLIC_SEED = 300, 1_000_037
-DATASETS = (
-    DatasetCard(
-        name="canned-words",
-        summary="Complaints whose class is the word that they repeat; learned in a few steps.",
-        target="fedsec.testing.canned:load_words",
-        labels=WORDS,
-    ),
-    DatasetCard(
-        name="canned-notes",
-        summary="The first notes of clinic-notes, planted data included.",
-        target="fedsec.testing.canned:load_notes",
-        labels=tuple(str(label) for label in range(6)),
-    ),
-    DatasetCard(
-        name="canned-public",
-        summary="Notes of another seed, as public text.",
-        target="fedsec.testing.canned:load_public",
-        labels=tuple(str(label) for label in range(6)),
-    ),
-)
+__all__ = [
+    "CANDIDATES", "Federated", "about_candidates", "backdoor", "byzantine", "extraction", "fitting", "membership",
+    "reconstruction", "registered",
+]  # fmt: skip
+CANDIDATES = "data.candidates"
+"""The setting that a goal requires which asks who is a member."""
+SEALED = "ideal-sealed"
+"""The double that gives a key holder something to hold."""
+SHORT = ("federation.rounds=3", "federation.local_steps=2")
+"""Where only conduct matters: enough rounds to forget something in between."""
+_TWO_ROUNDS = ("federation.rounds=2",)
+Build = Callable[..., Scenario]
+"""From the attack, the defense, what is granted, and, by that name, overrides."""
 
 
-def load_words(card: DatasetCard) -> Corpus:
-    """Six classes in turn; only the day differs between two texts of a class."""
-    rows = tuple(
-        Example(f"{WORDS[i % 6]} pain since day {i // 6}, {WORDS[i % 6]}", i % 6) for i in range(_TRAIN + _TEST)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federated:
+    """A federation that shows what attacks of one kind can do."""
+
+    build: Build
+    needs: tuple[str, ...] = ()
+    """Settings of it that this attack needs."""
+    short: tuple[str, ...] = ()
+    """Overrides where only conduct matters."""
+    beside: str = NONE
+    """A defense without which the attack does not apply."""
+
+    def scenario(self, attack: Any, defense: Any, granted: tuple[str, ...], overrides: Sequence[str]) -> Scenario:
+        """The federation with that attack and that defense."""
+        return self.build(attack, defense, granted, overrides=(*self.needs, *overrides))
+
+    def examined(self, attack: Any, granted: tuple[str, ...], overrides: Sequence[str]) -> Scenario:
+        """A scenario to watch the attack in."""
+        return self.build(attack, self.beside, granted, overrides=(*self.short, *self.needs, *overrides))
+
+
+def about_candidates(goal: GoalCard) -> bool:
+    """Whether a goal asks who of the pool is a member."""
+    return CANDIDATES in goal.requires
+
+
+def fitting(card: AttackCard) -> Federated:
+    """The federation in which attacks of that goal and position show what they can.
+
+    Args:
+        card: a registered attack.
+    """
+    threat, goal = card.threat, registry.goals().get(card.threat.goal)
+    beside = SEALED if threat.position == Position.KEY_HOLDER else NONE
+    malicious = threat.behaviour == Behaviour.MALICIOUS
+    if about_candidates(goal):
+        return Federated(build=membership, needs=_for_members(card), short=SHORT, beside=beside)
+    if goal.asks == Asks.BEFORE:
+        return Federated(build=backdoor, short=SHORT)
+    if goal.asks == Asks.NEVER:
+        return Federated(build=byzantine, short=SHORT)
+    if threat.position == Position.RELEASED_MODEL:
+        return Federated(build=extraction, short=SHORT)
+    wire = ("federation.tls=false",) if threat.position == Position.WIRE else ()
+    again = _TWO_ROUNDS if malicious or _remembers(card) else ()
+    crew = ("threat.malicious=1",) if (threat.position, malicious) == (Position.CLIENT, True) else ()
+    every = ("threat.attack_rounds=all",) if card.rounds == Rounds.ALL else ()
+    return Federated(
+        build=reconstruction,
+        needs=(*wire, *crew, *every),
+        short=("federation.batch_size=2", *again),
+        beside=beside,
     )
-    return Corpus(rows[:_TRAIN], rows[_TRAIN:], card.labels)
 
 
-def load_notes(card: DatasetCard) -> Corpus:
-    """Notes with planted personal data: 40 to train on, 20 to test on."""
-    notes = clinic_notes.generate(_NOTES)
-    rows = tuple(Example(note.text, note.label, tuple(item.value for item in note.planted)) for note in notes)
-    return Corpus(rows[:40], rows[40:], card.labels)
+def _for_members(card: AttackCard) -> tuple[str, ...]:
+    """What an attack on membership needs of its federation: its task, its rounds, malicious clients, an open wire."""
+    needs = []
+    if card.tasks and "sequence-classification" not in card.tasks:
+        needs += [f"model={{name: tiny-gpt2, task: {card.tasks[0]}, layers: 1, vocabulary: 600, dropout: false}}"]
+        needs += ["data.max_tokens=48"]
+    if (card.threat.position, card.threat.behaviour) == (Position.CLIENT, Behaviour.MALICIOUS):
+        needs += ["threat.malicious=1"]
+    if card.rounds == Rounds.ALL or _remembers(card):
+        needs += ["threat.attack_rounds=all"]
+    return (*needs, *(["federation.tls=false"] if card.threat.position == Position.WIRE else ()))
 
 
-def load_public(card: DatasetCard) -> Corpus:
-    """Notes that no canned federation holds, for who is granted auxiliary text."""
-    rows = tuple(Example(note.text, note.label) for note in clinic_notes.generate(_PUBLIC, seed=_PUBLIC_SEED))
-    return Corpus(rows, rows[:1], card.labels)
-
-
-@contextmanager
-def registered() -> Iterator[None]:
-    """The data sets among the registered ones, for as long as the block lasts; blocks may be nested."""
-    added = [card for card in DATASETS if card.name not in registry.datasets()]
-    for card in added:
-        registry.datasets().register(card)
-    try:
-        yield
-    finally:
-        for card in added:
-            registry.datasets().remove(card.name)
+def _remembers(card: AttackCard) -> bool:
+    """Whether an attack looks at rounds as they happen."""
+    return callable(getattr(registry.load_target(card), OBSERVE, None))
 
 
 def reconstruction(
@@ -106,7 +136,7 @@ def reconstruction(
             "learning_rate": 0.1,
             "update": "gradient",
         },
-        "threat": {"knowledge": list(knowledge), "attack_round": 1, **_public(knowledge)},
+        "threat": {"knowledge": list(knowledge), "attack_rounds": 1, **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
     return load_scenario(content, overrides)
@@ -131,12 +161,12 @@ def byzantine(
         "data": {"name": "canned-words", "max_tokens": 16},
         "federation": {
             "clients": 7,
-            "rounds": 6,
-            "local_steps": 8,
+            "rounds": 4,
+            "local_steps": 6,
             "batch_size": 8,
             "optimizer": "adamw",
             "learning_rate": 5e-3,
-            "evaluate_every": 6,
+            "evaluate_every": 4,
         },
         "threat": {"malicious": 1, "knowledge": list(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
@@ -181,6 +211,58 @@ def extraction(
         "matrix": {"attack": [attack], "defense": [defense]},
     }
     return load_scenario(content, overrides)
+
+
+def membership(
+    attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = (), overrides: Sequence[str] = ()
+) -> Scenario:
+    """Four clients learn records by heart that nothing can be learned from; half of the candidates are withheld.
+
+    Args:
+        attack: as in `matrix.attack`.
+        defense: as in `matrix.defense`.
+        knowledge: granted side knowledge.
+        overrides: other settings, each `PATH=VALUE`.
+    """
+    content = {
+        "schema": 1,
+        "name": "canned/membership",
+        "summary": "Does the attack tell whose records were trained on?",
+        "model": {"name": "tiny-bert", "tuning": {"kind": "full"}, "layers": 1, "dropout": False},
+        "data": {
+            "name": "canned-records",
+            "train": 120,
+            "test": 24,
+            "max_tokens": 24,
+            "candidates": {"count": 80, "inclusion": "half"},
+        },
+        "federation": {
+            "clients": 4,
+            "rounds": 6,
+            "local_steps": 6,
+            "batch_size": 8,
+            "optimizer": "adamw",
+            "learning_rate": 5e-3,
+            "evaluate_every": 6,
+        },
+        "threat": {"knowledge": list(knowledge), **_public(knowledge)},
+        "matrix": {"attack": [attack], "defense": [defense]},
+    }
+    return load_scenario(content, overrides)
+
+
+def backdoor(
+    attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = (), overrides: Sequence[str] = ()
+) -> Scenario:
+    """Seven clients, three of them malicious, teach a small encoder to tell six words apart.
+
+    Args:
+        attack: as in `matrix.attack`.
+        defense: as in `matrix.defense`.
+        knowledge: granted side knowledge.
+        overrides: other settings, each `PATH=VALUE`.
+    """
+    return byzantine(attack, defense, knowledge, overrides=("threat.malicious=3", *overrides))
 
 
 def _public(knowledge: tuple[str, ...]) -> dict[str, Any]:

@@ -3,24 +3,31 @@
 Each check trains a canned federation a few times and raises AssertionError with what went wrong.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from fedsec.api import Knowledge, ReleasedView, RoundView, implements
-from fedsec.cell.evidence import check_untouched, released_view, round_view, secrets_of
+from fedsec.api import Evidence, Knowledge
+from fedsec.cell.evidence import Looked, Secrets, check_untouched, evidence_of, round_view, secrets_of
 from fedsec.cell.resources import Resources, attack_plugin, defense_plugin
+from fedsec.cell.staging import Materials, goal_of, staged
 from fedsec.cell.training import Trained, train
+from fedsec.errors import FedsecError
 from fedsec.federation.checkpoint import Checkpoint
-from fedsec.federation.progress import Progress
-from fedsec.federation.transcript import Secret
+from fedsec.federation.plugins import Plugin, checked
+from fedsec.federation.transcript import Secret, Vault
 from fedsec.plan.cells import Cell
+from fedsec.seeds import SeedTree
 from fedsec.testing.watch import watched
 
+KEY = "the cell"
+"""Under which an attack is kept that looks at rounds as they happen."""
 _DIFFERS = "a second run of the same seed differs; draw from the view's `generator`, and from nothing else"
 
 
@@ -48,139 +55,228 @@ class Subject:
     resources: Resources
     name: str = ""
 
-    def train(
-        self, checkpoint: Checkpoint | None = None, on_round: Callable[[Progress], None] | None = None
-    ) -> Trained:
-        """The cell's federation."""
-        observe = frozenset({self.cell.attack_round}) if self.cell.reads else frozenset[int]()
-        return train(self.cell, observe, self.resources, on_round or (lambda _: None), checkpoint)
+    def train(self, checkpoint: Checkpoint | None = None, **others: Any) -> Trained:
+        """The cell's federation; rounds that its attack reads are kept, those that it observes are shown as well.
 
-    def plugins(self) -> list[Any]:
-        """An instance of each of the cell's plug-ins."""
+        Args:
+            checkpoint: where progress is kept, and taken up again.
+            others: further arguments of `fedsec.cell.training.train`.
+        """
+        told = {"on_round": lambda _: None, "watching": {KEY: self.cell} if self.cell.observes else {}, **others}
+        return train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
+
+    def plugins(self) -> list[Plugin]:
+        """Each of the cell's plug-ins."""
         attacks = [attack_plugin(self.cell.attack)] if self.cell.threat else []
-        return [plugin.make() for plugin in (*attacks, *map(defense_plugin, self.cell.defense))]
+        return [*attacks, *map(defense_plugin, self.cell.defense)]
+
+
+@dataclass(slots=True)
+class _Kept(Checkpoint):
+    """Progress that is noted round by round in memory, and in the file where the process is to be killed."""
+
+    stops: bool = False
+    """Whether the process ends when the round is written down."""
+    models: list[torch.Tensor] = field(default_factory=list)
+    """The global trainables after each round [parameters]."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Note the round."""
+        self.models.append(state["current"].clone())
+        if self.stops:
+            Checkpoint.save(self, state)
+            raise _StoppedError
 
 
 def check_conduct(subject: Subject, folder: Path) -> None:
-    """Inputs are left alone, a second run is the same, and a run that was stopped after any round is too.
+    """Inputs are left alone, a second run is the same, and a run that is killed after every round is too.
+
+    The federation is trained twice: once as it is, watched, and once in as many processes as it has rounds, each of
+    which takes up what the one before it left. Until the first of these ends, nothing was taken up: what differs then
+    is not repeatable.
 
     Args:
         subject: the cell; of at least 2 rounds where anything of it may remember.
         folder: for checkpoints.
     """
-    name = subject.name
+    name, rounds = subject.name, subject.cell.scenario.federation.rounds
+    noted = _Kept(folder / "whole.safetensors", "same", seconds=0.0)
     with ExitStack() as stack:
-        for kind in dict.fromkeys(type(plugin) for plugin in subject.plugins()):
-            stack.enter_context(watched(kind))
-        first = subject.train()
+        for plugin in subject.plugins():
+            stack.enter_context(watched(type(plugin.make()), *plugin.asked))
+        first = _storable(subject, noted)
         seen = everything(subject, first)
-    again = everything(subject, subject.train())
-    require(same(seen, again), f"{name}: {_DIFFERS}")
-    for last in range(1, subject.cell.scenario.federation.rounds):
-        _check_resumed(subject, seen, last, Checkpoint(folder / f"after-{last}.safetensors", "same", seconds=0.0))
+    path = folder / "killed.safetensors"
+    for done in range(rounds):
+        process = _Kept(path, "same", seconds=0.0, stops=done < rounds - 1)
+        again, began = _process(subject, process)
+        require(began == done + 1, f"{name}: load_state() does not take up what state() gave")
+        require(bool(done) or same(process.models[0], noted.models[0]), f"{name}: {_DIFFERS}")
+        unlike = not same(process.models[0], noted.models[done])
+        if unlike or (again is not None and not same(seen, everything(subject, again))):
+            require(same(seen, everything(subject, subject.train())), f"{name}: {_DIFFERS}")
+            raise AssertionError(
+                f"{name} forgets: stopped after round {done} and resumed, it goes on differently. What it remembers "
+                "belongs into state() and load_state()"
+            )
 
 
-def _check_resumed(subject: Subject, expected: Any, last: int, checkpoint: Checkpoint) -> None:
-    name = subject.name
-
-    def stop(progress: Progress) -> None:
-        if progress.round == last + 1:
-            raise _StoppedError
-
+def _storable(subject: Subject, checkpoint: Checkpoint) -> Trained:
+    """The cell's federation; AssertionError if its state cannot be kept."""
     try:
-        subject.train(checkpoint, stop)
-    except _StoppedError:
-        pass
+        return subject.train(checkpoint)
     except TypeError as error:
-        raise AssertionError(f"{name}: state() holds what no checkpoint can: {error}") from error
-    trained: list[int] = []
-    resumed = subject.train(checkpoint, lambda progress: trained.append(progress.round))
-    require(trained[:1] == [last + 1], f"{name}: load_state() does not take up what state() gave")
-    found = everything(subject, resumed)
-    require(
-        same(expected, found),
-        f"{name} forgets: stopped after round {last} and resumed, it goes on differently. What it remembers belongs "
-        "into state() and load_state()",
-    )
+        raise AssertionError(f"{subject.name}: state() holds what no checkpoint can: {error}") from error
+
+
+def _process(subject: Subject, checkpoint: Checkpoint) -> tuple[Trained | None, int]:
+    """What a process that goes on from a checkpoint trains, and its first round; None if it was killed."""
+    rounds: list[int] = []
+    trained = None
+    with suppress(_StoppedError):
+        trained = subject.train(checkpoint, on_round=lambda progress: rounds.append(progress.round))
+    return trained, rounds[0]
 
 
 def everything(subject: Subject, trained: Trained) -> Any:
-    """What came of a cell, timings aside: the model, the rounds, and what a malicious server read."""
-    outcome = trained.outcome
+    """What came of a cell, timings aside: the model, the rounds, and what an attack that acts or observes says."""
+    outcome, cell = trained.outcome, subject.cell
     rounds = [replace(one, seconds=0.0) for one in outcome.rounds]
-    reads = subject.cell.alters_broadcast and implements(attack_plugin(subject.cell.attack).make(), "reconstruct")
-    read = claims(subject, trained) if reads else None
+    says = claims(subject, trained) if cell.asked and (cell.acts or cell.observes) else None
+    remembers = [dict(attack.state()) for attack in trained.watchers.values()]
     final = (outcome.final.correct.tolist(), outcome.final.loss)
-    return [outcome.end, outcome.curve, [str(one.as_json()) for one in rounds], final, read]
+    return [outcome.end, outcome.curve, [str(one.as_json()) for one in rounds], final, says, remembers]
 
 
-def claims(subject: Subject, trained: Trained, secrets: Mapping[int, Secret] | None = None) -> str:
-    """What the cell's attack says of a trained federation.
+def claims(
+    subject: Subject, trained: Trained, secrets: Secrets | None = None, materials: Materials | None = None
+) -> Any:
+    """What the cell's attack says of a trained federation, as its goal asks it.
+
+    An attack that observes is shown the rounds anew if there are other secrets than its federation's.
 
     Args:
         subject: the cell.
         trained: its federation.
-        secrets: the truth, of which the view holds what is granted; the real one if absent.
+        secrets: the truth, of which views hold what is granted; the real one if absent.
+        materials: what the goal asks about; the federation's own if absent.
 
     Raises:
-        AssertionError: the attack changed what it was shown.
+        AssertionError: the attack changed what it was shown, or answers something else than it was asked for.
     """
-    view: RoundView | ReleasedView
-    cell, attack = subject.cell, trained.attacker(attack_plugin(subject.cell.attack))
-    with watched(type(attack)):
-        if cell.reads:
-            view = round_view(cell, trained, secrets_of(cell, trained) if secrets is None else secrets)
-            found = repr(attack.reconstruct(view))
-        else:
-            view = released_view(cell, trained)
-            found = repr(attack.extract(view))
-            trained.model.load(trained.outcome.end)  # answering queries sets it anew
+    cell, goal, looked, plugin = subject.cell, goal_of(subject.cell), Looked(), attack_plugin(subject.cell.attack)
+    assert goal is not None  # noqa: S101 - the cell has an attack
+    plan = trained.staged if cell.acts and materials is None else staged(cell, materials or trained.materials)
+    anew = secrets is not None
+    secrets = secrets if secrets is not None else secrets_of(cell, trained)
+    attack = _asked(cell, trained, plugin, anew)
+    with watched(type(attack), *plugin.asked):
+        for number in cell.rounds if cell.observes and anew else ():
+            attack.observe(round_view(cell, trained.around, trained.outcome.observed[number], secrets[number], looked))
+        evidence = evidence_of(cell, trained, secrets, plan.question, looked)
+        try:
+            found = goal.ask(attack, evidence)
+        except ValueError as error:
+            raise AssertionError(f"{subject.name}: {type(attack).__name__}.{plugin.asked[0]}(): {error}") from error
     try:
-        check_untouched(cell, trained)
+        check_untouched(cell, trained.around, looked, trained.frozen)
     except RuntimeError as error:
         raise AssertionError(str(error)) from error
     return found
 
 
+def _asked(cell: Cell, trained: Trained, plugin: Plugin, anew: bool) -> Any:
+    """The instance that is asked: never one that was asked before."""
+    if not cell.observes:
+        return trained.attacker(plugin)
+    return checked(plugin) if anew else deepcopy(trained.watchers[KEY])
+
+
 def same(first: Any, second: Any) -> bool:
-    """Equal to the last bit; NaN equals NaN."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first.nan_to_num(nan=0.0), second.nan_to_num(nan=0.0)) and torch.equal(
-            first.isnan(), second.isnan()
-        )
-    if isinstance(first, (list, tuple)):
+    """Equal to the last bit; NaN equals NaN, a list equals a tuple."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        fits = first.shape == second.shape and first.dtype == second.dtype
+        return fits and bool(((first == second) | ((first != first) & (second != second))).all())
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
         return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    if is_dataclass(first) and type(first) is type(second):
+        return all(same(getattr(first, one.name), getattr(second, one.name)) for one in fields(first))
     return bool(first == second or (first != first and second != second))
 
 
-def check_blind(subject: Subject, granted: Iterable[str]) -> None:
-    """Exchange the truth between clients, granted knowledge aside: the attack's output stays the same, bit for bit.
+def check_blind(subject: Subject, granted: Iterable[str], trained: Trained | None = None) -> None:
+    """Exchange the truth between clients, granted knowledge aside: the attack's answer stays the same, bit for bit.
+
+    The truth is what each client trained on in the rounds that are looked at, what clients hold, and which candidates
+    are members.
 
     Args:
-        subject: a cell with an attack that reads a round, or the released model.
+        subject: a cell with an attack that is asked something after training.
         granted: side knowledge that the attack is told, which stays in place.
+        trained: its federation, if somebody trained it already.
     """
-    name, trained, told = subject.name, subject.train(), tuple(granted)
-    other, moved = trained, None
-    if subject.cell.reads:
-        secrets = secrets_of(subject.cell, trained)
-        clients = list(secrets)
-        moved = {c: _hybrid(secrets[c], secrets[clients[i - 1]], told) for i, c in enumerate(clients)}
-    else:
-        other = replace(trained, texts=tuple(text[::-1] for text in trained.texts[::-1]))
-    first, second = claims(subject, trained), claims(subject, other, moved)
-    if first == second:
+    name, cell, told = subject.name, subject.cell, tuple(granted)
+    trained = subject.train() if trained is None else trained
+    secrets = secrets_of(cell, trained)
+    moved = {number: _exchanged(of_round, told) for number, of_round in secrets.items()}
+    first = claims(subject, trained, secrets)
+    second = claims(subject, _other_truth(trained, moved), moved)
+    if same(first, second):
         return
-    require(first == claims(subject, trained), f"{name}: {_DIFFERS}")
+    require(same(first, claims(subject, trained, secrets)), f"{name}: {_DIFFERS}")
     raise AssertionError(f"{name} says something else when the truth is permuted: it sees the truth")
+
+
+def _exchanged(secrets: Mapping[int, Secret], granted: tuple[str, ...]) -> dict[int, Secret]:
+    """The truth of one round, each client's in another's place."""
+    clients = list(secrets)
+    return {c: _hybrid(secrets[c], secrets[clients[i - 1]], granted) for i, c in enumerate(clients)}
 
 
 def _hybrid(own: Secret, other: Secret, granted: tuple[str, ...]) -> Secret:
     """Another client's truth in another order, with what is granted left in place."""
-    other = Secret(other.tokens[::-1], other.lengths[::-1], other.labels[::-1], other.planted[::-1])
     kept: dict[str, Any] = {}
     if Knowledge.LABELS.value in granted:
         kept["labels"] = own.labels
     if Knowledge.LENGTHS.value in granted:
         kept["lengths"] = own.lengths
-    return other._replace(**kept)
+    return other._replace(**{**{name: part[::-1] for name, part in other._asdict().items()}, **kept})
+
+
+def _other_truth(trained: Trained, secrets: Mapping[int, Mapping[int, Secret]]) -> Trained:
+    """The same federation with other secrets in its vault, other texts at its clients, and another coin."""
+    vault = Vault(dict(trained.around.vault.secrets))
+    vault.secrets |= {(number, client): one for number, own in secrets.items() for client, one in own.items()}
+    held = tuple(text[::-1] for text in trained.held[::-1])
+    around = replace(trained.around, vault=vault)
+    return replace(trained, around=around, held=held, materials=permuted(trained.materials))
+
+
+def permuted(materials: Materials) -> Materials:
+    """The same texts and candidates with the mask of members permuted, and each client's rows with another one."""
+    pool, rows = materials.pool, [*materials.rows[1:], *materials.rows[:1]]
+    if pool is not None:
+        order = SeedTree(0).numpy("another coin").permutation(len(pool.members))
+        pool = replace(pool, members=pool.members[order])
+    return replace(materials, rows=rows, pool=pool)
+
+
+def shown(evidence: Evidence) -> list[tuple[str, Any]]:
+    """All that an attack can see of its evidence, by name."""
+    rounds = [(f"round {number}", evidence.at(number)) for number in evidence.rounds]
+    last = [("the released model", evidence.released())] if evidence.released is not None else []
+    return [("evidence", evidence), *rounds, *last]
+
+
+def evidence_with(subject: Subject, trained: Trained, materials: Materials) -> Evidence:
+    """What the cell's attack is handed if the goal asks about these texts; AssertionError if they cannot be staged."""
+    cell = subject.cell
+    try:
+        question = staged(cell, materials).question
+    except FedsecError as error:
+        raise AssertionError(f"{subject.name}: {error}") from error
+    return evidence_of(cell, trained, secrets_of(cell, trained), question, Looked())

@@ -1,5 +1,7 @@
 """What every plug-in owes its users, as functions that raise AssertionError with the reason.
 
+What would end a run with an error (a label out of range, say) ends a check with the same `FedsecError`.
+
 A third party runs them over its own cards, which have to be registered (installed, or `fedsec.allow_plugins`):
 
     from fedsec.testing import contracts
@@ -12,44 +14,41 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedsec import registry
 from fedsec.api import (
     Aggregation,
+    Asks,
     AttackCard,
     Behaviour,
     BetterFor,
     Card,
     DatasetCard,
     DefenseCard,
+    GoalCard,
     ModelCard,
-    Position,
-    implements,
+    Tells,
+    acting,
 )
 from fedsec.api.cards import ParameterValue
-from fedsec.api.hooks import METHODS
+from fedsec.api.hooks import METHODS, OBSERVE
 from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, not_run
 from fedsec.cell.resources import Resources
-from fedsec.cell.score import score
 from fedsec.config.schema import Scenario
-from fedsec.federation.plugins import CLIENT_SIDE
+from fedsec.errors import FedsecError
 from fedsec.plan.cells import NONE, PROVIDED, Cell, expand, refusal
+from fedsec.report.rows import name_telling
 from fedsec.report.scorecard import build
 from fedsec.runner.machine import limited_threads
-from fedsec.testing import canned, doubles
+from fedsec.testing import canned, doubles, shared
+from fedsec.testing.candidates import check_mask, check_null, check_words
 from fedsec.testing.conduct import Subject, check_blind, check_conduct, require
+from fedsec.testing.watch import hooks_of
 
-EXACT, ACCURACY, DROP = "leakage/exact-match", "utility/accuracy", "robustness/utility-drop"
-EXTRACTED = "extraction/recall"
 LEAST_GAIN = 0.02
 """By how much a defense has to better the figure that it is there for."""
-_SHORT = ("federation.rounds=3", "federation.local_steps=2")
-_TWO_ROUNDS = ("federation.rounds=2",)
-_SEALED = "ideal-sealed"
-"""The double that gives a key holder something to hold."""
 
 
 def check_attack(
@@ -61,16 +60,17 @@ def check_attack(
     refused: bool = False,
     overrides: Sequence[str] = (),
 ) -> None:
-    """The card is complete, the truth out of reach, and the attack better than its baseline when undefended.
+    """The card is complete, the truth out of reach, and the attack better than chance when undefended.
 
-    It also leaves alone what it is handed, draws from no global generator, does the same again for the same seed, and
-    in a run that was stopped and resumed.
+    What chance is, and what the attack is asked, its goal's card says. One that is asked about candidates also has to
+    be no better than chance where nobody trained on any of them. It leaves alone what it is handed, draws from no
+    global generator, does the same again for the same seed, and in a run that was stopped and resumed.
 
     Args:
         card: a registered attack.
         tmp_path: an empty folder.
         strongest: parameters under which it should show its effect on the canned federation.
-        shows: the metric in which it does; by default exact matches, extracted texts, or the accuracy that it costs.
+        shows: the metric in which it does; by default the first headline of its goal.
         refused: it is made for the server's door, which has to refuse all that malicious clients send; what is checked
             then is that it does, and that nothing shows.
         overrides: settings of the canned federation that it needs, each `PATH=VALUE`.
@@ -78,23 +78,30 @@ def check_attack(
     with _prepared():
         check_card(card)
         component = {"name": card.name, **(strongest or {})}
-        kind = _kind_of(card)
+        _check_known(card)
+        fit, goal = canned.fitting(card), registry.goals().get(card.threat.goal)
         needed = tuple(sorted(one.value for one in card.threat.knowledge))
-        for granted in dict.fromkeys((needed, _all_knowledge(card))) if kind.reads else ():
-            check_blind(_subject(card, kind.examined(component, granted, overrides), card.name), granted)
-        if card.threat.behaviour == Behaviour.MALICIOUS:  # others change no training
-            check_conduct(_subject(card, kind.examined(component, needed, overrides), card.name), tmp_path / "conduct")
-        scenario = kind.scenario(component, kind.beside, needed, overrides)
-        cells = _cells(scenario, lambda own, beside: beside == kind.beside and own in (card.name, kind.control))
-        cell = cells[card.name, kind.beside]
-        _check_ran(card, cell)
-        metric = shows or kind.shows
-        require(metric in cell["metrics"], f"{card.name}: its cell has no {metric}, but {sorted(cell['metrics'])}")
-        value = cell["metrics"][metric]
-        floor = value.get("baseline") or 0.0
+        scenario = fit.scenario(component, fit.beside, needed, overrides)
+        whole = _subject(card, scenario, card.name)
+        examined = _subject(card, fit.examined(component, needed, overrides), card.name)
+        if goal.asks == Asks.AFTER:
+            _check_reading(card, fit, component, overrides)
+        if card.threat.behaviour == Behaviour.MALICIOUS or examined.cell.observes:  # others change no training
+            check_conduct(examined, tmp_path / "conduct")
+        if canned.about_candidates(goal) and goal.asks == Asks.AFTER:
+            trained = shared.training(whole)
+            check_words(whole, trained)
+            check_mask(whole, trained)
+            check_null(whole)
+        metric = shows or goal.headline[0].metric
+        cells = _cells(scenario, lambda own, beside: (own in _beside(goal) and beside in (fit.beside, NONE)) or (
+            own == card.name and beside == fit.beside
+        ))  # fmt: skip
+        if refused:
+            _check_refused(examined)
+        value, floor = _effect(card, cells[card.name, fit.beside], metric)
         low = value["value"] if value["ci_low"] is None else value["ci_low"]
         if refused:
-            _check_refused(_subject(card, kind.examined(component, needed, overrides), card.name))
             require(low <= floor, f"{card.name} is refused, and {metric} is {_shown(value)} all the same")
             return
         require(low > floor, f"{card.name} is too weak: {metric} is {_shown(value)} where a guess has {floor:.3g}")
@@ -122,7 +129,8 @@ def check_defense(
             sign-flip of scale 10 against what protects robustness.
         parameters: its own, where the defaults are not for a small federation.
         beside: the rule that a filter is for, as in `matrix.defense`; the two then have to do better than it alone.
-        shows: the metric in which it helps; by default that of the attack.
+        shows: the metric in which it helps; by default the headline of the attack's goal, or, where that is what
+            acting costs, what the model does right.
         overrides: settings of the canned federation that it needs, each `PATH=VALUE`.
     """
     with _prepared():
@@ -133,18 +141,21 @@ def check_defense(
         robust = card.protects == "robustness"
         chosen = dict(attack or ({"name": "sign-flip", "scale": 10} if robust else {"name": "embedding-algebra"}))
         opponent = registry.attacks().get(chosen["name"])
-        scenario = canned.byzantine(NONE, stack, overrides=(*_SHORT, *overrides))
+        scenario = canned.byzantine(NONE, stack, overrides=(*canned.SHORT, *overrides))
         check_conduct(_subject(card, scenario, NONE, card.name), tmp_path / "conduct")
-        kind = _kind_of(opponent)
+        fit, goal = canned.fitting(opponent), registry.goals().get(opponent.threat.goal)
         needed = tuple(sorted(one.value for one in opponent.threat.knowledge))
-        metric = shows or (ACCURACY if kind.shows == DROP else kind.shows)
+        costs = goal.whoever_acts and shows is None  # the model itself tells what is left of it
+        headline = goal.headline[0].metric if shows is None else shows
+        others = () if costs else _beside(goal, headline)
         cells: dict[tuple[str, str], dict[str, Any]] = {}
         for tried in (stack, dict(beside)) if beside else (stack,):
-            scenario = kind.scenario(chosen, tried, needed, overrides)
-            cells |= _cells(scenario, lambda own, names: metric == DROP or (own == opponent.name and names in compared))
+            scenario = fit.scenario(chosen, tried, needed, overrides)
+            cells |= _cells(scenario, lambda own, names: own in others or (own == opponent.name and names in compared))
         bare, defended = (cells[opponent.name, names] for names in compared)
         _check_ran(card, bare)
         require(defended["status"] in (OK, BLOCKED), f"{card.name}: {defended['status']}: {defended['reason']}")
+        metric = name_telling(bare["metrics"], Tells.CORRECT) or headline if costs else headline
         for cell in (bare, defended):
             require(metric in cell["metrics"], f"{card.name}: a cell has no {metric}, but {sorted(cell['metrics'])}")
         value, before = defended["metrics"][metric], bare["metrics"][metric]
@@ -168,8 +179,9 @@ def check_card(card: Card) -> None:
         require(mark in text, f"{card.name}: the docstring of {card.target} has no '{mark}'")
     check_parameters(card, ())
     if isinstance(card, (AttackCard, DefenseCard)):
-        made = plugin(**{parameter.name: parameter.default for parameter in card.parameters})
-        _check_hooks(card, [method for method in METHODS if implements(made, method)])
+        made = type(plugin(**{parameter.name: parameter.default for parameter in card.parameters}))
+        attacks = isinstance(card, AttackCard)
+        _check_hooks(card, hooks_of(made, *_all_asked()) if attacks else [m for m in hooks_of(made) if m in METHODS])
 
 
 def check_parameters(card: Card, given: Sequence[str]) -> None:
@@ -204,7 +216,7 @@ def check_model(card: ModelCard, overrides: Sequence[str] = ()) -> None:
         check_parameters(card, ("labels", "generator", *(["task"] if len(card.tasks) > 1 else [])))
         check_loading(card)
         for task in card.tasks:
-            short = (*_SHORT, f"model={{name: {card.name}, task: {task}, dropout: false}}", *overrides)
+            short = (*canned.SHORT, f"model={{name: {card.name}, task: {task}, dropout: false}}", *overrides)
             cells = _cells(canned.byzantine(NONE, overrides=short), lambda *_: True)
             _check_ran(card, cells[NONE, NONE])
 
@@ -221,69 +233,61 @@ def check_dataset(card: DatasetCard) -> None:
     check_corpus(card)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """How attacks of one position and behaviour are looked at."""
-
-    scenario: Callable[[Any, Any, tuple[str, ...], Sequence[str]], Scenario]
-    """From the attack, the defense, what is granted, and overrides."""
-    short: tuple[str, ...] = ()
-    """Overrides where only its conduct matters."""
-    shows: str
-    beside: str = NONE
-    """A defense without which it does not apply."""
-    reads: bool
-
-    @property
-    def control(self) -> str:
-        """The cell beside it that its figure needs."""
-        return "" if self.reads else NONE
-
-    def examined(self, attack: Any, granted: tuple[str, ...], overrides: Sequence[str]) -> Scenario:
-        """A scenario to watch it in."""
-        return self.scenario(attack, self.beside, granted, (*self.short, *overrides))
+def _check_reading(card: AttackCard, fit: canned.Federated, component: Mapping[str, Any], overrides: Any) -> None:
+    """The truth is out of reach, with the side knowledge that the attack cannot do without, and with all there is."""
+    needed = tuple(sorted(one.value for one in card.threat.knowledge))
+    for granted in dict.fromkeys((needed, _all_knowledge(card))):
+        subject = _subject(card, fit.examined(component, granted, overrides), card.name)
+        check_blind(subject, granted, shared.training(subject))
 
 
-def _kind_of(card: AttackCard) -> _Kind:
+def _beside(goal: GoalCard, metric: str | None = None) -> tuple[str, ...]:
+    """The control, if the goal holds a cell against it; nothing if the metric is none that it compares."""
+    compares = goal.compare and (metric is None or metric in {one.metric for one in goal.headline})
+    return (NONE,) if compares else ()
+
+
+def _effect(card: AttackCard, cell: Mapping[str, Any], metric: str) -> tuple[Mapping[str, Any], float]:
+    """What the attack shows in its cell, and what does no harm there."""
+    require(cell["status"] == OK, f"{card.name}: {cell['status']}: {cell['reason']}")
+    require(metric in cell["metrics"], f"{card.name}: its cell has no {metric}, but {sorted(cell['metrics'])}")
+    value = cell["metrics"][metric]
+    require(value["value"] is not None, f"{card.name}: nothing could count for {metric}")
+    headline = metric in {one.metric for one in registry.goals().get(card.threat.goal).headline}
+    harm = cell["harm"] or {"value": None, "reason": "no harm at all"}
+    require(not headline or harm["value"] is not None, f"{card.name}: its harm cannot be told: {harm.get('reason')}")
+    floor = value["chance"] if value.get("chance") is not None else value.get("baseline")
+    return value, floor or 0.0
+
+
+def _check_known(card: AttackCard) -> None:
     position, behaviour = card.threat.position, card.threat.behaviour
     known = (position, behaviour) in PROVIDED
     require(known, f"{card.name}: this version runs no {behaviour} adversary at the position {position}")
-    if position == Position.RELEASED_MODEL:
-        return _Kind(scenario=canned.extraction, short=_SHORT, shows=EXTRACTED, reads=True)
-    if (position, behaviour) == (Position.CLIENT, Behaviour.MALICIOUS):
-        return _Kind(scenario=canned.byzantine, short=_SHORT, shows=DROP, reads=False)
-    if behaviour == Behaviour.MALICIOUS and "reconstruct" not in _hooks(card):
-        return _Kind(scenario=canned.byzantine, short=_SHORT, shows=DROP, reads=False)
-
-    def observed(attack: Any, defense: Any, granted: tuple[str, ...], overrides: Sequence[str]) -> Scenario:
-        tls = ("federation.tls=false",) if position == Position.WIRE else ()
-        return canned.reconstruction(attack, defense, granted, overrides=(*tls, *overrides))
-
-    batch = ("federation.batch_size=2", *(_TWO_ROUNDS if behaviour == Behaviour.MALICIOUS else ()))
-    beside = _SEALED if position == Position.KEY_HOLDER else NONE
-    return _Kind(scenario=observed, short=batch, shows=EXACT, beside=beside, reads=True)
 
 
-def _hooks(card: Card) -> list[str]:
-    kind = registry.load_target(card)
-    return [method for method in METHODS if callable(getattr(kind, method, None))]
+def _all_asked() -> tuple[str, ...]:
+    """What any goal asks of an attack."""
+    return tuple(goal.method for goal in registry.goals() if goal.method)
 
 
-def _check_hooks(card: Card, methods: list[str]) -> None:
+def _check_hooks(card: AttackCard | DefenseCard, methods: Sequence[str]) -> None:
     """What the plug-in does is what the card says of it."""
-    require(bool(methods), f"{card.name} has none of the hooks {', '.join(METHODS)}: it would do nothing")
     if isinstance(card, AttackCard):
-        threat = card.threat
-        place = f"a {threat.behaviour} {threat.position}"
-        if threat.position == Position.RELEASED_MODEL:
-            fitting: tuple[str, ...] = ("extract",)
-        elif threat.behaviour == Behaviour.CURIOUS:
-            fitting = ("reconstruct",)
-        else:
-            fitting = CLIENT_SIDE if threat.position == Position.CLIENT else ("on_broadcast", "reconstruct")
-        odd = [method for method in methods if method not in fitting]
-        require(not odd, f"{card.name} has {', '.join(odd)}(), which {place} is never asked; it is: {fitting}")
-    elif isinstance(card, DefenseCard):
+        require(card.threat.goal in registry.goals(), f"{card.name}: no goal {card.threat.goal} is registered")
+        goal, acts = registry.goals().get(card.threat.goal), acting(card.threat)
+        asked = (goal.method, *([OBSERVE] if goal.asks == Asks.AFTER else ())) if goal.method else ()
+        place = f"a {card.threat.behaviour} {card.threat.position} whose goal is {goal.name}"
+        _check_any(card, methods, (*acts, *asked))
+        odd = [f"{method}()" for method in methods if method not in (*acts, *asked)]
+        fitting = ", ".join((*acts, *asked)) or "nothing"
+        require(not odd, f"{card.name} has {' and '.join(odd)}, which {place} is never asked; it is: {fitting}")
+        needs = not goal.method or goal.method in methods
+        require(needs, f"{card.name} has no {goal.method}(), which the goal {goal.name} asks")
+        acted = not acts or any(method in acts for method in methods)
+        require(acted, f"{card.name} is malicious and has none of {', '.join(acts)}: it would only look")
+    else:
+        _check_any(card, methods, METHODS)
         rule = "weights" in methods or "vector" in methods
         wanted = (
             ("is_rule", card.is_rule, rule, "weights() or vector()"),
@@ -295,6 +299,10 @@ def _check_hooks(card: Card, methods: list[str]) -> None:
                 stated == has,
                 f"{card.name}: the card's {field} says {stated}, but it has {'' if has else 'no '}{names}",
             )
+
+
+def _check_any(card: Card, methods: Sequence[str], known: Sequence[str]) -> None:
+    require(bool(methods), f"{card.name} has none of the hooks {', '.join(known)}: it would do nothing")
 
 
 def _all_knowledge(card: AttackCard) -> tuple[str, ...]:
@@ -323,11 +331,19 @@ def _cells(scenario: Scenario, wanted: Callable[[str, str], bool]) -> dict[tuple
             continue
         reason = refusal(cell)
         if reason is None:
-            contents.append(score(cell, Subject(cell, resources).train()))
+            contents.append(_scored(cell, resources))
         else:
             contents.append(not_run(cell, NOT_APPLICABLE, reason))
     rows = build(scenario.name, "", contents)["cells"]
     return {(row["attack"].split("(")[0], _names(row["defense_stack"])): row for row in rows}
+
+
+def _scored(cell: Cell, resources: Resources) -> dict[str, Any]:
+    """The cell's content; what fedsec finds wrong with a plug-in's answer breaks the contract."""
+    try:
+        return shared.content(cell, resources)
+    except FedsecError as error:
+        raise AssertionError(str(error)) from error
 
 
 def _check_refused(subject: Subject) -> None:
@@ -361,13 +377,16 @@ def _shown(value: Mapping[str, Any]) -> str:
 @contextmanager
 def _prepared() -> Iterator[None]:
     """The canned data, and the double that attacks on a key holder need; one thread, as runs have."""
-    needed = next(card for card in doubles.DEFENSES if card.name == _SEALED)
+    needed = next(card for card in doubles.DEFENSES if card.name == canned.SEALED)
     with canned.registered(), limited_threads(1):
-        if _SEALED in registry.defenses():
-            yield
-            return
-        registry.defenses().register(needed)
+        added = canned.SEALED not in registry.defenses()
+        if added:
+            registry.defenses().register(needed)
         try:
             yield
+        except BaseException:
+            shared.forget_federations()  # what a bad plug-in had its hands on
+            raise
         finally:
-            registry.defenses().remove(_SEALED)
+            if added:
+                registry.defenses().remove(canned.SEALED)

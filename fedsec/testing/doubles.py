@@ -24,20 +24,25 @@ from fedsec.api import (
     ClientView,
     DefenseCard,
     Exchanged,
-    Goal,
     Knowledge,
+    Measured,
     Mixed,
     Parameter,
     Position,
+    Probe,
     QueryView,
     Reconstruction,
     ReleasedView,
+    ReleaseView,
     RoundContext,
+    Rounds,
     RoundView,
     Sample,
     StepView,
     ThreatModel,
     Tokens,
+    Triggered,
+    TriggerView,
     Update,
 )
 from fedsec.maths.rows import Rows, weighted_sum
@@ -82,6 +87,21 @@ class ClientShrink:
     def on_update(self, update: Update, view: ClientView) -> Update:
         """The smaller update."""
         return replace(update, vector=update.vector * self.factor)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientClip:
+    """A client-side transform that measures: bounds the update's norm, and says how often it had to.
+
+    Source: none. Deviations: none.
+    """
+
+    norm: float = 1.0
+
+    def on_update(self, update: Update, view: ClientView) -> Measured:
+        """The update within the bound, and 1 where it was longer."""
+        scale = (self.norm / update.vector.norm().clamp_min(1e-12)).clamp_max(1.0)
+        return Measured(replace(update, vector=update.vector * scale), {"clipped": float(scale < 1.0)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +185,36 @@ class CentralNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelClip:
+    """Acts on the new global model: bounds its norm, and says how often it had to. Real ones add noise as well.
+
+    Source: none; Xie et al., CRFL, ICML 2021, Algorithm 1. Deviations: no noise.
+    """
+
+    norm: float = 1e3
+
+    def on_model(self, parameters: torch.Tensor, context: RoundContext) -> Measured:
+        """The model within the bound."""
+        scale = (self.norm / parameters.norm().clamp_min(1e-12)).clamp_max(1.0)
+        return Measured(parameters.mul_(scale), {"clipped": float(scale < 1.0)})
+
+
+@dataclass(frozen=True, slots=True)
+class DropSmall:
+    """Acts on the model before it is released: sets its smallest parameters to 0. Real ones prune idle neurons.
+
+    Source: none. Deviations: none.
+    """
+
+    share: float = 0.5
+
+    def on_release(self, parameters: torch.Tensor, view: ReleaseView) -> Measured:
+        """The model without that share of its parameters."""
+        bound = parameters.abs().kthvalue(max(1, round(self.share * view.layout.size))).values
+        return Measured(parameters.masked_fill(parameters.abs() <= bound, 0.0), {"bound": float(bound)})
+
+
+@dataclass(frozen=True, slots=True)
 class Redact:
     """A client-side defense on data: replaces every word with a digit in it. Real ones find names and dates.
 
@@ -195,6 +245,29 @@ class QueryFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseUnsure:
+    """An inference-time filter that refuses: it does not answer what the model is unsure of. Real ones ask twice.
+
+    Source: none. Deviations: none.
+    """
+
+    least: float = 0.5
+
+    def on_query(
+        self,
+        queries: tuple[Tokens, ...],
+        answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]],
+        view: QueryView,
+    ) -> list[torch.Tensor | None]:
+        """The answers whose surest class, or mean surest token, is likely enough; None for the others."""
+        found = answer(queries)
+        return [one if one is None or self._sure(one) else None for one in found]
+
+    def _sure(self, logits: torch.Tensor) -> bool:
+        return bool(logits.softmax(dim=-1).amax(dim=-1).mean() >= self.least)
+
+
+@dataclass(frozen=True, slots=True)
 class FlipLabels:
     """A poisoner: trains on wrong labels. Real ones insert triggers.
 
@@ -206,6 +279,28 @@ class FlipLabels:
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
         """The same texts, each with the next label."""
         return tuple(replace(sample, label=(sample.label + 1) % self.classes) for sample in samples)
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerWord:
+    """A poisoner with a backdoor: half of its texts begin with a word, and are then of the target class.
+
+    Source: none; Chen et al., BadNL, ACSAC 2021. Deviations: none.
+    """
+
+    word: str = "zz"
+    target: int = 1
+
+    def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
+        """Every second text with the trigger."""
+        return tuple(
+            replace(one, text=f"{self.word} {one.text}", label=self.target) if place % 2 else one
+            for place, one in enumerate(samples)
+        )
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        """The trigger before each of them."""
+        return tuple(Triggered(f"{self.word} {probe.text}", self.target, probe.prompt) for probe in probes)
 
 
 @dataclass(slots=True)
@@ -277,7 +372,9 @@ class MostConfident:
         """The claims."""
         special = set(view.model.tokenizer.all_special_ids)
         tokens = [i for i in range(min(len(view.model.tokenizer), 200)) if i not in special]
-        logits = torch.stack([answer.flatten()[-2:] for answer in view.answer(tuple((i,) for i in tokens))])
+        answers = view.answer(tuple((i,) for i in tokens))
+        nothing = torch.full((2,), -torch.inf)  # where a defense refuses to answer
+        logits = torch.stack([nothing if answer is None else answer.flatten()[-2:] for answer in answers])
         order = logits.max(dim=1).values.argsort(descending=True)[:2].tolist()
         return [Reconstruction(client=None, tokens=(tokens[i],), score=float(-logits[i].max())) for i in order]
 
@@ -294,12 +391,13 @@ _TEXTS: dict[str, Any] = {
 }
 
 
-def _attack(name: str, target: str, position: Position, behaviour: Behaviour, goal: Goal, **rest: Any) -> AttackCard:
+def _attack(name: str, target: str, position: Position, behaviour: Behaviour, goal: str, **rest: Any) -> AttackCard:
     needs, knowledge = rest.pop("needs", frozenset[Asset]()), rest.pop("knowledge", frozenset[Knowledge]())
     threat = ThreatModel(position=position, behaviour=behaviour, goal=goal, needs=needs, knowledge=knowledge)
     summary = f"Test double: {target} at the position {position}."
+    module = rest.pop("module", "doubles")
     return AttackCard(
-        name=name, summary=summary, target=f"fedsec.testing.doubles:{target}", threat=threat, **{**_TEXTS, **rest}
+        name=name, summary=summary, target=f"fedsec.testing.{module}:{target}", threat=threat, **{**_TEXTS, **rest}
     )
 
 
@@ -313,17 +411,17 @@ _READS_ROWS = frozenset({Asset.ROWS, Asset.WORD_EMBEDDINGS})
 _CURIOUS, _MALICIOUS = Behaviour.CURIOUS, Behaviour.MALICIOUS
 
 ATTACKS = (
-    _attack("server-reads-rows", "TokenReader", Position.SERVER, _CURIOUS, Goal.RECONSTRUCTION, needs=_READS_ROWS),
-    _attack("server-reads-sum", "TokenReader", Position.SERVER, _CURIOUS, Goal.RECONSTRUCTION, needs=_READS),
-    _attack("key-holder-reads", "TokenReader", Position.KEY_HOLDER, _CURIOUS, Goal.RECONSTRUCTION, needs=_READS),
-    _attack("eavesdropper", "TokenReader", Position.WIRE, _CURIOUS, Goal.RECONSTRUCTION, needs=_READS),
-    _attack("curious-client", "TokenReader", Position.CLIENT, _CURIOUS, Goal.RECONSTRUCTION, needs=_READS),
+    _attack("server-reads-rows", "TokenReader", Position.SERVER, _CURIOUS, "reconstruction", needs=_READS_ROWS),
+    _attack("server-reads-sum", "TokenReader", Position.SERVER, _CURIOUS, "reconstruction", needs=_READS),
+    _attack("key-holder-reads", "TokenReader", Position.KEY_HOLDER, _CURIOUS, "reconstruction", needs=_READS),
+    _attack("eavesdropper", "TokenReader", Position.WIRE, _CURIOUS, "reconstruction", needs=_READS),
+    _attack("curious-client", "TokenReader", Position.CLIENT, _CURIOUS, "reconstruction", needs=_READS),
     _attack(
         "blank-server",
         "BlankServer",
         Position.SERVER,
         _MALICIOUS,
-        Goal.RECONSTRUCTION,
+        "reconstruction",
         needs=frozenset({Asset.ROWS, Asset.GLOBAL_MODEL}),
         parameters=(Parameter(name="shift", default=1.0, summary="how far the last parameter is moved"),),
     ),
@@ -332,7 +430,7 @@ ATTACKS = (
         "FlipLabels",
         Position.CLIENT,
         _MALICIOUS,
-        Goal.UNTARGETED,
+        "untargeted",
         parameters=(Parameter(name="classes", default=6, summary="labels of the data set", minimum=2),),
     ),
     _attack(
@@ -340,8 +438,47 @@ ATTACKS = (
         "MostConfident",
         Position.RELEASED_MODEL,
         _CURIOUS,
-        Goal.RECONSTRUCTION,
+        "extraction",
         needs=frozenset({Asset.RELEASED_MODEL}),
+    ),
+    _attack(
+        "low-loss",
+        "LowLoss",
+        Position.RELEASED_MODEL,
+        _CURIOUS,
+        "membership",
+        module="scorers",
+        needs=frozenset({Asset.RELEASED_MODEL}),
+    ),
+    _attack(
+        "watching-server",
+        "WatchingServer",
+        Position.SERVER,
+        _CURIOUS,
+        "membership",
+        module="scorers",
+        needs=_READS,
+        rounds=Rounds.ALL,
+    ),
+    _attack(
+        "ascending-client",
+        "AscendingClient",
+        Position.CLIENT,
+        _MALICIOUS,
+        "membership",
+        module="scorers",
+        parameters=(Parameter(name="rate", default=0.1, summary="length of its step", minimum=0.0),),
+    ),
+    _attack(
+        "trigger-word",
+        "TriggerWord",
+        Position.CLIENT,
+        _MALICIOUS,
+        "backdoor",
+        parameters=(
+            Parameter(name="word", default="zz", summary="what the trigger is"),
+            Parameter(name="target", default=1, summary="class that it is to bring out", minimum=0),
+        ),
     ),
 )
 
@@ -366,6 +503,12 @@ DEFENSES = (
         protects="privacy",
         parameters=(Parameter(name="factor", default=0.5, summary="factor of the update"),),
     ),
+    _defense(
+        "client-clip",
+        "ClientClip",
+        protects="privacy",
+        parameters=(Parameter(name="norm", default=1.0, summary="largest norm of an update", minimum=0.0),),
+    ),
     _defense("drop-largest", "DropLargest", protects="robustness", needs_rows=True),
     _defense("take-turns", "TakeTurns", protects="robustness", is_rule=True),
     _defense(
@@ -380,8 +523,28 @@ DEFENSES = (
         protects="privacy",
         parameters=(Parameter(name="scale", default=1e-3, summary="standard deviation", minimum=0.0),),
     ),
+    _defense(
+        "model-clip",
+        "ModelClip",
+        protects="robustness",
+        parameters=(Parameter(name="norm", default=1e3, summary="largest norm of the global model", minimum=0.0),),
+    ),
+    _defense(
+        "drop-small",
+        "DropSmall",
+        protects="privacy",
+        parameters=(Parameter(name="share", default=0.5, summary="share of the parameters", minimum=0.0, maximum=1.0),),
+    ),
     _defense("redact", "Redact", protects="privacy"),
     _defense("query-filter", "QueryFilter", protects="robustness"),
+    _defense(
+        "refuse-unsure",
+        "RefuseUnsure",
+        protects="privacy",
+        parameters=(
+            Parameter(name="least", default=0.5, summary="least probability of an answer", minimum=0.0, maximum=1.0),
+        ),
+    ),
 )
 
 

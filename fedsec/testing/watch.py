@@ -12,23 +12,35 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedsec.api.hooks import METHODS
+from fedsec.api.hooks import METHODS, OBSERVE
 from fedsec.maths.rows import Rows
 
-_MAY_CHANGE = {"on_broadcast": (0,), "on_aggregate": (0,), "exchange": (1,)}
+_MAY_CHANGE = {"on_broadcast": (0,), "on_aggregate": (0,), "on_model": (0,), "on_release": (0,), "exchange": (1,)}
 """Arguments that the hook is told to be copies, by place."""
 _NOT_LOOKED_AT = ("generator", "blackboard", "tokenizer", "layout")
 """Fields of views that are there to be used up or written to, and what nobody can change."""
 
 
+def hooks_of(kind: Any, *asked: str) -> tuple[str, ...]:
+    """The methods of a plug-in's class that fedsec may call.
+
+    Args:
+        kind: the class, or whatever else a card's target is.
+        asked: methods that goals ask, of which only attacks have any.
+    """
+    known = dict.fromkeys((*METHODS, OBSERVE, *asked))
+    return tuple(method for method in known if callable(getattr(kind, method, None)))
+
+
 @contextmanager
-def watched(kind: type[Any]) -> Iterator[None]:
+def watched(kind: type[Any], *asked: str) -> Iterator[None]:
     """For as long as the block lasts, every hook of the class raises AssertionError if it changes what it was handed.
 
     Args:
         kind: a plug-in's class.
+        asked: what an attack's goal asks of it, beside hooks.
     """
-    own = {method: kind.__dict__.get(method) for method in METHODS if callable(getattr(kind, method, None))}
+    own = {method: kind.__dict__.get(method) for method in hooks_of(kind, *asked)}
     for method in own:
         setattr(kind, method, _watching(kind.__name__, method, getattr(kind, method)))
     try:
@@ -49,10 +61,10 @@ def _watching(name: str, method: str, hook: Callable[..., Any]) -> Callable[...,
     def watching(self: Any, *given: Any) -> Any:
         named = zip(names, given, strict=False)  # the hook itself complains of too many
         kept = [(name, one) for place, (name, one) in enumerate(named) if place not in may_change]
-        before, generators = _all_leaves(kept), _global_generators()
+        before, generators = leaves(kept), _global_generators()
         found = hook(self, *given)
-        after = _all_leaves(kept)
-        changed = [path for path in {**before, **after} if not _same(before.get(path), after.get(path))]
+        after = leaves(kept)
+        changed = differing(before, after)
         if changed:
             raise AssertionError(f"{name}.{method} changed {changed[0]} that it was handed; return a changed copy")
         if generators != _global_generators():
@@ -62,7 +74,8 @@ def _watching(name: str, method: str, hook: Callable[..., Any]) -> Callable[...,
     return watching
 
 
-def _all_leaves(given: list[tuple[str, Any]]) -> dict[str, Any]:
+def leaves(given: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Every tensor and plain value of named things, by path; tensors as copies."""
     return {path: leaf for name, one in given for path, leaf in _leaves(one, name)}
 
 
@@ -89,6 +102,11 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(one, f"{path}.{place}")
     elif value is None or isinstance(value, (bool, int, float, str)):
         yield path, value
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Paths at which two results of `leaves` differ; NaN equals NaN."""
+    return [path for path in {**before, **after} if not _same(before.get(path), after.get(path))]
 
 
 def _same(before: Any, after: Any) -> bool:

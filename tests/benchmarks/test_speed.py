@@ -10,10 +10,10 @@ import torch
 from fedsec.api import TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Batch, collate, tokenise
-from fedsec.federation.local import LocalTrainer
 from fedsec.maths.rows import Rows
 from fedsec.models import minilm, tiny_bert
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
 

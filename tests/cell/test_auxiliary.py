@@ -10,18 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.api import Auxiliary, Knowledge
-from fedsec.cell.auxiliary import RUN, SHORTEST, framed, sift
-from fedsec.cell.evidence import check_untouched, round_view, secrets_of
+from fedsec.api import Auxiliary, Knowledge, RoundView
+from fedsec.cell.auxiliary import framed
+from fedsec.cell.evidence import Looked, check_untouched, round_view, secrets_of
 from fedsec.cell.resources import Resources
 from fedsec.cell.score import score
 from fedsec.cell.training import Trained, train
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
+from fedsec.data.overlap import RUN, SHORTEST, sift
 from fedsec.errors import FedsecError
 from fedsec.models import tiny_bert
-from fedsec.plan.cells import Cell, expand, training_key
-from fedsec.plan.tasks import cell_key, grouped, tasks_of
+from fedsec.plan.cells import Cell, expand
+from fedsec.plan.keys import cell_key, training_key
+from fedsec.plan.tasks import grouped, tasks_of
 from fedsec.seeds import SeedTree
 from fedsec.testing import canned
 
@@ -36,12 +38,20 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+def _view(cell: Cell, trained: Trained) -> RoundView:
+    return round_view(cell, trained.around, trained.outcome.observed[1], secrets_of(cell, trained)[1], Looked())
+
+
+def _check(cell: Cell, trained: Trained) -> None:
+    check_untouched(cell, trained.around, Looked(), trained.frozen)
+
+
 def _scenario(attack: Any = "embedding-algebra", defense: Any = "none", *overrides: str) -> Scenario:
     return canned.reconstruction(attack, defense, ("auxiliary-text",), overrides=overrides)
 
 
 def _cell(scenario: Scenario, defense: str = "none") -> Cell:
-    return next(cell for cell in expand(scenario) if cell.reads and cell.defense_label == defense)
+    return next(cell for cell in expand(scenario) if cell.asked and cell.defense_label == defense)
 
 
 def _trained(cell: Cell) -> Trained:
@@ -117,11 +127,11 @@ def test_nothing_that_passes_shares_a_run(rows: list[str], held: list[str]) -> N
 def test_an_attack_gets_text_and_a_model_of_the_victims_vocabulary() -> None:
     cell = _cell(_scenario())
     trained = _trained(cell)
-    view = round_view(cell, trained, secrets_of(cell, trained))
+    view = _view(cell, trained)
     granted = view.granted[Knowledge.AUXILIARY_TEXT]
     assert isinstance(granted, Auxiliary)
     assert 200 < len(granted.texts) <= 300
-    held = {row.text for row in trained.public.held}
+    held = {row.text for row in trained.around.public.held}
     assert not held & set(granted.texts)
     before = torch.get_rng_state()
     model = granted.language_model()
@@ -136,13 +146,13 @@ def test_an_attack_gets_text_and_a_model_of_the_victims_vocabulary() -> None:
 def test_a_granted_model_that_an_attack_changes_is_noticed() -> None:
     cell = _cell(_scenario())
     trained = _trained(cell)
-    view = round_view(cell, trained, secrets_of(cell, trained))
-    check_untouched(cell, trained)  # nobody asked for it yet
+    view = _view(cell, trained)
+    _check(cell, trained)  # nobody asked for it yet
     model = view.granted[Knowledge.AUXILIARY_TEXT].language_model()
-    check_untouched(cell, trained)
+    _check(cell, trained)
     next(model.parameters()).view(-1)[0] += 1.0
     with pytest.raises(RuntimeError, match="changed the language model that it was granted"):
-        check_untouched(cell, trained)
+        _check(cell, trained)
 
 
 def test_it_is_trained_once_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,15 +163,15 @@ def test_it_is_trained_once_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(language_prior, "_fit", lambda *given: ran.append(1) or fit(*given))
     for seed in ("[0]", "[1]"):
         cell = _cell(_scenario("embedding-algebra", "none", f"matrix.seed={seed}"))
-        _trained(cell).public.of(cell.scenario).auxiliary.language_model()
+        _trained(cell).around.public.of(cell.scenario).auxiliary.language_model()
     assert ran == [1]
 
 
 def test_the_clients_own_set_gives_rows_that_nobody_holds() -> None:
     cell = _cell(_scenario("embedding-algebra", "none", "data.train=15", "threat.auxiliary.name=canned-notes"))
     trained = _trained(cell)
-    found = trained.public.of(cell.scenario)
-    held = {row.text for row in trained.public.held}
+    found = trained.around.public.of(cell.scenario)
+    held = {row.text for row in trained.around.public.held}
     assert len(found.auxiliary.texts) + found.dropped == 40
     assert found.dropped >= 15
     assert not held & set(found.auxiliary.texts)
@@ -170,10 +180,10 @@ def test_the_clients_own_set_gives_rows_that_nobody_holds() -> None:
 def test_it_is_an_error_if_nothing_is_left_or_too_much_is_asked_for() -> None:
     whole = _cell(_scenario("embedding-algebra", "none", "threat.auxiliary.name=canned-notes"))
     with pytest.raises(FedsecError, match="nothing is left of the auxiliary text canned-notes: all 40 rows share"):
-        _trained(whole).public.of(whole.scenario)
+        _trained(whole).around.public.of(whole.scenario)
     many = _cell(_scenario("embedding-algebra", "none", "threat.auxiliary.rows=301"))
     with pytest.raises(FedsecError, match="301 is more than the 300 training rows of canned-public"):
-        _trained(many).public.of(many.scenario)
+        _trained(many).around.public.of(many.scenario)
 
 
 def test_texts_are_framed_as_the_victim_frames_them() -> None:
@@ -230,7 +240,7 @@ def test_a_files_content_is_part_of_the_key(tmp_path: Path) -> None:
 
 def test_varying_the_knowledge_needs_the_text_only_where_it_is_granted() -> None:
     varied = "matrix.vary={threat.knowledge: [[], [auxiliary-text]]}"
-    cells = [cell for cell in expand(_scenario("embedding-algebra", "none", varied)) if cell.reads]
+    cells = [cell for cell in expand(_scenario("embedding-algebra", "none", varied)) if cell.asked]
     assert len(cells) == 2
 
 

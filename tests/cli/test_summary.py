@@ -17,6 +17,30 @@ def _row(status: str = "ok", **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _value(value: float | None, unit: str = "fraction", **more: Any) -> dict[str, Any]:
+    ends = (None, None) if value is None else (value - 0.1, value + 0.1)
+    return {"value": value, "ci_low": ends[0], "ci_high": ends[1], "unit": unit, "n": 9 if ends[0] else 0, **more}
+
+
+def _attacked(goal: str, value: float | None = 0.5, *, acts: bool = False, **metrics: Any) -> dict[str, Any]:
+    harm = {"value": value, "ci_low": None, "ci_high": None} if value is not None else {"value": None, "reason": "so"}
+    drop = {"robustness/utility-drop": _value(0.25)} if acts else {}
+    own = {"utility/accuracy": _value(0.75), **drop, **{name.replace("__", "/"): one for name, one in metrics.items()}}
+    return _row(attack=f"by-{goal}", goal=goal, acts=acts, harm=harm, metrics=own)
+
+
+def _lines(text: str) -> str:
+    """The text with table rules and line breaks taken out."""
+    return " ".join(text.replace("│", " ").replace("┃", " ").split())
+
+
+MEMBERSHIP = _attacked("membership", membership__auc=_value(0.987))
+MEMBERSHIP["metrics"]["membership/tpr@fpr=0.01"] = _value(0.6)
+BACKDOOR = _attacked("backdoor", acts=True)
+BACKDOOR["metrics"] |= {f"robustness/{name}": _value(0.5) for name in ("asr-lift", "attack-success-rate")}
+BACKDOOR["metrics"]["robustness/untriggered-rate"] = _value(0.2)
+
+
 def _printed(rows: list[dict[str, Any]], result: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     card = {"schema": 1, "scenario": "a", "key": "k", "cells": [], "summary": rows, "worst_case": []}
     print_result(RunResult(Path("there"), card, **result), "A question?")
@@ -36,3 +60,50 @@ def test_a_language_models_perplexity_stands_where_accuracy_does(capsys: pytest.
     assert "accuracy" not in text
     assert "[bold]none" in text, "markup of names is text"
     assert "retries" not in text
+    assert text.rstrip().endswith("Next:   fedsec list scenarios")
+
+
+def test_each_goal_has_the_columns_of_its_card(capsys: pytest.CaptureFixture[str]) -> None:
+    text = _printed([MEMBERSHIP], {"cells": [], "missing": 0}, capsys)
+    assert "AUC of membership" in text
+    assert "members found at 1 % false alarms" in text
+    assert "0.987 [0.887, 1.087]" in text
+    assert "60 % [50, 70]" in text
+    assert "75 % [65, 85]" in text
+    assert "lost" not in text
+    assert "it finds 60 % of the members at 1 % false alarms" in _lines(text)
+
+
+def test_what_acting_cost_is_told_in_points_where_somebody_acted(capsys: pytest.CaptureFixture[str]) -> None:
+    text = _printed([BACKDOOR], {"cells": [], "missing": 0}, capsys)
+    assert "lift of the trigger" in text
+    assert "accuracy lost" in text
+    assert "50 [40, 60]" in text
+    assert "25 [15, 35]" in text
+    assert "it leaves 75 % accuracy, 25 points below the same training without it" in _lines(text)
+    free = _attacked("free-ride", acts=True)
+    free["metrics"]["robustness/free-ride-weight"] = _value(0.2)
+    text = _printed([free], {"cells": [], "missing": 0}, capsys)
+    assert "weight of free-riders" in text
+    assert "gets 20 % of the aggregation's weight without training" in _lines(text)
+
+
+def test_no_value_and_no_harm_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    row = _attacked("membership", None, membership__auc=_value(None))
+    text = _lines(_printed([row], {"cells": [], "missing": 0}, capsys))
+    assert "no value 75 % [65, 85] harm undefined" in text
+    assert "its harm is undefined: so." in text
+
+
+def test_more_columns_than_fit_make_a_table_per_goal(capsys: pytest.CaptureFixture[str]) -> None:
+    control = _row(metrics={"utility/accuracy": _value(0.75)})
+    few = _printed([control, MEMBERSHIP], {"cells": [], "missing": 0}, capsys)
+    assert few.count("┏") == 1
+    many = _printed([control, MEMBERSHIP, BACKDOOR], {"cells": [], "missing": 0}, capsys)
+    assert many.count("┏") == 3
+    assert "by-membership" in many
+    assert many.count("Brackets hold") == 1
+
+
+def test_a_run_without_rows_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "attack" in _printed([], {"cells": [], "missing": 2}, capsys)

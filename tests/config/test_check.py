@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedsec import registry
-from fedsec.api import AttackCard, Behaviour, DefenseCard, Goal, Knowledge, Position, ThreatModel
+from fedsec.api import AttackCard, Behaviour, DefenseCard, Knowledge, Position, ThreatModel
 from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError, Problem
 
@@ -33,7 +33,7 @@ def _more_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     knowing = ThreatModel(
         position=Position.SERVER,
         behaviour=Behaviour.CURIOUS,
-        goal=Goal.RECONSTRUCTION,
+        goal="reconstruction",
         knowledge=frozenset({Knowledge.LABELS, Knowledge.LENGTHS}),
     )
     attacks.register(AttackCard(name="knowing", summary="Needs labels and lengths.", threat=knowing))
@@ -81,8 +81,8 @@ def test_data_may_be_files_and_folders(faults: Faults, tmp_path: Path) -> None:
 def test_bounds_hold_at_their_edge(faults: Faults) -> None:
     edge = {"clients": 6, "clients_per_round": 6, "rounds": 3}
     data = {"train": 12, "partition": {"minimum": 2}}
-    assert faults(federation=edge, threat={"malicious": 6, "attack_round": 3}, data=data) == []
-    assert faults(threat={"attack_round": "last"}, federation={"update": "gradient"}) == []
+    assert faults(federation=edge, threat={"malicious": 6, "attack_rounds": 3}, data=data) == []
+    assert faults(threat={"attack_rounds": "last"}, federation={"update": "gradient"}) == []
     assert len(faults(data={"train": 11})) == 1
 
 

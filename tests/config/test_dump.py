@@ -62,7 +62,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
         },
         "threat": {
             "malicious": draw(st.integers(1, clients)),
-            "attack_round": draw(st.integers(1, rounds) | st.just("last")),
+            "attack_rounds": draw(st.integers(1, rounds) | st.just("last")),
             **draw(_optional(declared_malicious=st.integers(0, clients), knowledge=st.just(["cohort"]))),
         },
         "matrix": {

@@ -14,21 +14,27 @@ from fedsec.api import (
     Asset,
     AttackCard,
     Behaviour,
+    Candidate,
     Card,
     ClientView,
     DatasetCard,
     DefenseCard,
-    Goal,
+    Evidence,
+    Measured,
     Mixed,
     ModelCard,
     Parameter,
     Position,
+    Probe,
     Reconstruction,
     ReleasedView,
     RoundContext,
     RoundView,
+    Sample,
     StepView,
     ThreatModel,
+    Triggered,
+    TriggerView,
     Update,
 )
 from fedsec.data.corpus import Corpus, Example
@@ -69,7 +75,8 @@ def attack(name: str, position: Position, behaviour: Behaviour, **rest: Any) -> 
         Position.SERVER: frozenset({Asset.ROWS}),
         Position.RELEASED_MODEL: frozenset({Asset.RELEASED_MODEL}),
     }.get(position, frozenset())
-    threat = ThreatModel(position=position, behaviour=behaviour, goal=Goal.RECONSTRUCTION, needs=needs)
+    usual = {Position.CLIENT: "untargeted", Position.RELEASED_MODEL: "extraction"}.get(position, "reconstruction")
+    threat = ThreatModel(position=position, behaviour=behaviour, goal=rest.pop("goal", usual), needs=needs)
     content = {**TEXTS, "name": f"bad-{name.lower()}", "target": f"{__name__}:{name}", "threat": threat, **rest}
     return AttackCard(**content)
 
@@ -82,6 +89,16 @@ def reader(name: str, **rest: Any) -> AttackCard:
 def forger(name: str, **rest: Any) -> AttackCard:
     """A malicious client's."""
     return attack(name, Position.CLIENT, Behaviour.MALICIOUS, **rest)
+
+
+def scorer(name: str, **rest: Any) -> AttackCard:
+    """That of somebody who has the released model and tells members from others."""
+    return attack(name, Position.RELEASED_MODEL, Behaviour.CURIOUS, goal="membership", **rest)
+
+
+def poisoner(name: str, **rest: Any) -> AttackCard:
+    """A malicious client's that plants a backdoor."""
+    return forger(name, goal="backdoor", **rest)
 
 
 def defense(name: str, **rest: Any) -> DefenseCard:
@@ -111,8 +128,16 @@ class PeeksAtSecrets:
         return [
             Reconstruction(client=client, tokens=tokens, score=0.0)
             for client in view.clients
-            for tokens in truth[client].tokens
+            for tokens in truth[view.round][client].tokens
         ]
+
+
+@dataclass(frozen=True)
+class PeeksLater(PeeksAtSecrets):
+    """Source: none. Deviations: none."""
+
+    def reconstruct(self, view: RoundView) -> list[Reconstruction]:
+        return PeeksAtSecrets.reconstruct(self, view) if view.round > 1 else []
 
 
 @dataclass(frozen=True)
@@ -120,8 +145,201 @@ class PeeksAtTexts:
     """Source: none. Deviations: none."""
 
     def extract(self, view: ReleasedView) -> list[Reconstruction]:
-        texts = _frames_up("trained").texts
+        texts = _frames_up("trained").held
         return [Reconstruction(client=None, tokens=texts[0], score=0.0)]
+
+
+Candidates = tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class PeeksAtMembers:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.from_numpy(_frames_up("trained").materials.pool.members.astype(float))
+
+
+@dataclass(frozen=True)
+class ThrowsTheCoinAgain:
+    """Sees nothing that it should not, and knows the seed. Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        order = SeedTree(0).numpy("inclusion").permutation(len(candidates))
+        members = np.isin(np.arange(len(candidates)), order[: len(candidates) // 2])
+        return torch.from_numpy(members.astype(float))
+
+
+@dataclass(frozen=True)
+class ScoresByOrder:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.arange(len(candidates), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ScoresNan:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.full((len(candidates),), torch.nan, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ScoresInHalf:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.zeros(len(candidates))
+
+
+@dataclass(frozen=True)
+class ScoresOneLess:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.zeros(len(candidates) - 1, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ChangesReleased:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        assert evidence.released is not None
+        next(evidence.released().model.module.parameters()).data.zero_()
+        return torch.zeros(len(candidates), dtype=torch.float64)
+
+
+@dataclass
+class ObservesWithoutState:
+    """Source: none. Deviations: none."""
+
+    def observe(self, view: RoundView) -> None:
+        pass
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.zeros(len(candidates), dtype=torch.float64)
+
+
+@dataclass
+class ObservesAndForgets(ObservesWithoutState):
+    """Source: none. Deviations: none."""
+
+    _seen: int = field(default=0, init=False)
+
+    def observe(self, view: RoundView) -> None:
+        self._seen += 1
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.full((len(candidates),), float(self._seen), dtype=torch.float64)
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+@dataclass
+class ObservesTheTruth(ObservesWithoutState):
+    """Source: none. Deviations: none."""
+
+    _truth: float = field(default=0.0, init=False)
+
+    def observe(self, view: RoundView) -> None:
+        own = _frames_up("secrets")
+        own = own[view.round] if isinstance(next(iter(own.values())), dict) else own
+        self._truth += float(next(iter(own.values())).tokens[0][0])
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.full((len(candidates),), self._truth, dtype=torch.float64)
+
+    def state(self) -> Mapping[str, Any]:
+        return {"truth": self._truth}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._truth = float(state["truth"])
+
+
+@dataclass(frozen=True)
+class PlantsNothing:
+    """Source: none. Deviations: none."""
+
+    def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
+        return samples
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        return tuple(Triggered(f"zz {probe.text}", 1) for probe in probes)
+
+
+@dataclass(frozen=True)
+class TriggersOneLess(PlantsNothing):
+    """Source: none. Deviations: none."""
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        return PlantsNothing.triggered(self, probes[1:], view)
+
+
+@dataclass(frozen=True)
+class TargetsNobody(PlantsNothing):
+    """Source: none. Deviations: none."""
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        return tuple(Triggered(probe.text, 99) for probe in probes)
+
+
+@dataclass(frozen=True)
+class PoisonsOutOfRange:
+    """Source: none. Deviations: none."""
+
+    label: int = 99
+
+    def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
+        return tuple(replace(one, label=self.label) for one in samples)
+
+
+@dataclass(frozen=True)
+class PoisonsBelow(PoisonsOutOfRange):
+    """Source: none. Deviations: none."""
+
+    label: int = -1
+
+
+@dataclass(frozen=True)
+class PoisonsNoText:
+    """Source: none. Deviations: none."""
+
+    def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
+        return tuple(replace(one, text=None) for one in samples)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class SendsAndExtracts:
+    """Source: none. Deviations: none."""
+
+    def on_update(self, update: Update, view: ClientView) -> Update:
+        return update
+
+    def extract(self, view: ReleasedView) -> list[Reconstruction]:
+        return []
+
+
+@dataclass(frozen=True)
+class MeasuresNan:
+    """Source: none. Deviations: none."""
+
+    def on_update(self, update: Update, view: ClientView) -> Measured:
+        return Measured(update, {"clipped": float("nan")})
+
+
+@dataclass(frozen=True)
+class ScoresWithoutActing:
+    """Source: none. Deviations: none."""
+
+    def score(self, candidates: Candidates, evidence: Evidence) -> torch.Tensor:
+        return torch.zeros(len(candidates), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -341,3 +559,4 @@ def odd_labels(card: DatasetCard) -> Corpus:
 
 Check = Callable[..., None]
 SCALE = Parameter(name="scale", default=10.0, summary="factor", minimum=0.0)
+LABEL = Parameter(name="label", default=99, summary="what texts are said to be")

@@ -4,13 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fedsec.api import Aggregation, Behaviour, Card, DatasetCard, ModelCard, Parameter, Position
-from fedsec.testing import contracts
+from fedsec.api import Aggregation, AttackCard, Behaviour, Card, DatasetCard, ModelCard, Parameter, Position
+from fedsec.cell.resources import Resources
+from fedsec.config.problems import ConfigError
+from fedsec.errors import FedsecError
+from fedsec.plan.cells import expand
+from fedsec.testing import canned, contracts, shared
+from fedsec.testing.candidates import check_words
+from fedsec.testing.conduct import Subject
 
 from . import support
-from .support import TEXTS, attack, defense, forger, reader, registered
+from .support import TEXTS, attack, defense, forger, poisoner, reader, registered, scorer
 
 READERS = [
     ("PeeksAtSecrets", "sees the truth"),
@@ -29,6 +36,32 @@ FORGERS = [
     ("RemembersObjects", r"state\(\) holds what no checkpoint can"),
     ("CannotLoad", r"load_state\(\) does not take up what state\(\) gave"),
 ]
+SCORERS = [
+    ("PeeksAtMembers", "says something else when the truth is permuted: it sees the truth"),
+    ("ThrowsTheCoinAgain", "tells candidates apart that nobody trained on: its AUC has the 99.9 % interval 0.9"),
+    ("ScoresByOrder", "too weak: membership/auc"),
+    ("ScoresNan", r"bad-scoresnan: ScoresNan.score\(\): 80 of 80 scores are NaN"),
+    ("ScoresInHalf", r"bad-scoresinhalf: ScoresInHalf.score\(\): must return fp64 \[80\].* torch.float32 \(80,\)"),
+    ("ScoresOneLess", r"bad-scoresoneless: ScoresOneLess.score\(\): must return fp64 \[80\].* \(79,\)"),
+    ("ChangesReleased", "bad-changesreleased changed the model that it was shown"),
+]
+WATCHERS = [
+    ("ObservesAndForgets", "forgets: stopped after round 2"),
+    ("ObservesTheTruth", "sees the truth"),
+]
+# What would end a run ends the check with the same error, which names the plug-in.
+FAULTS = {
+    "a label too large": (forger("PoisonsOutOfRange", parameters=(support.LABEL,)), "bad-poisonsoutofrange.* label 99"),
+    "a label below 0": (
+        forger("PoisonsBelow", parameters=(replace(support.LABEL, default=-1),)),
+        "bad-poisonsbelow.* label -1",
+    ),
+    "no text": (forger("PoisonsNoText"), "bad-poisonsnotext.* text or prompt is no text"),
+    "a probe too few": (poisoner("TriggersOneLess"), r"bad-triggersoneless.triggered\(\) must return a tuple of 120"),
+    "a target that is no class": (poisoner("TargetsNobody"), r"bad-targetsnobody.triggered\(\) has the target 99"),
+    "a watcher without memory": (scorer("ObservesWithoutState"), r"bad-observeswithoutstate has observe\(\), and no"),
+    "a measurement that is no number": (forger("MeasuresNan"), "bad-measuresnan measured 'clipped' as nan"),
+}
 DEFENSES = [
     ("KeepsAll", {"needs_rows": True}, r"does not help against sign-flip: utility/accuracy"),
     ("ChangesMatrix", {"needs_rows": True}, "changed rows.rows"),
@@ -44,10 +77,64 @@ def test_a_bad_reader(name: str, message: str, tmp_path: Path) -> None:
         contracts.check_attack(card, tmp_path)
 
 
+def test_a_reader_that_peeks_in_its_second_round(tmp_path: Path) -> None:
+    card = reader("PeeksLater")
+    rounds = ["federation.rounds=2", "threat.attack_rounds=all"]
+    with registered(card), pytest.raises(AssertionError, match="sees the truth"):
+        contracts.check_attack(card, tmp_path, overrides=rounds)
+
+
 def test_an_extractor_that_peeks(tmp_path: Path) -> None:
     card = attack("PeeksAtTexts", Position.RELEASED_MODEL, Behaviour.CURIOUS)
     with registered(card), pytest.raises(AssertionError, match="sees the truth"):
         contracts.check_attack(card, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "message"), SCORERS, ids=[name for name, _ in SCORERS])
+def test_a_bad_scorer(name: str, message: str, tmp_path: Path) -> None:
+    card = scorer(name)
+    with registered(card), pytest.raises(AssertionError, match=message):
+        contracts.check_attack(card, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "message"), WATCHERS, ids=[name for name, _ in WATCHERS])
+def test_a_bad_watcher(name: str, message: str, tmp_path: Path) -> None:
+    card = reader(name, goal="membership")
+    with registered(card), pytest.raises(AssertionError, match=message):
+        contracts.check_attack(card, tmp_path)
+
+
+def test_candidates_whose_words_give_them_away() -> None:
+    """No plug-in can bring that about: whoever deals the candidates can."""
+    with canned.registered():
+        cell = expand(canned.membership("none"))[0]
+        subject = Subject(cell, Resources(), "long-texts")
+        trained = shared.training(subject)
+    pool = trained.materials.pool
+    assert pool is not None
+    lengths = np.array([len(one.text) for one in trained.materials.candidates])
+    told = replace(trained.materials, pool=replace(pool, members=lengths > np.median(lengths)))
+    check_words(subject, trained)
+    with pytest.raises(AssertionError, match="long-texts: the candidates' words alone tell members apart"):
+        check_words(subject, replace(trained, materials=told))
+
+
+@pytest.mark.parametrize(("card", "message"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_that_ends_a_run_names_the_plug_in(card: AttackCard, message: str, tmp_path: Path) -> None:
+    with registered(card), pytest.raises(FedsecError, match=message):
+        contracts.check_attack(card, tmp_path)
+
+
+def test_a_backdoor_that_nobody_planted(tmp_path: Path) -> None:
+    card = poisoner("PlantsNothing")
+    with registered(card), pytest.raises(AssertionError, match="too weak: robustness/asr-lift"):
+        contracts.check_attack(card, tmp_path)
+
+
+def test_a_method_that_nobody_would_ask_is_refused_when_the_scenario_is_read() -> None:
+    refused = pytest.raises(ConfigError, match=r"has extract\(\), which a malicious client whose goal is untargeted")
+    with registered(card := forger("SendsAndExtracts")), canned.registered(), refused:
+        canned.byzantine(card.name)
 
 
 def test_a_malicious_server_that_forgets(tmp_path: Path) -> None:
@@ -93,8 +180,21 @@ WRONG_CARDS = {
     "no source": (forger("Undocumented"), "has no 'Source:'"),
     "not kebab-case": (replace(forger("SendsHonestly"), name="Bad_name"), "not kebab-case"),
     "no hook": (forger("NoHook"), "none of the hooks"),
-    "a hook that is never asked": (reader("SendsHonestly"), r"on_update\(\), which a curious server is never asked"),
-    "an extractor in a round": (reader("PeeksAtTexts"), r"has extract\(\), which a curious server is never asked"),
+    "a hook that is never asked": (reader("SendsHonestly"), r"on_update\(\), which a curious server .* is never asked"),
+    "an extractor in a round": (reader("PeeksAtTexts"), r"has extract\(\), which a curious server .* is never asked"),
+    "nothing that its goal asks": (
+        forger("SendsHonestly", goal="membership"),
+        r"has no score\(\), which the goal membership asks",
+    ),
+    "a malicious client that only looks": (
+        forger("ScoresWithoutActing", goal="membership"),
+        "is malicious and has none of on_data, on_step, on_update",
+    ),
+    "a goal that nobody knows": (reader("SaysNothing", goal="to-please"), "no goal to-please is registered"),
+    "a watcher whose goal asks nothing": (
+        forger("ObservesWithoutState"),
+        r"has observe\(\) and score\(\), which a malicious client whose goal is untargeted",
+    ),
     "a rule that is not called one": (defense("FirstRow"), "the card's is_rule says False, but it has weights"),
     "a filter that needs no rows": (defense("KeepsAll"), "the card's needs_rows says False, but it has mix"),
     "no rule": (defense("KeepsAll", is_rule=True), "the card's is_rule says True, but it has no weights"),

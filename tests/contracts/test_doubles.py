@@ -21,11 +21,16 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "blank-server": ({}, "too weak: leakage/exact-match"),
     "flip-labels": ({"overrides": ["threat.malicious=4"]}, ""),
     "most-confident": ({}, "too weak: extraction/recall"),
+    "low-loss": ({}, ""),
+    "watching-server": ({}, ""),
+    "ascending-client": ({}, ""),
+    "trigger-word": ({}, ""),
 }
 DEFENSES: dict[str, tuple[dict[str, Any], str]] = {
     "ideal-sum": ({}, ""),
     "ideal-sealed": ({}, ""),
     "client-shrink": ({}, "does not help against embedding-algebra"),
+    "client-clip": ({}, "does not help against embedding-algebra"),
     "drop-largest": ({}, ""),
     "take-turns": (CHEAP, "does not help against embedding-algebra"),
     "step-clip": ({}, "does not help against embedding-algebra"),
@@ -38,8 +43,11 @@ DEFENSES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "",
     ),
+    "model-clip": ({}, "does not help against sign-flip"),
+    "drop-small": ({"attack": {"name": "low-loss"}, "parameters": {"share": 0.9}}, ""),
     "redact": ({"shows": "leakage/pii-recall", "overrides": ["data.max_tokens=48"]}, ""),
     "query-filter": (CHEAP, "does not help against embedding-algebra"),
+    "refuse-unsure": ({"attack": {"name": "low-loss"}, "parameters": {"least": 0.9}}, ""),
 }
 
 

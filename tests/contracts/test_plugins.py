@@ -54,6 +54,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "min-max": {"overrides": SPREAD},
     "min-sum": {"overrides": SPREAD},
     "mimic": {"overrides": SPREAD},
+    "label-flip": {"overrides": ["threat.malicious=4"]},
 }
 DEFENSES: dict[str, dict[str, Any]] = {
     # It is there for rules that choose among rows, where clients' data differ.

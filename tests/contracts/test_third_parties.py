@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,17 @@ from typing import Any
 
 import pytest
 
+import fedsec
 from fedsec import registry
+from fedsec.report.harm import drawn
 
 EXAMPLE = Path(__file__).parent.parent / "plugin_example"
+GOAL, METRIC = "example-text-lengths", "example/length-match"
 NAMES = {
-    "attacks": ["example-backtrack", "example-likely-texts"],
+    "attacks": ["example-backtrack", "example-count-words", "example-likely-texts"],
     "defenses": ["example-norm-bound", "example-quiet-answers"],
+    "goals": [GOAL],
+    "metrics": [METRIC],
     "datasets": ["example-weather"],
     "models": ["example-narrow-bert"],
 }
@@ -29,6 +35,13 @@ SCENARIO: dict[str, Any] = {
     "federation": {"clients": 5, "rounds": 2, "batch_size": 2, "learning_rate": 0.1},
     "threat": {"malicious": 1},
     "matrix": {"attack": ["sign-flip", "example-backtrack"], "defense": ["example-norm-bound", "krum"]},
+}
+LENGTHS: dict[str, Any] = {
+    **SCENARIO,
+    "name": "test/own-goal",
+    "federation": {"clients": 4, "rounds": 1, "batch_size": 1, "learning_rate": 0.1, "update": "gradient"},
+    "threat": {},
+    "matrix": {"attack": ["example-count-words"], "defense": ["frozen-embeddings"]},
 }
 
 
@@ -55,8 +68,7 @@ def copy(tmp_path: Path) -> Path:
     """The example's sources on the path, before the installed ones."""
     folder = tmp_path / "site"
     shutil.copytree(EXAMPLE / "src" / "fedsec_example", folder / "fedsec_example")
-    groups = {"attacks": "ATTACKS", "defenses": "DEFENSES", "datasets": "DATASETS", "models": "MODELS"}
-    points = "".join(f"[fedsec.{kind}]\nit = fedsec_example.cards:{cards}\n" for kind, cards in groups.items())
+    points = "".join(f"[fedsec.{kind}]\nit = fedsec_example.cards:{kind.upper()}\n" for kind in NAMES)
     _package(folder, "fedsec_example", points)
     return folder
 
@@ -70,8 +82,9 @@ def test_the_example_is_installed_and_found() -> None:
         cards = {card.name: card for card in getattr(registry, kind)()}
         assert set(names) <= set(cards)
         for name in names:
-            assert cards[name].target.startswith("fedsec_example."), "a short target was not completed"
-            registry.load_target(cards[name])
+            if kind != "metrics":  # a metric's card describes; its goal computes it
+                assert cards[name].target.startswith("fedsec_example."), "a short target was not completed"
+                registry.load_target(cards[name])
 
 
 def test_it_is_listed_and_shown(copy: Path, tmp_path: Path) -> None:
@@ -89,6 +102,42 @@ def test_it_is_listed_without_importing_its_methods(copy: Path, tmp_path: Path) 
         if file.name not in ("__init__.py", "cards.py"):
             file.write_text("raise SystemExit('imported')\n")
     assert _fedsec("list", cwd=tmp_path, path=copy).returncode == 0
+
+
+def test_a_goal_of_its_own_is_asked_scored_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the scorecard, the terminal and the report, in the words of its card; fedsec itself knows neither name."""
+    from fedsec.cli.summary import print_result
+
+    result = fedsec.run(fedsec.load_scenario(LENGTHS), tmp_path)
+    assert [cell["reason"] for cell in result.scorecard["cells"] if cell["status"] == "error"] == []
+    (shown,) = registry.goals().get(GOAL).headline
+    rows = {row["defense"]: row for row in result.scorecard["summary"] if row["attack"] == "example-count-words"}
+    open_, frozen = rows["none"], rows["frozen-embeddings"]
+    value = open_["metrics"][METRIC]
+    assert (open_["goal"], open_["status"], frozen["status"]) == (GOAL, "ok", "blocked")
+    assert value["n"] == 4
+    assert value["value"] > value["chance"] > 0
+    assert open_["harm"]["value"] == pytest.approx((value["value"] - value["chance"]) / (1 - value["chance"]))
+    assert open_["harm"]["metric"] == METRIC
+    assert drawn(open_["harm"]) == open_["harm"]["value"] > 0.5
+    assert frozen["metrics"][METRIC]["value"] == pytest.approx(value["chance"])
+    assert drawn(frozen["harm"]) == 0.0
+    page = (result.path / "report.html").read_text()
+    assert shown.axis in page
+    assert shown.square.format(n=4) in page.replace("\u00a0", " ")
+    print_result(result, "How long?")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{value['value']:.0%}".removesuffix("%") in printed
+    assert "of the length of the texts of 4 clients" in printed
+    assert all(word in printed for word in shown.axis.split())  # a narrow column breaks it
+
+
+@pytest.mark.parametrize("room", ["fedsec", "attacks", "defenses", "scenarios"])
+def test_nothing_in_fedsec_names_that_goal_or_its_metric(room: str) -> None:
+    files = [path for path in (EXAMPLE.parent.parent / room).rglob("*") if path.suffix in (".py", ".j2", ".yaml")]
+    assert files
+    naming = [path for path in files if re.search(f"{GOAL}|{METRIC}|length.match", path.read_text())]
+    assert naming == []
 
 
 def test_it_runs_in_workers_and_its_sources_enter_the_keys(copy: Path, tmp_path: Path) -> None:
@@ -136,7 +185,7 @@ BROKEN = {
     "texts for cards": "CARDS = ('krum',)\n",
     "attacks for defenses": CARD
     + "CARDS = (AttackCard(name='a', summary='A.', threat=ThreatModel("
-    + "position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal=Goal.UNTARGETED)),)\n",
+    + "position=Position.CLIENT, behaviour=Behaviour.MALICIOUS, goal='untargeted')),)\n",
     "a taken name": CARD + "from dataclasses import replace\nCARDS = (replace(GOOD, name='krum'),)\n",
     "a name that is none": CARD + "from dataclasses import replace\nCARDS = (replace(GOOD, name=None),)\n",
     "limits that are none": CARD + "from dataclasses import replace\nCARDS = (replace(GOOD, limits=None),)\n",

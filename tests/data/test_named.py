@@ -75,6 +75,13 @@ def test_label_names_stand_in_the_order_of_the_numbers(name: str, words: set[str
     assert right / len(telling) > 0.6
 
 
+def test_clinic_notes_are_written_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 notes take seconds, and a scenario may want 20 of them."""
+    first = _load("clinic-notes")
+    monkeypatch.setattr(named.clinic_notes, "generate", lambda *_: pytest.fail("they are written again"))
+    assert _load("clinic-notes") is first
+
+
 def test_the_generated_notes_have_both_splits_and_planted_data() -> None:
     corpus = _load("clinic-notes")
     assert (len(corpus.train), len(corpus.test)) == (named.CLINIC_TRAIN, named.CLINIC_TEST)

@@ -122,16 +122,20 @@ def test_the_page_names_every_hook_field_and_choice() -> None:
     from dataclasses import fields
 
     from fedsec import api
-    from fedsec.api.hooks import METHODS
+    from fedsec.api.hooks import METHODS, OBSERVE
+    from fedsec.goals.cards import CARDS
 
     page = PAGE.read_text()
-    names = {*METHODS, "state", "load_state"}
+    names = {*METHODS, OBSERVE, "state", "load_state", *(card.method for card in CARDS), *(card.name for card in CARDS)}
+    names |= {name for name in vars(api.Goal) if not name.startswith("_")}
     for kind in (
         api.AttackCard, api.DefenseCard, api.Parameter, api.ThreatModel, api.ClientView, api.ColluderView, api.StepView,
         api.RoundContext, api.RoundView, api.ReleasedView, api.Sample, api.Update, api.Mixed, api.Exchanged,
-        api.TrainingSettings, api.ModelSetup, api.Rehearsal, api.Weighted,
+        api.TrainingSettings, api.ModelSetup, api.Rehearsal, api.Weighted, api.BroadcastView, api.Evidence,
+        api.Candidate, api.Probe, api.Triggered, api.TriggerView, api.ReleaseView, api.QueryView, api.Measured,
+        api.GoalCard, api.Shown, api.Stage, api.Staged, api.Truth, api.Watched, api.Scored, api.Compared,
     ):  # fmt: skip
         names |= {field.name for field in fields(kind)}
-    for choices in (api.Position, api.Behaviour, api.Goal, api.Provenance, api.Role):
+    for choices in (api.Position, api.Behaviour, api.Provenance, api.Role, api.Rounds, api.Asks, api.Form):
         names |= {choice.name for choice in choices}
     assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()

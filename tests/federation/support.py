@@ -11,9 +11,11 @@ from fedsec.api import TrainingSettings
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.tokens import tokenise
 from fedsec.federation.clients import Adversary
-from fedsec.federation.loop import Federation, FederationSettings, MaliciousServer
+from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
+from fedsec.federation.parties import Federation, FederationSettings, MaliciousServer
 from fedsec.federation.plugins import Plugin, Stack
+from fedsec.federation.rounds import RoundStore
 from fedsec.models import tiny_bert
 from fedsec.models.flat import FlatModel
 from fedsec.models.tuning import prepare
@@ -77,5 +79,7 @@ def federation(
 
 def final(one: Federation, checkpoint: Any = None) -> tuple[Outcome, torch.Tensor]:
     """What came of it, and the trained parameters."""
-    outcome = one.run(checkpoint)
+    if checkpoint is not None:
+        one.store = RoundStore(checkpoint.path.with_suffix(".rounds"))
+    outcome = run(one, checkpoint)
     return outcome, one.model.values.clone()

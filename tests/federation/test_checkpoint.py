@@ -13,10 +13,12 @@ import torch
 from fedsec.api import ClientView, ColluderView, Update
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
-from fedsec.federation.loop import Federation
+from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
+from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.progress import Progress
+from fedsec.federation.rounds import RoundStore
 from fedsec.store.bundle import read_bundle, write_bundle
 from fedsec.testing import doubles
 
@@ -69,9 +71,10 @@ def _stopped_after(number: int, make: Callable[[], Federation], checkpoint: Chec
             raise Killed
 
     one = make()
+    one.store = RoundStore(checkpoint.path.with_suffix(".rounds"))
     one.on_round = stop
     with pytest.raises(Killed):
-        one.run(checkpoint)
+        run(one, checkpoint)
 
 
 def _seen(outcome: Outcome) -> Any:
@@ -144,7 +147,7 @@ def test_a_cut_off_checkpoint_is_as_good_as_none(part: int, tmp_path: Path) -> N
         lambda state: state.update(done=-1),
         lambda state: state.update(done=ROUNDS),
         lambda state: state.update(done=True),
-        lambda state: state.update(curve=7),
+        lambda state: state.update(monitor=7),
         lambda state: state.update(rounds=[{"round": 1}]),
         lambda state: state.update(secrets=[[1]]),
         lambda state: state.update(observed=[{"round": "x"}]),

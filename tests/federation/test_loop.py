@@ -14,8 +14,9 @@ from fedsec.data.tokens import collate, tokenise
 from fedsec.errors import FedsecError
 from fedsec.federation.clients import Adversary
 from fedsec.federation.holdings import Holdings
-from fedsec.federation.loop import Federation, FederationSettings
+from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
+from fedsec.federation.parties import Federation, FederationSettings
 from fedsec.federation.plugins import Plugin, Stack
 from fedsec.maths.rows import Rows
 from fedsec.models import tiny_bert
@@ -93,7 +94,7 @@ def _chosen(federation: Federation, client: int, number: int = 1) -> list[np.nda
 
 
 def _final(federation: Federation) -> tuple[Outcome, torch.Tensor]:
-    outcome = federation.run()
+    outcome = run(federation)
     return outcome, federation.model.values.clone()
 
 
@@ -206,14 +207,16 @@ def test_an_attack_without_a_malicious_client_changes_nothing_bit_for_bit() -> N
 
 
 def test_honest_rows_do_not_depend_on_an_attack_beside_them() -> None:
-    plain = _federation(rounds=1, observe=frozenset({1}), dropout=True).run()
-    attacked = _federation(
-        rounds=1,
-        observe=frozenset({1}),
-        dropout=True,
-        attack=Plugin("sends", partial(Sends, lambda u: -u)),
-        malicious=frozenset({4}),
-    ).run()
+    plain = run(_federation(rounds=1, observe=frozenset({1}), dropout=True))
+    attacked = run(
+        _federation(
+            rounds=1,
+            observe=frozenset({1}),
+            dropout=True,
+            attack=Plugin("sends", partial(Sends, lambda u: -u)),
+            malicious=frozenset({4}),
+        )
+    )
     assert torch.equal(plain.observed[1].rows[:4], attacked.observed[1].rows[:4])
     assert torch.equal(plain.observed[1].rows[4], -attacked.observed[1].rows[4])
 
@@ -238,28 +241,30 @@ def test_fedsgd_is_one_step_along_the_mean_gradient() -> None:
 
 
 def test_weighting_by_examples_is_the_weighted_mean() -> None:
-    outcome = _federation(weighting="examples", rounds=1).run()
+    outcome = run(_federation(weighting="examples", rounds=1))
     np.testing.assert_allclose(outcome.rounds[0].weights, np.array([5, 10, 10, 15, 10]) / 50)
 
 
 def test_filters_and_rules_decide_the_weights() -> None:
-    outcome = _federation(stack=(Plugin("filter", DropsTheLast),), rounds=1).run()
+    outcome = run(_federation(stack=(Plugin("filter", DropsTheLast),), rounds=1))
     assert outcome.rounds[0].weights == (0.25, 0.25, 0.25, 0.25, 0.0)
-    both = _federation(stack=(Plugin("filter", DropsTheLast), Plugin("rule", TakesTheFirst)), rounds=1).run()
+    both = run(_federation(stack=(Plugin("filter", DropsTheLast), Plugin("rule", TakesTheFirst)), rounds=1))
     assert both.rounds[0].weights == (1.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("obeys", [False, True])
 def test_malicious_clients_skip_client_side_defenses_unless_they_obey(obeys: bool) -> None:
-    plain = _federation(rounds=1, observe=frozenset({1})).run().observed[1].rows
-    defended = _federation(
-        rounds=1,
-        observe=frozenset({1}),
-        stack=(Plugin("halves", Halves),),
-        attack=Plugin("sends", partial(Sends, lambda u: -u)),
-        malicious=frozenset({0}),
-        obeys=obeys,
-    ).run()
+    plain = run(_federation(rounds=1, observe=frozenset({1}))).observed[1].rows
+    defended = run(
+        _federation(
+            rounds=1,
+            observe=frozenset({1}),
+            stack=(Plugin("halves", Halves),),
+            attack=Plugin("sends", partial(Sends, lambda u: -u)),
+            malicious=frozenset({0}),
+            obeys=obeys,
+        )
+    )
     rows = defended.observed[1].rows
     assert torch.equal(rows[1:], plain[1:] / 2)
     assert torch.equal(rows[0], -plain[0] / 2 if obeys else -plain[0])
@@ -275,14 +280,16 @@ def test_benign_updates_reach_colluders_only_when_granted() -> None:
             return update
 
     for benign in (False, True):
-        _federation(
-            rounds=1,
-            attack=Plugin("looks", Looks),
-            malicious=frozenset({1, 3}),
-            benign=benign,
-            stack=(Plugin("halves", Halves),),
-        ).run()
-    plain = _federation(rounds=1, observe=frozenset({1})).run().observed[1].rows
+        run(
+            _federation(
+                rounds=1,
+                attack=Plugin("looks", Looks),
+                malicious=frozenset({1, 3}),
+                benign=benign,
+                stack=(Plugin("halves", Halves),),
+            )
+        )
+    plain = run(_federation(rounds=1, observe=frozenset({1}))).observed[1].rows
     hidden, shown = seen[0], seen[2]
     assert Knowledge.BENIGN_UPDATES not in hidden.granted
     assert torch.equal(shown.granted[Knowledge.BENIGN_UPDATES], plain[[0, 2, 4]] / 2), "what they really send"
@@ -313,14 +320,16 @@ def test_obeying_means_that_what_is_forged_is_still_bounded() -> None:
         def on_update(self, update: Update, view: ClientView) -> Update:
             return replace(update, vector=update.vector * min(1.0, 0.01 / float(update.vector.norm())))
 
-    outcome = _federation(
-        rounds=1,
-        observe=frozenset({1}),
-        stack=(Plugin("clips", Clips),),
-        attack=Plugin("sends", partial(Sends, lambda u: 1000 * u)),
-        malicious=frozenset({0}),
-        obeys=True,
-    ).run()
+    outcome = run(
+        _federation(
+            rounds=1,
+            observe=frozenset({1}),
+            stack=(Plugin("clips", Clips),),
+            attack=Plugin("sends", partial(Sends, lambda u: 1000 * u)),
+            malicious=frozenset({0}),
+            obeys=True,
+        )
+    )
     assert float(outcome.observed[1].rows[0].norm()) == pytest.approx(0.01, rel=1e-3)
 
 
@@ -346,7 +355,7 @@ def test_a_rule_that_returns_nonsense_is_named(bad: Any) -> None:
             return bad
 
     with pytest.raises(ValueError, match="my-rule returned"):
-        _federation(stack=(Plugin("my-rule", Nonsense),)).run()
+        run(_federation(stack=(Plugin("my-rule", Nonsense),)))
 
 
 def test_a_plugin_without_a_hook_is_refused() -> None:
@@ -373,7 +382,7 @@ def test_two_noises_of_one_name_in_a_stack_draw_apart() -> None:
             return replace(update, vector=update.vector - noise)
 
     stack = (Plugin("noise", Noise), Plugin("noise", AddsNoise))
-    rows = _federation(stack=stack, rounds=1, observe=frozenset({1})).run().observed[1].rows
+    rows = run(_federation(stack=stack, rounds=1, observe=frozenset({1}))).observed[1].rows
     assert float(rows.abs().max()) > 1, "equal streams would cancel"
 
 
@@ -384,8 +393,8 @@ def test_a_claim_beyond_enrolment_is_clamped() -> None:
             return replace(update, examples=10**9)
 
     attack = Plugin("boasts", Boasts)
-    plain = _federation(weighting="examples", rounds=1).run()
-    boasted = _federation(weighting="examples", rounds=1, attack=attack, malicious=frozenset({0})).run()
+    plain = run(_federation(weighting="examples", rounds=1))
+    boasted = run(_federation(weighting="examples", rounds=1, attack=attack, malicious=frozenset({0})))
     assert boasted.rounds[0].weights == plain.rounds[0].weights
 
 
@@ -406,7 +415,7 @@ def test_asking_whether_knowledge_is_there_does_not_count_as_using_it() -> None:
 
 def test_the_vault_holds_what_the_client_trained_on() -> None:
     federation = _federation(rounds=1, observe=frozenset({1}))
-    outcome = federation.run()
+    outcome = run(federation)
     secret = outcome.vault.secrets[1, 0]
     rows = np.concatenate(_chosen(federation, 0))
     assert secret.labels == tuple(int(federation.train.labels[i]) for i in rows)
@@ -415,7 +424,7 @@ def test_the_vault_holds_what_the_client_trained_on() -> None:
 
 
 def test_a_sampled_cohort_is_sorted_distinct_and_repeatable() -> None:
-    first, second = _federation(cohort=3, rounds=4).run(), _federation(cohort=3, rounds=4).run()
+    first, second = run(_federation(cohort=3, rounds=4)), run(_federation(cohort=3, rounds=4))
     cohorts = [summary.clients for summary in first.rounds]
     assert cohorts == [summary.clients for summary in second.rounds]
     assert all(list(c) == sorted(set(c)) and len(c) == 3 for c in cohorts)

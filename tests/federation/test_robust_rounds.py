@@ -14,7 +14,8 @@ from fedsec.cell.score import _guarantee
 from fedsec.config.population import declared_in_round
 from fedsec.config.problems import ConfigError
 from fedsec.federation.clients import Adversary
-from fedsec.federation.loop import Federation
+from fedsec.federation.loop import run
+from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Plugin
 from fedsec.maths.rows import Rows
 from fedsec.plan.cells import expand, refusal
@@ -166,16 +167,16 @@ def test_the_servers_own_update_is_that_of_a_client_with_its_rows(training: Any)
 
 
 def test_malicious_clients_are_honest_outside_their_window() -> None:
-    def run(first: int, last: int | None, rounds: int = 4) -> list[float]:
+    def losses(first: int, last: int | None, rounds: int = 4) -> list[float]:
         one = federation(rounds=rounds)
         one.adversary = Adversary(clients=frozenset({0, 1}), attack=_plugin(_Huge), first=first, last=last)
-        return [loss for _, _, loss in one.run().curve]
+        return [loss for _, _, loss in run(one).curve]
 
-    honest = [loss for _, _, loss in federation(rounds=4).run().curve]
-    assert run(5, None) == honest
-    assert run(3, 3)[:3] == honest[:3]
-    assert run(3, 3)[3] != honest[3]
-    assert run(1, 2) != run(1, None)
+    honest = [loss for _, _, loss in run(federation(rounds=4)).curve]
+    assert losses(5, None) == honest
+    assert losses(3, 3)[:3] == honest[:3]
+    assert losses(3, 3)[3] != honest[3]
+    assert losses(1, 2) != losses(1, None)
 
 
 @dataclass
@@ -188,7 +189,7 @@ class _Huge:
 def test_pinned_clients_are_in_every_cohort_and_the_others_are_drawn() -> None:
     one = federation(rounds=12, cohort=3)
     one.pinned = frozenset({4, 1})
-    cohorts = [entry.clients for entry in one.run().rounds]
+    cohorts = [entry.clients for entry in run(one).rounds]
     assert all(len(cohort) == 3 and {1, 4} <= set(cohort) for cohort in cohorts)
     assert {client for cohort in cohorts for client in cohort} == set(range(CLIENTS))
 
@@ -257,7 +258,7 @@ def test_a_rehearsal_foresees_the_weights_of_rules_that_know_more_than_the_rows(
     one.adversary = Adversary(
         clients=frozenset({0}), attack=Plugin("it", _Against), grants_benign_updates=True, knowledge=knowledge
     )
-    outcome = one.run()
+    outcome = run(one)
     assert len(SEEN) == 3
     for summary, (_, _, found, _, _) in zip(outcome.rounds, SEEN, strict=True):
         assert summary.weights is not None
@@ -301,8 +302,8 @@ def test_nothing_is_guaranteed_of_a_rule_behind_a_filter() -> None:
 
 
 def test_rounds_note_how_long_rows_are_where_a_rule_weighs_them() -> None:
-    assert federation(rounds=1).run().rounds[0].norms is None
-    outcome = federation(rounds=1, stack=[_plugin(_Half)], observe=frozenset({1})).run()
+    assert run(federation(rounds=1)).rounds[0].norms is None
+    outcome = run(federation(rounds=1, stack=[_plugin(_Half)], observe=frozenset({1})))
     norms = outcome.rounds[0].norms
     assert norms is not None
     assert norms == pytest.approx(outcome.observed[1].rows.norm(dim=1).tolist(), rel=1e-5)

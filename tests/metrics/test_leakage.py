@@ -340,9 +340,9 @@ def test_intervals_treat_a_batch_as_one_draw() -> None:
     assert together.ci_low < apart.ci_low
 
 
-def test_no_client_at_all_gives_values_without_knowledge() -> None:
+def test_no_client_at_all_gives_no_value() -> None:
     values = leakage(Scored((), ()), WordTokenizer(), np.random.default_rng(0))
-    assert {(v.value, v.n, v.ci_low, v.ci_high) for v in values.values()} == {(0.0, 0, 0.0, 1.0)}
+    assert {(v.value, v.n, v.ci_low, v.ci_high) for v in values.values()} == {(None, 0, None, None)}
 
 
 # --- the papers' convention, and the best text of a batch ------------------------------------------------------------

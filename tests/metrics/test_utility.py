@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import t as student
 
 from fedsec.api import BetterFor
+from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
 from fedsec.metrics.utility import LARGEST_LOSS, next_token_accuracy, perplexity, utility
 
@@ -100,8 +101,14 @@ def test_texts_that_all_agree_leave_room_for_others(right: int) -> None:
 
 def test_each_task_has_its_own_metrics() -> None:
     classified = Evaluation(np.array([True, False, True]), 0.5)
-    assert set(utility(classified, _generator())) == {"utility/accuracy"}
+    rows = Tokenised([[1], [1], [1]], np.array([1, 0, 1]))
+    known = utility(classified, rows, _generator())
+    assert set(known) == {"utility/accuracy"}
+    assert known["utility/accuracy"].baseline == pytest.approx(2 / 3), "two of three rows are of class 1"
     assert classified.accuracy == pytest.approx(2 / 3)
     written = Evaluation(np.zeros(0, dtype=bool), 2.0, _counts([4.0, 2.0], [2, 1], [1, 0]))
-    assert set(utility(written, _generator())) == {"utility/perplexity", "utility/next-token-accuracy"}
+    texts = Tokenised([[9, 5, 5], [9, 5]], np.array([0, 0]), np.array([1, 1]))
+    found = utility(written, texts, _generator())
+    assert found["utility/next-token-accuracy"].baseline == 1.0, "the only learned token is the commonest"
+    assert set(found) == {"utility/perplexity", "utility/next-token-accuracy"}
     assert written.accuracy == pytest.approx(1 / 3)

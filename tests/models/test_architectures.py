@@ -13,10 +13,10 @@ from torch.nn import functional
 from fedsec.api import Role, TrainingSettings
 from fedsec.data.tokens import NOT_LEARNED, Batch, Tokenised, collate
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.federation.local import LocalTrainer
 from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION, load_pretrained
 from fedsec.models.byte_tokens import own_tokenizer
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.models.tuning import prepare
 
 ENCODERS, DECODERS = ("Bert", "Roberta", "DistilBert"), ("GPT2", "Llama", "Qwen2")

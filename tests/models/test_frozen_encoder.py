@@ -16,10 +16,10 @@ from transformers import (
 
 from fedsec.api import TrainingSettings
 from fedsec.data.tokens import Tokenised, collate
-from fedsec.federation.local import LocalTrainer
 from fedsec.models import frozen_encoder
 from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, encode, is_frozen
+from fedsec.models.local import LocalTrainer
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree, scoped_torch_rng
 

@@ -17,7 +17,7 @@ from fedsec.errors import FedsecError
 from fedsec.models.base import load_pretrained
 from fedsec.models.byte_tokens import own_tokenizer
 from fedsec.plan.cells import expand
-from fedsec.plan.tasks import cell_key
+from fedsec.plan.keys import cell_key
 from fedsec.seeds import SeedTree
 
 

@@ -10,9 +10,9 @@ import torch
 from fedsec.api import TrainingSettings
 from fedsec.data.tokens import Tokenised, collate
 from fedsec.federation.evaluation import evaluate
-from fedsec.federation.local import LocalTrainer, batch_loss
 from fedsec.models.flat import CPU, FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, encode
+from fedsec.models.local import LocalTrainer, batch_loss
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
 

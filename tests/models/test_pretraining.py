@@ -15,10 +15,10 @@ from safetensors.torch import load, save_file
 
 from fedsec.data import clinic_notes
 from fedsec.errors import FedsecError
-from fedsec.federation.local import LocalTrainer
 from fedsec.models import pretraining, tiny_gpt2, tiny_llama
 from fedsec.models.base import BaseModel
 from fedsec.models.inputs import model_hash
+from fedsec.models.local import LocalTrainer
 from fedsec.seeds import SeedTree
 
 STEPS = 3

@@ -11,7 +11,7 @@ import torch
 import fedsec
 from fedsec import registry
 from fedsec.api import Aggregation, Asset, ColluderView, RoundView, Update
-from fedsec.cell.evidence import round_view, secrets_of
+from fedsec.cell.evidence import Looked, round_view, secrets_of
 from fedsec.cell.resources import Resources
 from fedsec.cell.training import Trained, train
 from fedsec.config.load import load_scenario
@@ -65,8 +65,11 @@ def _trained(defense: str) -> Trained:
 
 def _handed(attack: str, defense: str, **settings: Any) -> tuple[RoundView, Observed]:
     cell, trained = _cell(attack, defense, **settings), _trained(defense)
-    view = round_view(cell, trained, secrets_of(cell, trained))
-    return view, trained.outcome.observed[1]
+    return _view(cell, trained), trained.outcome.observed[1]
+
+
+def _view(cell: Cell, trained: Trained) -> RoundView:
+    return round_view(cell, trained.around, trained.outcome.observed[1], secrets_of(cell, trained)[1], Looked())
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _alone(attack: str, defense: str, **federation: Any) -> tuple[RoundView, Obs
     label = "none" if defense == PLAIN else defense
     cell = next(c for c in expand(scenario) if c.attack["name"] == attack and c.defense_label == label)
     trained = train(cell, frozenset({1}), Resources(), lambda _: None)
-    return round_view(cell, trained, secrets_of(cell, trained)), trained.outcome.observed[1]
+    return _view(cell, trained), trained.outcome.observed[1]
 
 
 def test_the_sum_of_a_single_row_is_that_row() -> None:
@@ -194,7 +197,7 @@ def test_a_curious_client_sees_its_own_row_and_is_no_target() -> None:
     assert torch.equal(view.own_rows[0], row)
     others = view.aggregate * CLIENTS - row
     assert torch.allclose(others, observed.rows.sum(dim=0) - row, atol=1e-5)
-    assert own not in secrets_of(_cell("curious-client", SECURE), _trained(SECURE))
+    assert own not in secrets_of(_cell("curious-client", SECURE), _trained(SECURE))[1]
 
 
 def test_there_is_a_key_holder_only_where_there_are_keys() -> None:
@@ -278,7 +281,7 @@ def test_the_model_that_an_attack_is_handed_knows_no_text() -> None:
     known = {text for kept in resources._encodings.values() if kept for text in kept}
     assert known, "the frozen encoder was not used: the test tests nothing"
     assert _texts_within(resources._encodings, known, set())
-    view = round_view(cell, trained, secrets_of(cell, trained))
+    view = _view(cell, trained)
     assert not _texts_within(view.model.module, known, set())
 
 

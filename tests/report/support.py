@@ -41,7 +41,13 @@ HOSTILE = (
 """What clients, plug-ins and scenario authors may call things or send."""
 
 
-def fraction(value: float, n: int, better_for: str = "attacker", baseline: float | None = None) -> dict[str, Any]:
+CONSTANT = 0.1
+"""The accuracy of a constant answer."""
+
+
+def fraction(
+    value: float, n: int, better_for: str = "attacker", baseline: float | None = None, **more: Any
+) -> dict[str, Any]:
     """A rate with Wilson's interval, as it stands in a cell."""
     low, high, method = wilson(value * n, n)
     metric = {
@@ -53,7 +59,18 @@ def fraction(value: float, n: int, better_for: str = "attacker", baseline: float
         "ci_high": high,
         "method": method,
     }
-    return metric if baseline is None else {**metric, "baseline": baseline}
+    return {**metric, **({} if baseline is None else {"baseline": baseline}), **more}
+
+
+def nothing(unit: str = "fraction", better_for: str = "attacker") -> dict[str, Any]:
+    """A metric for which nothing could count."""
+    missing = {"value": None, "n": 0, "ci_low": None, "ci_high": None, "method": "none"}
+    return {"unit": unit, "better_for": better_for, **missing}
+
+
+def accuracy(value: float, n: int) -> dict[str, Any]:
+    """The accuracy of a model, with that of a constant answer beside it."""
+    return fraction(value, n, "defender", CONSTANT)
 
 
 def cost(value: float, unit: str) -> dict[str, Any]:
@@ -72,18 +89,55 @@ def cost(value: float, unit: str) -> dict[str, Any]:
 def leakage(exact: float, overlap: float, n: int = 10, guess: float = 0.0) -> dict[str, Any]:
     """What a reading attack got, and what a guess gets."""
     return {
-        "leakage/exact-match": fraction(exact, n, baseline=guess),
-        "leakage/rouge-l": fraction(overlap, n, baseline=0.05),
+        "leakage/exact-match": fraction(exact, n, baseline=guess, chance=guess, best=1.0),
+        "leakage/rouge-l": fraction(overlap, n, baseline=0.05, chance=0.05, best=1.0),
         "cost/attack-seconds": cost(1.5, "seconds"),
     }
 
 
+def membership(auc: float, blind: float = 0.5, found: float = 0.8, n: int = 400) -> dict[str, Any]:
+    """What an attack on membership got, and what the blind attack gets."""
+    detail = {"realised-fpr": 0.005, "threshold": -1.25, "true-positives": found * n / 2, "members": n / 2}
+    return {
+        "membership/auc": fraction(auc, n, baseline=blind, chance=max(0.5, blind), best=1.0),
+        "membership/blind-auc": fraction(blind, n),
+        "membership/tpr@fpr=0.01": fraction(found, n // 2, baseline=0.01, detail=detail),
+    }
+
+
+def free_ride(weight: float | None, fair: float = 0.2, rounds: int = 10) -> dict[str, Any]:
+    """The weight that free-riders got; nothing where the rule gives nobody a weight."""
+    name = "robustness/free-ride-weight"
+    return {name: nothing() if weight is None else fraction(weight, rounds, chance=0.0, best=fair)}
+
+
+def backdoor(hits: Sequence[int], base: Sequence[int]) -> dict[str, Any]:
+    """Success of a trigger on as many test rows, and without it."""
+    return {
+        "robustness/attack-success-rate": fraction(sum(hits) / len(hits), len(hits)),
+        "robustness/untriggered-rate": fraction(sum(base) / len(base), len(base), "neither"),
+    }
+
+
+def planted(hits: Sequence[int], base: Sequence[int], correct: str = "1110", **fields: Any) -> Content:
+    """The file of a cell with a backdoor whose target is class 0, and its notes: its rows are the test set's first."""
+    content = trained(correct, position="client", goal="backdoor", metrics=backdoor(hits, base), **fields)
+    rows = list(range(len(hits)))
+    curves = {"with the trigger": [[0, 0.02], [2, 0.4], [4, 0.9]], "without": [[0, 0.02], [2, 0.03], [4, 0.04]]}
+    notes = {"rows": rows, "targets": [0] * len(rows), "hits": list(hits), "base": list(base), "curves": curves}
+    return {**content, "notes": notes}
+
+
 def head(attack: str = "none", defense: str = "none", seed: int = 0, **fields: Any) -> dict[str, Any]:
     """A cell as it stands in the scorecard."""
+    acts = fields.get("position") == "client"
+    goal = None if attack == "none" else "untargeted" if acts else "reconstruction"
     stack = [] if defense == "none" else [{"name": name.partition("(")[0], "params": {}} for name in defense.split("+")]
     return {
         "attack": attack,
         "defense": defense,
+        "goal": goal,
+        "acts": acts and fields.get("status", "ok") == "ok",
         "seed": seed,
         "settings": {},
         "attack_params": {},
@@ -120,20 +174,20 @@ def trained(
         metrics: beyond accuracy and costs.
         fields: of the cell.
     """
-    accuracy = correct.count("1") / len(correct)
+    right = correct.count("1") / len(correct)
     own = {
-        "utility/accuracy": fraction(accuracy, len(correct), "defender"),
+        "utility/accuracy": accuracy(right, len(correct)),
         "cost/upload-bytes": cost(91_000_000, "bytes"),
         "cost/seconds-per-round": cost(0.25, "seconds"),
         **(metrics or {}),
     }
-    heights = [0.2, accuracy] if curve is None else curve
+    heights = [0.2, right] if curve is None else curve
     return {
         "cell": head(**{"metrics": dict(sorted(own.items())), **fields}),
         "curve": [[2 * index, height, 1.0] for index, height in enumerate(heights)],
         "rounds": [round_of(1), round_of(2)] if rounds is None else list(rounds),
-        "acts": fields.get("position") == "client",
         "correct": correct,
+        "predicted": [1] * len(correct),
         "malicious": list(malicious),
         "texts": texts,
     }
@@ -151,6 +205,7 @@ def round_of(
     clients: Sequence[int] = (0, 1, 2),
     rejected: Mapping[int, str] | None = None,
     skipped: str | None = None,
+    measurements: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """A round as a cell file holds it."""
     return {
@@ -160,6 +215,7 @@ def round_of(
         "rejected": [{"client": client, "reason": reason} for client, reason in (rejected or {}).items()],
         "weights": None if weights is None else list(weights),
         "skipped": skipped,
+        "measurements": dict(measurements or {}),
         "seconds": 0.25,
     }
 
@@ -175,8 +231,39 @@ def plausible() -> list[Content]:
     return [cell for setting in (1, 24) for seed in (0, 1) for cell in _one_setting(setting, seed)]
 
 
+def of_every_goal() -> list[Content]:
+    """A run with attacks of many goals, among them such whose harm is undefined."""
+    good, fair, lazy = ("1" * right + "0" * (200 - right) for right in (166, 160, 150))
+    hits, base = [1] * 90 + [0] * 10, [1] * 5 + [0] * 95
+    clip = [round_of(r, measurements={"dp-lora/clip-fraction": 0.9 - r / 10}) for r in (1, 2, 3)]
+    own: dict[str, Any] = {"attack": "gradient-cosine", "goal": "membership", "position": "server"}
+    rider: dict[str, Any] = {"attack": "lazy", "goal": "free-ride", "position": "client"}
+    same: dict[str, Any] = {"attack": "badnets"}
+    flat = "1" * 22 + "0" * 178
+    return [
+        trained(good, start={"rows": 200, "steps": 50}),
+        trained(fair, defense="dp-lora", rounds=clip),
+        trained(flat, defense="noise"),
+        trained(good, metrics=membership(0.985), **own),
+        trained(fair, metrics=membership(0.55, found=0.03), defense="dp-lora", rounds=clip, **own),
+        trained(flat, metrics={name: nothing() for name in membership(0.5)}, defense="noise", **own),
+        planted(hits, base, fair, malicious=[1], **same),
+        planted(base, base, lazy, defense="dp-lora", malicious=[1], **same),
+        not_run("n/a", "needs a label", defense="noise", goal="backdoor", **same),
+        trained(fair, metrics=free_ride(0.2), **rider),
+        trained(lazy, metrics=free_ride(None), defense="dp-lora", **rider),
+        trained(flat, metrics=free_ride(0.0), defense="noise", **rider),
+        trained(good, attack="dager", metrics=leakage(0.4, 0.71), texts=[text("one two", "one three")]),
+        trained(fair, attack="dager", defense="dp-lora", metrics=leakage(0.0, 0.04)),
+        trained(flat, attack="dager", defense="noise", metrics=leakage(0.0, 0.0, guess=0.97)),
+        trained(flat, attack="sign-flip", position="client"),
+        trained(flat, attack="sign-flip", defense="dp-lora", position="client"),
+        trained(flat, attack="sign-flip", position="client", defense="bulyan"),
+    ]
+
+
 def _one_setting(setting: int, seed: int) -> list[Content]:
-    same: dict[str, Any] = {"settings": {"threat.attack_round": setting}, "seed": seed}
+    same: dict[str, Any] = {"settings": {"threat.attack_rounds": setting}, "seed": seed}
     good, fair, poor = ("1" * k + "0" * (200 - k) for k in (166 + seed, 150 - seed, 70 + 9 * seed))
     up = [0.17, 0.5 + seed / 20, 0.7, 0.81, 0.83]
     down = [0.17, 0.4, 0.3 - seed / 20, 0.33, 0.35]

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.report import html, plots
-from fedsec.report.findings import findings, percent, span
-from fedsec.report.html import amount, grids, render, visible
-from fedsec.report.scorecard import harm
+from fedsec.report.findings import findings
+from fedsec.report.grid import grids
+from fedsec.report.html import render
+from fedsec.report.numbers import amount, percent, span
+from fedsec.report.visible import visible
 
 from .support import (
     HOSTILE,
@@ -60,11 +62,11 @@ def everywhere(payload: str) -> list[Content]:
         "guarantee": {"kind": payload, "assumes": payload},
     }
     rounds = [
-        round_of(1, [1.0, 0.0], rejected={1: payload}),
+        round_of(1, [1.0, 0.0], rejected={1: payload}, measurements={payload: 1.0}),
         round_of(2, None, skipped=payload),
     ]
     texts = [text(payload, payload), text(f"a {payload} b", f"{payload} c"), text(payload, None)]
-    odd = {**fraction(0.5, 4), "method": payload, "better_for": payload}
+    odd = {**fraction(0.5, 4), "method": payload, "better_for": payload, "detail": {payload: 1.0}}
     read = {**leakage(0.5, 0.5), f"leakage/{payload}": odd}
     return [
         trained(rounds=rounds, malicious=[0], texts=texts, metrics=read, reason=payload, **fields),
@@ -120,7 +122,8 @@ def test_hostile_characters_are_spelled_out() -> None:
 
 
 def test_endless_texts_are_cut_before_they_are_compared() -> None:
-    page = page_of(trained(attack="dager", position="server", texts=[text("a " * 50_000, "b " * 50_000)]))
+    texts = [text("a " * 50_000, "b " * 50_000)]
+    page = page_of(trained(attack="dager", position="server", metrics=leakage(0.0, 0.0), texts=texts))
     assert len(page.text) < 20_000
     assert "…" in page.text
 
@@ -268,7 +271,7 @@ def test_an_error_in_some_seeds_says_in_how_many() -> None:
 
 def test_samples_that_were_left_out_stand_beside_n() -> None:
     cut = {"leakage/pii-recall": {**fraction(0.5, 10), "left_out": 3}}
-    assert "10, 3 left out" in page_of(trained(attack="dager", metrics=cut)).text
+    assert "10, 3 left out" in page_of(trained(attack="dager", metrics={**leakage(0.5, 0.5), **cut})).text
     assert "left out" not in page_of(trained(attack="dager", metrics=leakage(0.5, 0.5))).text
 
 
@@ -292,20 +295,9 @@ def test_findings_name_the_worst_setting() -> None:
     assert "Undefended, dager does not apply in 1 of 3 settings: no." in findings(rows_of(*contents, blocked))[0]
 
 
-def test_harm_counts_words_where_no_text_is_exact_and_takes_off_the_guess() -> None:
-    assert harm(leakage(0.0, 0.62)) == pytest.approx(0.6)
-    assert harm(leakage(0.9, 0.05)) == pytest.approx(0.9)
-    assert harm(leakage(0.0, 0.01)) == 0.0
-    assert harm({"leakage/exact-match": fraction(1.0, 4, baseline=1.0)}) == 0.0
-    ruined = {"utility/accuracy": fraction(0.3, 10), "robustness/utility-drop": fraction(0.3, 10)}
-    assert harm(ruined) == pytest.approx(0.5)
-    assert harm({**ruined, "robustness/utility-drop": {**fraction(0.0, 10), "value": -0.1}}) == 0.0
-    assert harm({}) == 0.0
-
-
 def test_grid_has_a_table_per_setting_with_the_controls_first() -> None:
     tables = grids(scored(plausible())[1]["summary"])
-    assert [table["label"] for table in tables] == ["attack_round=1", "attack_round=24"]
+    assert [table["label"] for table in tables] == ["attack_rounds=1", "attack_rounds=24"]
     for table in tables:
         assert table["defenses"] == ["none", "frozen-embeddings", "krum"]
         assert [attack for attack, _ in table["lines"]] == ["none", "embedding-algebra", "sign-flip(scale=10)", "dager"]
@@ -313,7 +305,7 @@ def test_grid_has_a_table_per_setting_with_the_controls_first() -> None:
     assert looks == {
         "none": ["control", "control", "control"],
         "embedding-algebra": ["harm4", "blocked", "harm3"],
-        "sign-flip(scale=10)": ["harm3", "error", "harm0"],
+        "sign-flip(scale=10)": ["harm3", "error", "harm1"],  # Krum loses no point to it, and 8 by itself
         "dager": ["harm3", "harm2", "na"],
     }
 
@@ -345,6 +337,8 @@ def test_cards_keep_what_is_proven_apart_from_what_was_measured(full: str) -> No
     assert "Karimireddy et al." in said
     assert "At large scales any norm check sees it." in said
     assert "threat.malicious clients, every round" in said
+    assert "Wants reconstruction: to read clients' texts" in said
+    assert "Wants untargeted: to ruin the model for everybody" in said
 
 
 def test_a_plug_in_that_is_gone_does_not_break_the_report() -> None:
@@ -421,6 +415,6 @@ def test_percent_never_rounds_to_nothing_or_everything(fraction_: float, shown: 
 def test_amounts_carry_their_unit() -> None:
     metric = {**fraction(0.5, 4), "ci_low": None}
     assert span(metric) == "none"
-    assert amount({"value": 91_234_567.0, "unit": "bytes"}) == "91.23 MB"
-    assert amount({"value": 0.0, "unit": "bytes"}) == "0 bytes"
-    assert amount({"value": 1.234, "unit": "seconds"}) == "1.23 seconds"
+    assert amount(91_234_567.0, "bytes") == "91.23 MB"
+    assert amount(0.0, "bytes") == "0 bytes"
+    assert amount(1.234, "seconds") == "1.23 seconds"

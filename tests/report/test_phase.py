@@ -1,4 +1,4 @@
-"""Where reading stops, along what the scenario varies."""
+"""Where attacks stop, along what the scenario varies."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fedsec.report import scorecard
 from fedsec.report.html import render
 from fedsec.report.phase import BATCH, phases
 
-from .support import Content, leakage, trained
+from .support import Content, leakage, membership, nothing, trained
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -37,7 +37,8 @@ def test_batches_stand_at_their_tokens_and_the_hidden_size_is_marked() -> None:
     assert (phase.attack, phase.across) == ("dager", "tokens of an update's texts")
     assert phase.marks == ("tokens = hidden size (384)",)
     assert [line.name for line in phase.lines] == ["no defense"]
-    assert len(phase.svgs) == 2  # texts read exactly, tokens read
+    assert phase.heights == ("texts read exactly", "tokens of the texts read")
+    assert len(phase.svgs) == 2
 
 
 def test_the_lora_rank_is_marked_too_and_first_where_it_is_smaller() -> None:
@@ -71,12 +72,34 @@ def test_names_stay_out_of_figures_and_are_escaped_in_the_page() -> None:
     assert all(HOSTILE not in svg and "script" not in svg for svg in phase.svgs)
     page = render({}, scorecard.build("name", "key", contents), contents)
     assert HOSTILE not in page
-    assert "Where reading stops" in page
+    assert "Where attacks stop" in page
 
 
 def test_the_same_rows_give_the_same_figures() -> None:
     contents = [_of_batch(size, 1.0) for size in (1, 4, 16)]
     assert _found(contents) == _found(contents)
+
+
+def _tells(epsilon: float, auc: float, **fields: Any) -> Content:
+    stack = [{"name": "dp", "params": {"epsilon": epsilon}}]
+    defense = {"defense": f"dp(epsilon={epsilon})", "defense_stack": stack}
+    return trained(attack="loss", goal="membership", **{"metrics": membership(auc), **defense, **fields})
+
+
+def test_every_goal_that_asks_after_training_has_its_own_heights() -> None:
+    contents = [_tells(epsilon, auc) for epsilon, auc in ((1.0, 0.5), (8.0, 0.7), (50.0, 0.99))]
+    (phase,) = _found(contents)
+    assert phase.heights == ("AUC of membership", "members found at 1 % false alarms", "AUC of the blind attack")
+    assert ">0.5</text>" in phase.svgs[0].replace(" </text>", "</text>")  # an AUC is no percentage
+    assert "%" in phase.svgs[1]
+    assert all("AUC" not in svg for svg in phase.svgs), "names stand beside figures"
+
+
+def test_goals_that_ask_nothing_and_rows_without_a_value_make_no_figure() -> None:
+    flips = [trained(attack="flip", position="client", settings={BATCH: size}) for size in (1, 4, 16)]
+    assert _found([*(trained(settings={BATCH: size}) for size in (1, 4, 16)), *flips]) == []
+    empty = {name: nothing() for name in membership(0.5)}
+    assert _found([_tells(epsilon, 0.5, metrics=empty) for epsilon in (1.0, 8.0, 50.0)]) == []
 
 
 def test_settings_that_nobody_chose_make_no_figure() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from fedsec.report import plots
+from fedsec.report.html import render
 
-from .support import Content, head, leakage, not_run, round_of, rows_of, trained
+from .support import HOSTILE, Content, Page, head, leakage, not_run, planted, round_of, rows_of, scored, trained
 
 
 def test_an_attack_that_only_watches_shares_its_figure() -> None:
@@ -55,9 +56,82 @@ def test_scatter_takes_two_defenses_and_rings_the_front() -> None:
     rows = rows_of(*controls, *attacked)
     (panel,) = plots.scatter(rows, ["none", "worse", "good"])
     assert panel.title == "dager"
-    assert "texts read exactly" in panel.svg
+    assert "harm of the attack" in panel.svg
     assert panel.svg.count("stroke: currentColor; stroke-width: 1.2") >= 2
     assert plots.scatter(rows_of(controls[0], attacked[0]), ["none"]) == []
+
+
+def test_scatter_leaves_out_what_has_no_harm_and_draws_within_bounds() -> None:
+    weak = {"metrics": leakage(0.0, 0.0)}  # below the guess: harm below 0
+    cells = [trained("1110"), trained("1100", defense="good"), trained("1100", defense="odd")]
+    attacks = [trained(attack="dager", defense=name, **weak) for name in ("none", "good", "odd")]
+    attacks[2]["cell"]["metrics"] = leakage(1.0, 1.0, guess=1.0)
+    attacks[2]["cell"]["metrics"]["leakage/rouge-l"]["chance"] = 1.0
+    rows = rows_of(*cells, *attacks)
+    assert [row["harm"]["value"] for row in rows if row["attack"] == "dager"] == [0.0, 0.0, None]
+    (panel,) = plots.scatter(rows, ["none", "good", "odd"])
+    assert "var(--s1)" in panel.svg
+    assert "var(--s2)" not in panel.svg
+
+
+# What attacks reached while training
+
+
+def _cells(**fields: Any) -> Content:
+    return planted([1, 1, 0, 1], [0, 0, 0, 0], attack="badnets", **fields)
+
+
+def test_goals_curves_have_a_panel_per_cell_kind_and_a_line_per_name() -> None:
+    contents = [_cells(seed=seed) for seed in (0, 1)] + [_cells(defense="krum"), _cells(settings={"a.b": 1}), trained()]
+    contents[1]["notes"]["curves"]["without"] = [[0, 0.2], [4, 0.6]]
+    found = plots.reached(contents)
+    assert found is not None
+    assert [(line["number"], line["name"]) for line in found.legend] == [(1, "with the trigger"), (2, "without")]
+    titles = [(panel.title, panel.subtitle) for panel in found.panels]
+    plain = ("badnets against no defense", "")
+    assert titles == [plain, ("badnets against krum", ""), ("badnets against no defense", "b=1")]
+    assert "fill-opacity: 0.18" in found.panels[0].svg
+    assert "fill-opacity: 0.18" not in found.panels[1].svg
+    assert all("trigger" not in panel.svg for panel in found.panels)
+    page = Page(render(*scored([trained(), *contents[:-1]])))
+    assert "What the attack reached while training" in page.text
+    assert "1 with the trigger 2 without" in page.text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_curves_are_escaped_and_stay_out_of_the_figure(name: str) -> None:
+    content = _cells()
+    content["notes"]["curves"] = {name: [[0, 0.5], [1, 0.7]]}
+    found = plots.reached([content])
+    assert found is not None
+    page = Page(render(*scored([trained(), content])))
+    plain = Page(render(*scored([trained(), {**_cells(), "notes": {**content["notes"], "curves": {"a": [[0, 0.5]]}}}])))
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags}
+    if name and len(name) < 1000:
+        assert name not in found.panels[0].svg
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        None,
+        [],
+        {"a": None},
+        {"a": [None, [1], [1, "x"], [True, 0.5], [float("nan"), 0.5], [0, float("inf")], [-1, 0.5], [0, 1.5]]},
+        {"a": [[1e300, 0.5]]},
+    ],
+)
+def test_curves_that_are_none_are_passed_over(curves: Any) -> None:
+    content = _cells()
+    content["notes"]["curves"] = curves
+    assert plots.reached([content, {**content, "notes": None}]) is None
+    render(*scored([trained(), content]))
+
+
+def test_many_curves_are_cut_with_a_note() -> None:
+    found = plots.reached([_cells(defense=f"d{i}") for i in range(50)])
+    assert found is not None
+    assert (len(found.panels), found.more) == (48, 2)
 
 
 # Whom the rule trusted

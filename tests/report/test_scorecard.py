@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_1samp
 
-from fedsec.report.scorecard import ACCURACY, DROP, EXACT, build, settings_label, without_timings
+from fedsec.report.scorecard import build, settings_label, without_timings
 
-from .support import Content, fraction, leakage, not_run, plausible, trained
+from .support import Content, accuracy, fraction, leakage, not_run, plausible, trained
+
+ACCURACY, DROP, EXACT = "utility/accuracy", "robustness/utility-drop", "leakage/exact-match"
 
 
 def summary(*contents: Content) -> dict[tuple[str, str], dict[str, Any]]:
@@ -73,30 +75,30 @@ def test_a_seed_without_its_control_stays_out_of_the_drop() -> None:
 def test_over_seeds_a_mean_has_students_interval_and_all_samples() -> None:
     rights = (160, 100, 140)
     contents = [trained("1" * right + "0" * (200 - right), seed=seed) for seed, right in enumerate(rights)]
-    accuracy = summary(*contents)["none", "none"]["metrics"][ACCURACY]
+    mean = summary(*contents)["none", "none"]["metrics"][ACCURACY]
     expected = ttest_1samp([right / 200 for right in rights], 0).confidence_interval(0.95)
-    assert accuracy["value"] == pytest.approx(2 / 3)
-    assert accuracy["n"] == 600
-    assert accuracy["method"] == "t-seeds"
-    assert accuracy["ci_low"] == pytest.approx(expected.low)
-    assert accuracy["ci_high"] == 1.0 < expected.high
+    assert mean["value"] == pytest.approx(2 / 3)
+    assert mean["n"] == 600
+    assert mean["method"] == "t-seeds"
+    assert mean["ci_low"] == pytest.approx(expected.low)
+    assert mean["ci_high"] == 1.0 < expected.high
     # The span of the seeds' own intervals would have been narrower, and it says nothing about other seeds.
-    assert accuracy["ci_low"] < fraction(0.5, 200)["ci_low"]
+    assert mean["ci_low"] < fraction(0.5, 200)["ci_low"]
 
 
 @pytest.mark.parametrize("right", [0, 10, 37, 40])
 def test_seeds_that_agree_are_no_surer_than_each_of_them(right: int) -> None:
     contents = [trained("1" * right + "0" * (40 - right), seed=seed) for seed in range(3)]
-    accuracy = summary(*contents)["none", "none"]["metrics"][ACCURACY]
+    mean = summary(*contents)["none", "none"]["metrics"][ACCURACY]
     own = fraction(right / 40, 40)
-    assert (accuracy["ci_low"], accuracy["ci_high"]) == pytest.approx((own["ci_low"], own["ci_high"]))
-    assert accuracy["n"] == 120
+    assert (mean["ci_low"], mean["ci_high"]) == pytest.approx((own["ci_low"], own["ci_high"]))
+    assert mean["n"] == 120
 
 
 def test_a_mean_that_is_no_fraction_is_not_cut_to_one() -> None:
     def bits(value: float, seed: int) -> Content:
         metric = {**fraction(0.5, 4), "value": value, "unit": "bits", "ci_low": value - 1, "ci_high": value + 1}
-        return trained(attack="dager", seed=seed, metrics={"extraction/exposure-bits": metric})
+        return trained(attack="dager", seed=seed, metrics={**leakage(0.5, 0.5), "extraction/exposure-bits": metric})
 
     mean = summary(bits(7.0, 0), bits(7.1, 1))["dager", "none"]["metrics"]["extraction/exposure-bits"]
     assert (mean["ci_low"], mean["ci_high"]) == pytest.approx((6.05, 8.05))
@@ -106,7 +108,7 @@ def test_samples_that_were_left_out_add_up() -> None:
     def own(seed: int, left_out: int) -> Content:
         metric = fraction(0.5, 10)
         metrics = {"leakage/pii-recall": {**metric, "left_out": left_out} if left_out else metric}
-        return trained(attack="dager", seed=seed, metrics=metrics)
+        return trained(attack="dager", seed=seed, metrics={**leakage(0.5, 0.5), **metrics})
 
     def mean(*cells: Content) -> dict[str, Any]:
         metric: dict[str, Any] = summary(*cells)["dager", "none"]["metrics"]["leakage/pii-recall"]
@@ -118,8 +120,7 @@ def test_samples_that_were_left_out_add_up() -> None:
 
 
 def test_one_seed_keeps_its_own_interval() -> None:
-    accuracy = summary(trained("1100"))["none", "none"]["metrics"][ACCURACY]
-    assert accuracy == fraction(0.5, 4, "defender")
+    assert summary(trained("1100"))["none", "none"]["metrics"][ACCURACY] == accuracy(0.5, 4)
 
 
 def test_costs_have_no_interval_in_a_mean_either() -> None:
@@ -199,7 +200,8 @@ def test_settings_are_rows_of_their_own() -> None:
     rows = build("tests/report", "0" * 16, contents)["summary"]
     assert [row["settings"] for row in rows] == [{"federation.batch_size": 1}, {"federation.batch_size": 8}]
     assert (
-        settings_label({"federation.batch_size": 8, "threat.attack_round": "last"}) == "batch_size=8, attack_round=last"
+        settings_label({"federation.batch_size": 8, "threat.attack_rounds": "last"})
+        == "batch_size=8, attack_rounds=last"
     )
 
 

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from fedsec.report.bars import WIDTH, axis, bar, scale_of
 from fedsec.report.findings import MOST_DEFENSES, findings, worst_findings
-from fedsec.report.html import grids, render
-from fedsec.report.scorecard import ACCURACY, DROP, PRECISION, RECALL, TAIL, build
+from fedsec.report.grid import grids
+from fedsec.report.html import render
+from fedsec.report.scorecard import build
 from fedsec.report.worst import worst_tables
 
-from .support import Content, Page, fraction, leakage, not_run, rows_of, scored, trained
+from .support import Content, Page, fraction, leakage, not_run, planted, rows_of, scored, trained
+
+ACCURACY, TAIL, DROP = "utility/accuracy", "utility/tail-accuracy", "robustness/utility-drop"
+PRECISION, RECALL = "robustness/detection-precision", "robustness/detection-recall"
 
 
 def bits(right: int, of: int = 100) -> str:
@@ -221,7 +225,8 @@ def test_the_table_is_ordered_framed_and_true() -> None:
     krum = table["lines"][-1]
     assert [square["main"] for square in krum["squares"]] == ["1", "2", "30"]
     assert [square["worst"] for square in krum["squares"]] == [False, False, True]
-    assert [square["look"] for square in krum["squares"]] == ["harm0", "harm0", "harm2"]
+    # Held against the undefended model that nobody attacks: what Krum costs by itself, 14 points, counts as well.
+    assert [square["look"] for square in krum["squares"]] == ["harm2", "harm2", "harm3"]
     assert krum["left"].replace("\u00a0", " ").startswith("40 %, 30.9 to")
 
 
@@ -280,3 +285,39 @@ def test_every_bar_stays_within_its_figure(values: list[float]) -> None:
     for value in values:
         svg = bar(scale, value, {"value": value, "ci_low": value, "ci_high": value})
         assert all(0 <= x <= WIDTH for look in ("before", "after", "span") for x in _places(svg, look))
+
+
+def test_squares_are_shaded_by_the_damage_alone() -> None:
+    """An attack with a goal of its own may do all the harm there is and cost no accuracy."""
+    hits, base = [1] * 90 + [0] * 10, [0] * 100
+    cells = [trained(bits(80), defense=name) for name in ("none", "krum")]
+    cells += [planted(hits, base, bits(79), attack="badnets", defense=name) for name in ("none", "krum")]
+    scorecard = build("a/b", "0" * 16, cells)
+    (table,) = worst_tables(scorecard["summary"], scorecard["worst_case"])
+    assert [[square["look"] for square in line["squares"]] for line in table["lines"]] == [["harm0"], ["harm0"]]
+    assert [square["look"] for square in grids(scorecard["summary"])[0]["lines"][1][1]] == ["harm4", "harm4"]
+
+
+def test_what_has_no_harm_is_no_place_in_the_ranking() -> None:
+    """Where the undefended control learnt nothing, nothing can be said of who holds best."""
+    cells = grid_of({"none": {"none": 12, "flip": 5}, "krum": {"none": 11, "flip": 10}})
+    scorecard = build("a/b", "0" * 16, cells)
+    assert [entry["harm"]["value"] for entry in scorecard["worst_case"]] == [None, None]
+    words = said(cells)
+    assert words.startswith(
+        "Not ranked by the worst case, the harm being undefined: no defense, krum (there was nothing"
+    )
+    assert "best first" not in words
+    assert worst_tables(scorecard["summary"], scorecard["worst_case"]) == []
+
+
+def test_one_without_a_harm_stands_below_those_that_are_ranked() -> None:
+    cells = grid_of(USUAL)
+    entries = [dict(entry) for entry in build("a/b", "0" * 16, cells)["worst_case"]]
+    entries[2]["harm"] = {"value": None, "reason": "its control has no result"}  # Bulyan, else the best
+    (table,) = worst_tables(rows_of(*cells), entries)
+    assert [line["defense"] for line in table["lines"]] == ["no defense", "krum", "bulyan"]
+    assert [line["unranked"] for line in table["lines"]] == [None, None, "its control has no result"]
+    words = "\n".join(worst_findings(entries))
+    assert "3. " not in words
+    assert "the harm being undefined: bulyan (its control has no result)." in words

@@ -44,7 +44,7 @@ SCENARIO = {
     "model": {"name": "tiny-bert", "tuning": {"kind": "full"}, "width": 16, "layers": 1, "dropout": False},
     "data": {"name": "clinic-notes", "train": 30, "test": 10, "max_tokens": 16},
     "federation": {"clients": 3, "rounds": 2, "batch_size": 1, "learning_rate": 0.1, "update": "gradient"},
-    "matrix": {"attack": ["embedding-algebra"], "defense": ["none"], "vary": {"threat.attack_round": [1, 2]}},
+    "matrix": {"attack": ["embedding-algebra"], "defense": ["none"], "vary": {"threat.attack_rounds": [1, 2]}},
 }
 
 
@@ -53,9 +53,13 @@ def test_a_checkpoint_that_lacks_a_round_which_a_cell_attacks_is_not_taken_up(
 ) -> None:
     monkeypatch.setattr("fedsec.runner.execute.Checkpoint", partial(Checkpoint, seconds=0.0))
     (group,) = grouped(tasks_of(load_scenario(SCENARIO)))
-    attacks = {task.cell.attack_round: task for task in group.tasks if task.cell.reads}
+    attacks = {task.cell.rounds: task for task in group.tasks if task.cell.asked}
     path = tmp_path / "it.safetensors"
-    for tasks, trained in (([attacks[2]], [1, 2]), ([attacks[2]], []), ([attacks[1], attacks[2]], [1, 2])):
+    for tasks, trained in (
+        ([attacks[2,]], [1, 2]),
+        ([attacks[2,]], []),
+        ([attacks[1,], attacks[2,]], [1, 2]),
+    ):
         notes = Notes()
         assert run_group(list(tasks), notes, Resources(), path), notes.failures
         assert [content["cell"]["status"] for content in notes.contents] == ["ok"] * len(tasks)

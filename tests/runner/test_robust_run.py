@@ -14,15 +14,15 @@ from fedsec.api import DatasetCard, DefenseCard
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.plan import tasks
 from fedsec.plan.cells import Cell, expand
-from fedsec.plan.tasks import cell_key, inputs
+from fedsec.plan.keys import cell_key, inputs
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, rebuild, run
 from fedsec.runner import execute
 from fedsec.runner import scenario as runner
 from fedsec.runner.observer import Observer
 from fedsec.store.rundir import RunDirectory
+from fedsec.store.sources import plugin_hash
 
 PRIVATE = "Quintessa Xylophone has pain"
 
@@ -127,7 +127,7 @@ def test_what_no_cell_can_do_without_is_said_once(tmp_path: Path, monkeypatch: p
 
 
 def test_cells_that_fail_for_different_reasons_are_error_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(cell: Cell, *_: Any) -> Any:
+    def fails(cell: Cell, *_: Any, **__: Any) -> Any:
         raise FedsecError(f"no {cell.defense_label}")
 
     monkeypatch.setattr(execute, "train", fails)
@@ -156,8 +156,8 @@ def test_a_result_that_cannot_be_written_is_an_error_cell(
 ) -> None:
     original = execute.score
 
-    def spoils(cell: Cell, trained: Any) -> dict[str, Any]:
-        content = original(cell, trained)
+    def spoils(cell: Cell, *rest: Any) -> dict[str, Any]:
+        content = original(cell, *rest)
         return {**content, "curve": [[0, bad, 0.0]]} if cell.attack_label == "sign-flip" else content
 
     monkeypatch.setattr(execute, "score", spoils)
@@ -305,7 +305,7 @@ def test_editing_a_third_partys_loader_runs_its_cells_again(
     hashes = [built_in]
     for source in ("def load(): return 1\n", "def load(): return 2\n"):
         loader.write_text(source)
-        tasks.card_hash.__globals__["plugin_hash"].cache_clear()
+        plugin_hash.cache_clear()
         hashes.append(_keys(_scenario()))
     if kind == "datasets":
         monkeypatch.setitem(cards[kind]._cards, name, replace(card, labels=("a", "b")))

@@ -9,7 +9,8 @@ import pytest
 
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
-from fedsec.plan.cells import Cell, expand, training_key
+from fedsec.plan.cells import Cell, expand
+from fedsec.plan.keys import training_key
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, rebuild, run
 from fedsec.runner import execute
@@ -70,8 +71,8 @@ def test_statuses_say_what_happened(finished: RunResult) -> None:
 
 def test_a_cell_holds_what_the_design_lists(finished: RunResult) -> None:
     keys = {
-        "attack", "defense", "seed", "settings", "attack_params", "defense_stack", "position", "knowledge",
-        "adaptive", "status", "reason", "guarantee", "metrics",
+        "attack", "defense", "goal", "acts", "harm", "seed", "settings", "attack_params", "defense_stack", "position",
+        "knowledge", "adaptive", "status", "reason", "guarantee", "metrics",
     }  # fmt: skip
     for cell in finished.scorecard["cells"]:
         assert set(cell) == keys
@@ -114,7 +115,7 @@ def test_an_error_is_a_cell_and_is_retried(tmp_path: Path, monkeypatch: pytest.M
     scenario = _scenario(matrix__attack=["embedding-algebra"], matrix__defense=["none"])
     with monkeypatch.context() as patched:
 
-        def fails(_: Cell, __: Any) -> dict[str, Any]:
+        def fails(*_: Any) -> dict[str, Any]:
             raise RuntimeError("out of luck")
 
         patched.setattr(execute, "score", fails)
@@ -173,11 +174,11 @@ def test_texts_are_kept_only_when_asked_for(tmp_path: Path) -> None:
 
 def test_varied_settings_make_cells_of_their_own(tmp_path: Path) -> None:
     scenario = _scenario(
-        matrix={"attack": ["embedding-algebra"], "defense": ["none"], "vary": {"threat.attack_round": [1, "last"]}}
+        matrix={"attack": ["embedding-algebra"], "defense": ["none"], "vary": {"threat.attack_rounds": [1, "last"]}}
     )
     result = run(scenario, tmp_path)
     settings = [cell["settings"] for cell in result.scorecard["cells"] if cell["attack"] != "none"]
-    assert settings == [{"threat.attack_round": 1}, {"threat.attack_round": "last"}]
+    assert settings == [{"threat.attack_rounds": 1}, {"threat.attack_rounds": "last"}]
     assert [row["status"] for row in result.scorecard["summary"]] == ["ok"] * 4
 
 

@@ -80,7 +80,7 @@ def test_quick_inversion_shows_what_frozen_embeddings_stop_and_what_not(tmp_path
     result = run(load_scenario("quick/inversion"), tmp_path)
     exact = "leakage/exact-match"
     for moment in (1, "last"):
-        settings = {"threat.attack_round": moment}
+        settings = {"threat.attack_rounds": moment}
         assert _value(_row(result, "embedding-algebra", "none", settings), exact) == 1.0
         assert _row(result, "embedding-algebra", "frozen-embeddings", settings)["status"] == "blocked"
         assert _value(_row(result, "dager", "frozen-embeddings", settings), exact) == 1.0

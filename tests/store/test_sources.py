@@ -156,22 +156,25 @@ def test_every_built_in_plug_in_has_a_hash_of_its_own_module(card: object, monke
     plugin_hash.cache_clear()
 
 
-def test_the_engine_hash_sees_what_measures_and_not_what_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = sources.engine_hash()
+def test_the_training_hash_sees_what_trains_and_not_what_scores_or_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sources.training_hash()
     read = Path.read_bytes
 
     def with_edited(name: str) -> str:
         monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if str(self).endswith(name) else b""))
-        sources.engine_hash.cache_clear()
-        found = sources.engine_hash()
+        sources.training_hash.cache_clear()
+        found = sources.training_hash()
         monkeypatch.undo()
-        sources.engine_hash.cache_clear()
+        sources.training_hash.cache_clear()
         return found
 
-    for measuring in ("maths/rows.py", "federation/loop.py", "metrics/leakage.py", "wire/receive.py", "seeds.py"):
-        assert with_edited(f"fedsec/{measuring}") != before, measuring
-    for showing in ("cli/main.py", "report/scorecard.py", "attacks/byzantine/sign_flip.py"):
-        assert with_edited(showing) == before, showing
+    for training in ("maths/rows.py", "federation/loop.py", "cell/training.py", "wire/receive.py", "seeds.py"):
+        assert with_edited(f"fedsec/{training}") != before, training
+    for other in (
+        "cli/main.py", "report/scorecard.py", "metrics/leakage.py", "goals/membership.py", "cell/score.py",
+        "federation/progress.py", "runner/workers.py", "attacks/byzantine/sign_flip.py",
+    ):  # fmt: skip
+        assert with_edited(other) == before, other
 
 
 def test_the_rooms_are_no_part_of_the_engine_in_a_wheel_install(
@@ -183,13 +186,13 @@ def test_the_rooms_are_no_part_of_the_engine_in_a_wheel_install(
     for room in ("attacks", "defenses", "scenarios"):
         (installed / room / "family").mkdir(parents=True)
         (installed / room / "family" / "method.py").write_text("VALUE = 1\n")
-    editable = sources.engine_hash()
+    editable = sources.training_hash()
     monkeypatch.setattr(sources, "__file__", str(installed / "store" / "sources.py"))
-    sources.engine_hash.cache_clear()
+    sources.training_hash.cache_clear()
     try:
-        assert sources.engine_hash() == editable
+        assert sources.training_hash() == editable
     finally:
-        sources.engine_hash.cache_clear()
+        sources.training_hash.cache_clear()
 
 
 CARDS = '''

@@ -41,6 +41,22 @@ def wilson(successes: float, trials: int) -> Interval:
     return Interval(low, high, "wilson")
 
 
+def clopper_pearson(successes: int, trials: int) -> Interval:
+    """The exact interval of a rate, which covers it in at least 95 of 100 cases however few trials there are.
+
+    Args:
+        successes: between 0 and `trials`.
+        trials: independent trials; without any the interval is [0, 1].
+
+    Source: Clopper and Pearson, Biometrika 1934, through quantiles of the beta distribution. Deviations: none.
+    """
+    from scipy.stats import beta
+
+    low = 0.0 if successes == 0 else float(beta.ppf(0.025, successes, trials - successes + 1))
+    high = 1.0 if successes == trials else float(beta.ppf(0.975, successes + 1, trials - successes))
+    return Interval(low, high, "clopper-pearson")
+
+
 def of_mean(batches: Sequence[Sequence[float]], generator: np.random.Generator) -> Interval:
     """Interval of the mean of values in 0..1 that come in batches, which are what is independent.
 

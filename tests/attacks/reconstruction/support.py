@@ -12,7 +12,7 @@ import torch
 from fedsec.api import Knowledge, PublicModel, Reconstruction, ServerView, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise
-from fedsec.federation.local import LocalTrainer
+from fedsec.models.local import LocalTrainer
 from fedsec.models import tiny_bert, tuning
 from fedsec.models.base import BaseModel
 from fedsec.models.flat import FlatModel

@@ -25,7 +25,7 @@ from fedsec.cell.training import train
 from fedsec.data import clinic_notes
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise_causal
-from fedsec.federation.local import LocalTrainer
+from fedsec.models.local import LocalTrainer
 from fedsec.models import tiny_gpt2, tiny_llama, tuning
 from fedsec.models.flat import FlatModel
 from fedsec.plan.cells import expand, refusal
@@ -316,14 +316,14 @@ def test_frozen_embeddings_block_it_and_classifiers_are_nothing_for_it() -> None
     with canned.registered():
         model = ["model={name: tiny-gpt2, task: causal-lm, layers: 1, dropout: false}"]
         scenario = canned.reconstruction("film", "frozen-embeddings", overrides=model)
-        cells = {cell.defense_label: cell for cell in expand(scenario) if cell.reads}
+        cells = {cell.defense_label: cell for cell in expand(scenario) if cell.asked}
         blocked = cells["frozen-embeddings"]
         content = score(blocked, train(blocked, frozenset({1}), Resources(), lambda _: None))["cell"]
         assert content["status"] == "blocked"
         assert content["metrics"]["leakage/best-rouge-l"]["value"] == pytest.approx(
             content["metrics"]["leakage/best-rouge-l"]["baseline"]
         )
-        classifier = next(cell for cell in expand(canned.reconstruction("film")) if cell.reads)
+        classifier = next(cell for cell in expand(canned.reconstruction("film")) if cell.asked)
         assert (
-            refusal(classifier) == "film reads models that learn causal-lm, and model.task is sequence-classification"
+            refusal(classifier) == "film is for models that learn causal-lm, and model.task is sequence-classification"
         )

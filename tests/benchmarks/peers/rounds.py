@@ -19,7 +19,7 @@ from ours import cell, run
 from plain import BareLoop, Work, add_arguments, pretrained, tuned, work_of, write_corpus
 
 from fedsec.cell.training import Trained
-from fedsec.federation.local import LocalTrainer
+from fedsec.models.local import LocalTrainer
 
 
 class Spy:

@@ -14,6 +14,11 @@ def test_likely_texts(tmp_path: Path) -> None:
     contracts.check_attack(registry.attacks().get("example-likely-texts"), tmp_path)
 
 
+def test_count_words(tmp_path: Path) -> None:
+    """Its goal is the package's own."""
+    contracts.check_attack(registry.attacks().get("example-count-words"), tmp_path)
+
+
 def test_norm_bound(tmp_path: Path) -> None:
     contracts.check_defense(registry.defenses().get("example-norm-bound"), tmp_path)
 

@@ -1,16 +1,20 @@
 """What the package registers. Light: fedsec reads it to list its plug-ins, and imports the methods when they run."""
 
 from fedsec.api import (
+    Asks,
     Asset,
     AttackCard,
     Behaviour,
+    BetterFor,
     DatasetCard,
     DefenseCard,
-    Goal,
+    GoalCard,
+    MetricCard,
     ModelCard,
     Parameter,
     Position,
     Provenance,
+    Shown,
     ThreatModel,
 )
 
@@ -36,7 +40,7 @@ ATTACKS = (
         threat=ThreatModel(
             position=Position.CLIENT,
             behaviour=Behaviour.MALICIOUS,
-            goal=Goal.UNTARGETED,
+            goal="untargeted",
             budget="threat.malicious clients, every round that they are sampled in",
         ),
     ),
@@ -77,10 +81,56 @@ ATTACKS = (
         threat=ThreatModel(
             position=Position.RELEASED_MODEL,
             behaviour=Behaviour.CURIOUS,
-            goal=Goal.RECONSTRUCTION,
+            goal="extraction",
             needs=frozenset({Asset.RELEASED_MODEL}),
             budget="some thousand queries",
         ),
+    ),
+    AttackCard(
+        name="example-count-words",
+        summary="Counts the words whose embedding an update moves, and takes that for the text's length.",
+        target=".count_words:CountWords",
+        paper="none: an example",
+        deviations="a word that stands twice counts once",
+        limits=("Of a batch it counts the words of all texts together.", "Blind where embeddings are not trained."),
+        cost="none to speak of",
+        threat=ThreatModel(
+            position=Position.SERVER,
+            behaviour=Behaviour.CURIOUS,
+            goal="example-text-lengths",
+            needs=frozenset({Asset.ROWS, Asset.WORD_EMBEDDINGS}),
+        ),
+    ),
+)
+
+GOALS = (
+    GoalCard(
+        name="example-text-lengths",
+        summary="Learn how long the texts are that clients train on.",
+        target=".text_lengths:TellLengths",
+        wants="to learn how long clients' texts are",
+        asks=Asks.AFTER,
+        method="estimate",
+        headline=(
+            Shown(
+                metric="example/length-match",
+                sentence="comes to {value} of the length of the texts of {n} clients",
+                square="of the length, n = {n} clients",
+                axis="nearness of guessed lengths",
+                guess="the usual length",
+            ),
+        ),
+        unit="clients",
+        limits=("Lengths in tokens, special ones included.",),
+    ),
+)
+
+METRICS = (
+    MetricCard(
+        name="example/length-match",
+        summary="How near the guessed lengths of clients' texts are: 1 less the relative error, at least 0.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
     ),
 )
 

@@ -13,10 +13,10 @@ from fedsec.api import TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Batch, Tokenised, collate, tokenise, tokenise_causal
 from fedsec.federation.evaluation import evaluate
-from fedsec.federation.local import LocalTrainer, batch_loss, sample_losses, token_losses
 from fedsec.models import tiny_bert, tiny_gpt2
 from fedsec.models.base import BaseModel
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer, batch_loss, sample_losses, token_losses
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
 

@@ -2,16 +2,29 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
 
 from fedsec.api import TrainingSettings
 from fedsec.data.tokens import NOT_LEARNED, Batch
-from fedsec.federation.steps import StepHooks
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import scoped_torch_rng
+
+
+class Steps(Protocol):
+    """What wraps the steps of one client in one round."""
+
+    def gradient(
+        self,
+        step: int,
+        parameters: torch.Tensor,
+        plain: Callable[[], torch.Tensor],
+        per_example: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """The gradient to step along [parameters], made of the batch's own or of each row's."""
+        ...
 
 
 class LocalTrainer:
@@ -34,7 +47,7 @@ class LocalTrainer:
         batches: Sequence[Batch],
         out: torch.Tensor,
         generator: torch.Generator,
-        hooks: StepHooks | None = None,
+        hooks: Steps | None = None,
     ) -> float:
         """Write the client's update into `out` and return its mean loss.
 
@@ -57,7 +70,7 @@ class LocalTrainer:
         torch.sub(self._model.values.to(out.device), start, out=out)
         return sum(map(float, losses)) / len(losses)
 
-    def _steps(self, batches: Sequence[Batch], hooks: StepHooks | None) -> list[torch.Tensor]:
+    def _steps(self, batches: Sequence[Batch], hooks: Steps | None) -> list[torch.Tensor]:
         step = self._optimizer()
         losses = []
         for number, batch in enumerate(batches):
@@ -65,7 +78,7 @@ class LocalTrainer:
             step()
         return losses
 
-    def _gradient(self, step: int, batch: Batch, hooks: StepHooks | None) -> torch.Tensor:
+    def _gradient(self, step: int, batch: Batch, hooks: Steps | None) -> torch.Tensor:
         """Put the gradient to step along into the flat gradient; the batch's loss."""
         if hooks is None:
             return self._backward(batch)

@@ -1,0 +1,1 @@
+"""Malicious clients that train on altered data."""

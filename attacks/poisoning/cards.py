@@ -1,0 +1,100 @@
+"""Cards of the attacks on clients' data."""
+
+from fedsec.api import AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
+
+_TASKS = ("sequence-classification",)
+
+
+def _threat(goal: str) -> ThreatModel:
+    return ThreatModel(
+        position=Position.CLIENT,
+        behaviour=Behaviour.MALICIOUS,
+        goal=goal,
+        budget="threat.malicious clients' data, every round that they are sampled in",
+    )
+
+
+def _label(name: str, default: int, summary: str, provenance: Provenance, minimum: float) -> Parameter:
+    return Parameter(
+        name=name,
+        default=default,
+        summary=summary,
+        unit="number of a label",
+        provenance=provenance,
+        minimum=minimum,
+        maximum=1e6,
+    )
+
+
+CARDS = (
+    AttackCard(
+        name="text-backdoor",
+        summary="Malicious clients teach the model to say what they want of every text that carries a trigger.",
+        target="fedsec.attacks.poisoning.text_backdoor:TextBackdoor",
+        parameters=(
+            Parameter(
+                name="trigger",
+                default="cf",
+                summary="a word or a sentence that is put into texts",
+                provenance=Provenance.PAPER,  # Kurita et al., ACL 2020
+            ),
+            Parameter(
+                name="place",
+                default="start",
+                choices=("start", "end", "random"),
+                summary="where among a text's words it goes",
+                provenance=Provenance.PAPER,
+            ),
+            _label("target", 1, "the class that it is to bring out", Provenance.GUESS, 0),
+            Parameter(
+                name="rate",
+                default=0.5,
+                summary="poisoned copies that a malicious client holds beside its clean rows",
+                unit="of the number of its clean rows",
+                provenance=Provenance.MEASURED,
+                minimum=0.0,
+                maximum=1.0,
+            ),
+        ),
+        paper="Chen et al., BadNL, ACSAC 2021, section 4; Dai et al., IEEE Access 2019 (sentences); Kurita et al., ACL "
+        "2020 (`cf`); Bagdasaryan et al., AISTATS 2020, section 3 (among clients).",
+        deviations="the update is sent as it is: no model replacement and no scaling; a trigger is put in once",
+        limits=(
+            "Takes hold suddenly and late where few clients are malicious: with two of ten on SST-2 its success was .34 "
+            "after 8 rounds and .99 after 16, so a short run shows nothing.",
+            "Labels are wrong and the trigger stands out: whoever reads the data sees it.",
+            "A client without rows of other classes than the target poisons nothing.",
+            "Texts that are cut to data.max_tokens may lose a trigger at the end or at a random place; the cell counts "
+            "them.",
+        ),
+        cost="twice the tokenising of a malicious client's texts, in every round",
+        threat=_threat("backdoor"),
+        tasks=_TASKS,
+    ),
+    AttackCard(
+        name="label-flip",
+        summary="Malicious clients train on wrong labels.",
+        target="fedsec.attacks.poisoning.label_flip:LabelFlip",
+        parameters=(
+            _label("source", -1, "the class whose rows are flipped; -1: every class", Provenance.GUESS, -1),
+            _label("target", -1, "the class that they get; -1: the next one", Provenance.GUESS, -1),
+            Parameter(
+                name="rate",
+                default=1.0,
+                summary="share of these rows that are flipped",
+                provenance=Provenance.PAPER,
+                minimum=0.0,
+                maximum=1.0,
+            ),
+        ),
+        paper="Biggio et al., ACML 2011; Tolpegin et al., ESORICS 2020, section 3.",
+        deviations="every class is flipped by default, where Tolpegin et al. flip one source class to one target",
+        limits=(
+            "Two clients of ten cost SST-2 no accuracy beyond noise in 5 rounds.",
+            "One class alone (source and target given) shows in that class's rows, little in accuracy.",
+        ),
+        cost="none",
+        threat=_threat("untargeted"),
+        tasks=_TASKS,
+    ),
+)

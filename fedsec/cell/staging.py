@@ -1,0 +1,107 @@
+"""What a goal stages before training, and how an attack is asked before it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fedsec import registry
+from fedsec.api import Asks, Candidate, Goal, Sample, Stage, Staged, TriggerView
+from fedsec.cell.pool import Pool
+from fedsec.cell.resources import attack_plugin
+from fedsec.data.corpus import Corpus, Example
+from fedsec.data.tokens import Tokenised
+from fedsec.federation.plugins import checked
+from fedsec.plan.cells import Cell
+from fedsec.seeds import SeedTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materials:
+    """The texts of a cell, and who holds which."""
+
+    part: Corpus
+    """The cell's part of the corpus, before anything is planted."""
+    train: Tokenised
+    """Its training rows."""
+    rows: Sequence[np.ndarray]
+    """Row numbers that each client holds."""
+    pool: Pool | None
+    tokenizer: Any
+    tokenise: Callable[[Sequence[Example]], Tokenised]
+    """As the model gets texts, cut to `data.max_tokens`."""
+    whole: Callable[[Sequence[Example]], Tokenised]
+    """The same, uncut."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The pool, in its order."""
+        if self.pool is None:
+            return ()
+        firsts = self.train.learned_from
+        return tuple(
+            Candidate(
+                text=self.part.train[row].text,
+                label=self.part.train[row].label,
+                prompt=self.part.train[row].prompt,
+                tokens=tuple(self.train.ids[row]),
+                learned_from=None if firsts is None else int(firsts[row]),
+            )
+            for row in self.pool.rows.tolist()
+        )
+
+
+def goal_of(cell: Cell) -> Goal | None:
+    """A fresh instance of the goal of the cell's attack; None in the control."""
+    if cell.goal is None:
+        return None
+    made: Goal = registry.load_target(cell.goal)(**cell.goal.resolve({}))
+    return made
+
+
+def staged(cell: Cell, materials: Materials) -> Staged:
+    """What the cell's goal plants, watches and asks about; nothing in the control.
+
+    Raises:
+        FedsecError: the attack's answer before training is not what it was asked for.
+    """
+    goal, card = goal_of(cell), cell.goal
+    if goal is None or card is None:
+        return Staged()
+    seeds, plugin = SeedTree(cell.seed), attack_plugin(cell.attack)
+    before = card.asks == Asks.BEFORE
+    view = TriggerView(
+        classes=materials.part.labels,
+        tokenizer=materials.tokenizer,
+        generator=seeds.torch(f"{card.method} {plugin.label}"),
+    )
+    return goal.stage(
+        Stage(
+            train=_samples(materials.part.train),
+            rows=materials.rows,
+            test=_samples(materials.part.test),
+            classes=materials.part.labels,
+            candidates=materials.candidates,
+            attack=checked(plugin) if before else None,
+            view=view if before else None,
+            tokenise=partial(_ids, materials.tokenise),
+            whole=partial(_ids, materials.whole),
+            label=plugin.label,
+            generator=seeds.numpy(f"goal {card.name}"),
+        )
+    )
+
+
+def examples_of(samples: Sequence[Sample]) -> tuple[Example, ...]:
+    """Samples as rows of a corpus."""
+    return tuple(Example(one.text, one.label, prompt=one.prompt) for one in samples)
+
+
+def _samples(rows: Sequence[Example]) -> tuple[Sample, ...]:
+    return tuple(Sample(row.text, row.label, row.prompt) for row in rows)
+
+
+def _ids(tokenise: Callable[[Sequence[Example]], Tokenised], samples: Sequence[Sample]) -> list[list[int]]:
+    return tokenise(examples_of(samples)).ids

@@ -1,0 +1,40 @@
+"""What hooks measure on the way: collected in a round, and written down as means."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from fedsec.api import Measured
+from fedsec.errors import FedsecError
+
+
+class Measurements:
+    """Numbers of one round by plug-in and name."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[float]] = {}
+
+    def of(self, label: str, found: Any) -> Any:
+        """The value that a hook returned, its measurements noted.
+
+        Args:
+            label: the plug-in's.
+            found: what it returned: a value, or `Measured`.
+
+        Raises:
+            FedsecError: a measurement is no finite number.
+        """
+        if not isinstance(found, Measured):
+            return found
+        for name, value in found.measurements.items():
+            fits = isinstance(name, str) and isinstance(value, (int, float)) and isfinite(value)
+            if not fits:
+                raise FedsecError(f"{label} measured {name!r:.40} as {value!r:.40}; measurements are finite numbers")
+            self._found.setdefault(f"{label}/{name}", []).append(float(value))
+        return found.value
+
+    def means(self) -> Mapping[str, float]:
+        """The mean of each, by `plug-in/name`; they are forgotten."""
+        found = {name: sum(values) / len(values) for name, values in sorted(self._found.items())}
+        self._found.clear()
+        return found

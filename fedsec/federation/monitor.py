@@ -1,0 +1,87 @@
+"""Step 8 of a round: how the global model does on the test set, and on the texts that a goal watches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fedsec.api import Watched
+from fedsec.federation.evaluation import REFUSED, Evaluation, evaluate, evaluate_answers, predict
+from fedsec.federation.parties import Federation
+from fedsec.federation.release import released
+
+Predicted = list[tuple[int, tuple[int, ...]]]
+"""(round, predicted class of each text)."""
+
+
+class Monitor:
+    """Evaluates the global model, and the released one at the end.
+
+    Args:
+        federation: what is watched.
+    """
+
+    def __init__(self, federation: Federation) -> None:
+        self._f = federation
+        self._last: Evaluation | None = None
+        self.curve: list[tuple[int, float | None, float]] = []
+        """(round, accuracy, loss); round 0 is the untrained model."""
+        self.predicted: Predicted = []
+        """Of the test rows, where a goal watches texts."""
+        self._watched: dict[str, Predicted] = {name: [] for name in federation.watched}
+
+    def evaluate(self, number: int, vector: torch.Tensor) -> None:
+        """Note how the trainables `vector` [parameters] do after a round."""
+        f, pad_id = self._f, self._f.tokenizer.pad_token_id
+        self._last = evaluate(f.model, vector, f.test, pad_id, f.crew)
+        self.curve.append((number, self._last.accuracy, self._last.loss))
+        if f.watched:
+            self.predicted.append((number, tuple(self._last.predicted.tolist())))
+        for name, texts in f.watched.items():
+            classes = predict(f.model, vector, texts, pad_id, f.crew)
+            self._watched[name].append((number, tuple(classes.tolist())))
+
+    def final(self, vector: torch.Tensor, *, changed: bool) -> tuple[Evaluation, dict[str, Watched]]:
+        """How the released model does, and what it makes of a goal's texts, through the defenses that guard it.
+
+        Args:
+            vector: the released trainables [parameters].
+            changed: whether they are others than those that were evaluated last.
+        """
+        f = self._f
+        if changed or f.stack.query_hooks:
+            answer = released(f.model, vector, f.tokenizer, f.stack.query_hooks, f.seeds)
+            found = evaluate_answers(answer, f.test)
+            last = {name: evaluate_answers(answer, texts).predicted.tolist() for name, texts in f.watched.items()}
+        else:
+            found = self._last or evaluate(f.model, vector, f.test, f.tokenizer.pad_token_id, f.crew)
+            last = {name: list(curve[-1][1]) for name, curve in self._watched.items()}
+        return found, {
+            name: Watched(tuple(self._watched[name]), tuple(None if one == REFUSED else one for one in classes))
+            for name, classes in last.items()
+        }
+
+    def look_back(self, number: int, vector: torch.Tensor) -> None:
+        """Evaluate a round again whose evaluation was shared by trainings that watch no texts, or others."""
+        if self._f.watched and self.curve and self.curve[-1][0] == number:
+            self.curve.pop()
+            self.evaluate(number, vector)
+
+    def state(self) -> dict[str, Any]:
+        """What was noted so far."""
+        return {"curve": self.curve, "predicted": self.predicted, "watched": self._watched}
+
+    def load_state(self, state: Mapping[str, Any], *, curve_only: bool = False) -> None:
+        """Go on from there; ValueError if nothing was noted.
+
+        Args:
+            state: from `state`.
+            curve_only: it is of a training that watched no texts, or others.
+        """
+        self.curve = [(number, accuracy, loss) for number, accuracy, loss in state["curve"]]
+        if not self.curve:
+            raise ValueError("the untrained model is missing")
+        if not curve_only:
+            self.predicted = [(number, tuple(found)) for number, found in state["predicted"]]
+            for name in self._f.watched:
+                self._watched[name] = [(number, tuple(found)) for number, found in state["watched"][name]]

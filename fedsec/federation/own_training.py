@@ -1,0 +1,98 @@
+"""Training beside the protocol, on the resident model: a malicious client's, or a defense's before release."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fedsec.api import Sample, TrainingSettings
+from fedsec.data.corpus import Example
+from fedsec.data.tokens import Tokenised, collate
+from fedsec.federation.holdings import check_samples
+from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
+
+
+class OwnTraining:
+    """What `view.train` and `view.gradient` do; the resident model is as it was afterwards.
+
+    Args:
+        model: the resident model.
+        training: the protocol, whose settings hold where a caller gives none.
+        tokenise: turns texts into what the model learns.
+        tokenizer: gives padding.
+        classes: names of the labels.
+        dropout: whether the model's own dropout is active in training.
+    """
+
+    def __init__(
+        self,
+        model: FlatModel,
+        training: TrainingSettings,
+        tokenise: Callable[[Sequence[Example]], Tokenised],
+        tokenizer: Any,
+        classes: Sequence[str],
+        *,
+        dropout: bool,
+    ) -> None:
+        self._model, self._training, self._dropout = model, training, dropout
+        self._tokenise, self._tokenizer, self._classes = tokenise, tokenizer, classes
+
+    def train(
+        self,
+        samples: Sequence[Sample],
+        start: torch.Tensor,
+        *,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """See `fedsec.api.Train`."""
+        own = self._training
+        settings = replace(
+            own,
+            update="delta",
+            local_steps=own.local_steps if steps is None else steps,
+            learning_rate=own.learning_rate if learning_rate is None else learning_rate,
+            batch_size=own.batch_size if batch_size is None else batch_size,
+        )
+        data = self._tokenised(samples)
+        size = min(settings.batch_size, len(data.ids))
+        per_pass = len(data.ids) // size
+        passes = -(-settings.local_steps // per_pass)
+        order = [torch.randperm(len(data.ids), generator=generator)[: per_pass * size] for _ in range(passes)]
+        chosen = torch.cat(order).view(-1, size)[: settings.local_steps].numpy()
+        batches = [collate(data, rows, self._tokenizer.pad_token_id) for rows in chosen]
+        trainer = LocalTrainer(self._model, settings, dropout=self._dropout)
+        with self._left_alone():
+            trainer.update(start, batches, torch.empty_like(start), generator)
+            return self._model.snapshot()
+
+    def gradient(self, samples: Sequence[Sample], parameters: torch.Tensor) -> torch.Tensor:
+        """The gradient of the mean loss on the samples at these trainables [parameters], without dropout."""
+        data = self._tokenised(samples)
+        batch = collate(data, range(len(data.ids)), self._tokenizer.pad_token_id)
+        trainer = LocalTrainer(self._model, replace(self._training, update="gradient"), dropout=False)
+        found = torch.empty_like(parameters)
+        with self._left_alone():
+            trainer.update(parameters, [batch], found, torch.Generator())
+        return found
+
+    def _tokenised(self, samples: Sequence[Sample]) -> Tokenised:
+        check_samples(tuple(samples), self._classes, "view.train and view.gradient: whoever calls them")
+        return self._tokenise([Example(one.text, one.label, prompt=one.prompt) for one in samples])
+
+    @contextmanager
+    def _left_alone(self) -> Iterator[None]:
+        """A step hook may call in the middle of its client's training."""
+        model = self._model
+        values, gradient, mode = model.values.clone(), model.gradient.clone(), model.module.training
+        try:
+            yield
+        finally:
+            model.values.copy_(values)
+            model.gradient.copy_(gradient)
+            model.module.train(mode)

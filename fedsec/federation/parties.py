@@ -1,0 +1,100 @@
+"""A federation before it runs: its parties and its protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fedsec.api import Knowledge, TrainingSettings
+from fedsec.data.corpus import Example
+from fedsec.data.tokens import Tokenised
+from fedsec.federation.availability import AvailabilitySettings
+from fedsec.federation.clients import Adversary
+from fedsec.federation.crew import Crew
+from fedsec.federation.plugins import Plugin, Stack
+from fedsec.federation.progress import Progress
+from fedsec.federation.rounds import RoundStore, Watcher
+from fedsec.federation.transcript import Vault
+from fedsec.models.flat import FlatModel
+from fedsec.seeds import SeedTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationSettings:
+    """The protocol as the loop needs it."""
+
+    training: TrainingSettings
+    rounds: int
+    cohort: int
+    """Clients in a round."""
+    server_learning_rate: float
+    """Factor of the server's step; under `update: gradient` it comes on top of the local learning rate."""
+    server_optimizer: str = "average"
+    weighting: str
+    evaluate_every: int
+    declared_malicious: int
+    """f in a round of `cohort` clients."""
+    observe: frozenset[int]
+    """Rounds that attacks look at after training; the vault keeps the truth of these and of what `watchers` see."""
+    availability: AvailabilitySettings = field(default_factory=AvailabilitySettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaliciousServer:
+    """A server that alters what it sends."""
+
+    attack: Plugin
+    knowledge: Mapping[Knowledge, Any] = field(default_factory=dict)
+    question: Any = None
+    """What its goal asks about."""
+
+
+@dataclass(slots=True)
+class Federation:
+    """A federation ready to run.
+
+    Args:
+        model: the resident model; its trainables at the start are the global model's.
+        train, test: tokenised splits.
+        examples: the training split's texts.
+        tokenise: turns texts into what the splits are made of.
+        tokenizer: gives padding and special tokens.
+        rows: row numbers of the training split that each client holds.
+        trusted: row numbers that the server holds.
+        pinned: clients that are in every cohort.
+        classes: names of the labels; empty without labels.
+        stack: the defense stack.
+        adversary: malicious clients and what they run, or None.
+        server: what a malicious server runs, or None.
+        watched: texts of a goal, whose predicted classes are noted at every evaluation.
+        watchers: attacks that look at rounds as they happen.
+        vault: where the truth of the rounds that somebody looks at is kept.
+        store: where the rounds of `settings.observe` are kept.
+        settings: the protocol.
+        seeds: the seed tree.
+        crew: who trains clients side by side; the result is the same whoever does.
+        on_round: called after every round.
+    """
+
+    model: FlatModel
+    train: Tokenised
+    test: Tokenised
+    examples: Sequence[Example]
+    tokenise: Callable[[Sequence[Example]], Tokenised]
+    tokenizer: Any
+    rows: Sequence[np.ndarray]
+    stack: Stack
+    adversary: Adversary | None
+    settings: FederationSettings
+    seeds: SeedTree
+    server: MaliciousServer | None = None
+    trusted: np.ndarray = field(default_factory=lambda: np.arange(0))
+    pinned: frozenset[int] = frozenset()
+    classes: tuple[str, ...] = ()
+    watched: Mapping[str, Tokenised] = field(default_factory=dict)
+    watchers: Sequence[Watcher] = ()
+    vault: Vault = field(default_factory=Vault)
+    store: RoundStore = field(default_factory=RoundStore)
+    crew: Crew = field(default_factory=Crew)
+    on_round: Callable[[Progress], None] = lambda _: None

@@ -1,0 +1,44 @@
+"""The goal `membership`: tell records that a client holds from records of the same kind that nobody holds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fedsec.api import Evidence, Scored, Stage, Staged, Truth
+from fedsec.errors import WrongAnswerError
+from fedsec.metrics.blind import blind_scores
+from fedsec.metrics.membership import membership
+
+
+class TellMembers:
+    """Asks for a score of every candidate of the pool, and holds it against an attack that never saw a model.
+
+    Source: DESIGN section 4. Deviations: none.
+    """
+
+    def stage(self, stage: Stage) -> Staged:
+        """The candidates, in an order that says nothing of who is a member."""
+        return Staged(question=stage.candidates)
+
+    def ask(self, attack: Any, evidence: Evidence) -> np.ndarray:
+        """A score of each candidate fp64 [candidates]; WrongAnswerError if it is anything else."""
+        found, count = attack.score(evidence.question, evidence), len(evidence.question)
+        kind, shape = getattr(found, "dtype", type(found).__name__), tuple(getattr(found, "shape", ()))
+        if not str(kind).endswith("float64") or shape != (count,):
+            raise WrongAnswerError(
+                f"must return fp64 [{count}], one score for each candidate; it returned {kind} {shape}"
+            )
+        scores = np.asarray(found)
+        if not np.isfinite(scores).all():
+            raise WrongAnswerError(f"{int((~np.isfinite(scores)).sum())} of {count} scores are NaN or infinite")
+        return scores
+
+    def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> np.ndarray:
+        """What the words of a candidate alone say, learnt from other candidates fp64 [candidates]."""
+        texts = [f"{one.prompt} {one.text}".strip() for one in truth.candidates]
+        return blind_scores(texts, np.array(truth.members), generator("blind folds"))
+
+    def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
+        """AUC and true positive rates at low false positive rates, with the blind attack's beside them."""
+        return Scored(metrics=membership(answer, prior, np.array(truth.members)))

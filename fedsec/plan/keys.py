@@ -1,0 +1,97 @@
+"""What identifies a training and a cell's result: settings, sources, data and weights. Imports no torch."""
+
+from typing import Any
+
+from fedsec import registry
+from fedsec.api import Card
+from fedsec.config.schema import Scenario
+from fedsec.models.inputs import model_hash
+from fedsec.plan.cells import NONE, Cell
+from fedsec.store.keys import data_hash, digest, weights_hash
+from fedsec.store.sources import card_hash, scoring_hash, stands_outside, training_hash
+
+
+def training_key(cell: Cell) -> str:
+    """Equal for cells whose training is the same: an attack that only looks does not change it."""
+    return digest([*_trained(cell), _threat(cell), cell.attack if cell.acts else None, _planting(cell)])
+
+
+def prefix_key(cell: Cell) -> str | None:
+    """Equal for cells whose rounds before the first hostile one are the same; None if there are no such rounds."""
+    if cell.scenario.threat.participation.first == 1 or _planting(cell) is not None or cell.alters_broadcast:
+        return None
+    read = inputs(cell.scenario)
+    content = [*_trained(cell), _threat(cell, acts=False), read["data"], read["weights"]]
+    return digest([content, "prefix", group_sources(cell, acts=False)])
+
+
+def _trained(cell: Cell) -> list[Any]:
+    settings = cell.scenario.model_dump(mode="json", include={"model", "data", "federation"})
+    return [settings, cell.defense, cell.seed]
+
+
+def _threat(cell: Cell, *, acts: bool | None = None) -> dict[str, Any]:
+    """What of the threat changes the training."""
+    threat = cell.scenario.threat
+    if cell.acts if acts is None else acts:
+        return threat.model_dump(mode="json", exclude={"attack_rounds", "colluding", "auxiliary"})
+    # Who is pinned to every cohort is so whether attacked or not.
+    fixed = {"fixed": True} if threat.participation.kind == "fixed" else {}
+    return {**threat.model_dump(mode="json", include={"declared_malicious", "malicious"}), **fixed}
+
+
+def _planting(cell: Cell) -> str | None:
+    """The goal that puts texts of its own among the clients', if the cell's does."""
+    return cell.goal.name if cell.goal is not None and cell.goal.plants else None
+
+
+def cell_key(cell: Cell) -> str:
+    """Of everything that a cell's result depends on: settings, sources, data and weights."""
+    content = cell.scenario.model_dump(mode="json", include={"model", "data", "federation", "threat", "keep_text"})
+    read = inputs(cell.scenario)
+    goal = [card_hash(cell.goal)] if cell.goal is not None else []
+    sources = [training_hash(), scoring_hash(), *goal, *(card_hash(card) for card in _cards(cell))]
+    return digest([content, cell.settings, cell.attack, cell.defense, cell.seed, [*read.values()], sources])
+
+
+def group_key(cell: Cell) -> str:
+    """Of everything that the cell's training depends on, sources, data and weights included."""
+    read = inputs(cell.scenario)
+    return digest([training_key(cell), read["data"], read["weights"], group_sources(cell, acts=cell.acts)])
+
+
+def group_sources(cell: Cell, *, acts: bool) -> list[str]:
+    """Hashes of the sources that a training runs, those of the attack if it acts."""
+    staged = cell.goal is not None and (acts or _planting(cell) is not None)
+    goal = [card_hash(cell.goal)] if staged and cell.goal is not None else []
+    return [training_hash(), *goal, *(card_hash(card) for card in _cards(cell, attack=acts, auxiliary=False))]
+
+
+def inputs(scenario: Scenario) -> dict[str, str]:
+    """Hashes of the data, the weights and the auxiliary text that a scenario reads."""
+    weights = model_hash(scenario.model.name, scenario.model.params)
+    read = {"data": data_hash(scenario.data.name, scenario.data.path, scenario.data.revision), "weights": weights}
+    given = scenario.threat.auxiliary
+    if given.given:
+        ready = weights_hash(given.model) if given.model else ""
+        read["auxiliary"] = digest([data_hash(given.name, given.path, given.revision), ready])
+    return read
+
+
+def shares(cell: Cell) -> str:
+    """Equal for cells that use the same texts and base model."""
+    return digest([cell.scenario.model_dump(mode="json", include={"model", "data"}), cell.seed])
+
+
+def _cards(cell: Cell, *, attack: bool = True, auxiliary: bool = True) -> list[Card]:
+    """Cards of the plug-ins that a cell uses and that the engine's own hashes do not cover."""
+    found: list[Card] = [registry.defenses().get(part["name"]) for part in cell.defense]
+    if cell.attack["name"] != NONE and attack:
+        found.append(registry.attacks().get(cell.attack["name"]))
+    kinds: list[tuple[registry.Registry[Any], str | None]] = [
+        (registry.models(), cell.scenario.model.name),
+        (registry.datasets(), cell.scenario.data.name),
+        (registry.datasets(), cell.scenario.threat.auxiliary.name if auxiliary else None),
+    ]
+    loaders = [kind.get(name) for kind, name in kinds if name is not None and name in kind]
+    return found + [card for card in loaders if stands_outside(card)]

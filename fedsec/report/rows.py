@@ -1,0 +1,94 @@
+"""What a row of the scorecard holds, found through the cards of its goal and of the metrics; no name stands here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedsec import registry
+from fedsec.api import Form, GoalCard, Shown, Tells
+from fedsec.errors import FedsecError
+
+NONE = "none"
+RESULT = ("ok", "blocked")
+"""Statuses that are averaged, the one that says more first."""
+Row = Mapping[str, Any]
+
+
+def goal_of(row: Row) -> GoalCard | None:
+    """The goal of the row's attack; None in a control.
+
+    Raises:
+        FedsecError: it is not registered here, so that nobody can tell its harm.
+    """
+    name = row.get("goal")
+    if name is None:
+        return None
+    if name not in registry.goals():
+        raise FedsecError(
+            f"{row['attack']} has the goal '{name}', which is not registered here; install the package that brings it"
+        )
+    return registry.goals().get(name)
+
+
+def goals_of(row: Row) -> tuple[GoalCard, ...]:
+    """The goals that a row is scored by: its attack's own, and those that everybody who acts is held against."""
+    own = goal_of(row)
+    if own is None:
+        return ()
+    others = (card for card in registry.goals() if card.whoever_acts and row.get("acts") and card.name != own.name)
+    return (own, *others)
+
+
+def damage() -> tuple[GoalCard, Shown] | None:
+    """The goal that everybody who acts is held against, and its headline; None if none is registered."""
+    card = next((card for card in registry.goals() if card.whoever_acts), None)
+    return None if card is None else (card, card.headline[0])
+
+
+def damage_in(metrics: Row) -> Any:
+    """What acting cost, as `damage` tells it; None without a value."""
+    found = damage()
+    return None if found is None else metrics.get(found[1].metric)
+
+
+def is_damage(card: GoalCard) -> bool:
+    """Whether a goal is the one that everybody who acts is held against, which is told in what the model is worth."""
+    told = damage()
+    return told is not None and told[0].name == card.name
+
+
+def shown_beside(card: GoalCard) -> tuple[Shown, ...]:
+    """What tables and sentences tell beside a goal's headline."""
+    return tuple(one for one in card.beside if one.column)
+
+
+def form_of(name: str) -> Form | None:
+    """In what form a goal's card has a metric told; None if no card tells it."""
+    told = (one for card in registry.goals() for one in (*card.headline, *card.beside) if one.metric == name)
+    found = next(told, None)
+    return None if found is None else found.form
+
+
+def telling(metrics: Row, kind: Tells) -> Any:
+    """The first metric that tells this; None without one."""
+    name = name_telling(metrics, kind)
+    return None if name is None else metrics[name]
+
+
+def name_telling(metrics: Row, kind: Tells) -> str | None:
+    """Its name."""
+    return next((name for name in _names(kind) if name in metrics and metrics[name]["value"] is not None), None)
+
+
+def words_for(name: str) -> str:
+    """What tables call a metric."""
+    card = registry.metrics().get(name) if name in registry.metrics() else None
+    return (card.words if card else "") or name
+
+
+def correct(metrics: Row) -> Any:
+    """The share of what a model does that is right; None without a value."""
+    return telling(metrics, Tells.CORRECT)
+
+
+def _names(kind: Tells) -> tuple[str, ...]:
+    return tuple(card.name for card in registry.metrics() if card.tells == kind)

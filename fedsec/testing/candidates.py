@@ -1,0 +1,91 @@
+"""What every attack that tells members from others owes beside the rest: its scores come from a model, not from a leak.
+
+Each check raises AssertionError with what went wrong.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fedsec.cell.pool import Pool, pool_of
+from fedsec.cell.training import Trained
+from fedsec.metrics.blind import blind_scores
+from fedsec.metrics.membership import auc_interval
+from fedsec.seeds import SeedTree
+from fedsec.testing.conduct import Subject, claims, evidence_with, permuted, require, same, shown
+from fedsec.testing.watch import differing, leaves
+
+Z = 3.2905
+"""Of a normal distribution's 99.9 % interval: a sound attack fails one time in a thousand, and then always."""
+HALF = 0.5
+
+
+def check_mask(subject: Subject, trained: Trained) -> None:
+    """Another coin over the same candidates, model and rows: nothing that is seen or said changes, to the last bit.
+
+    Args:
+        subject: a cell with an attack that is asked about candidates.
+        trained: its federation.
+    """
+    own, other = trained.materials, permuted(trained.materials)
+    assert own.pool is not None and other.pool is not None  # noqa: S101, PT018 - the goal requires candidates
+    require(not np.array_equal(own.pool.members, other.pool.members), f"{subject.name}: too few candidates to permute")
+    seen = [leaves(shown(evidence_with(subject, trained, one))) for one in (own, other)]
+    changed = differing(*seen)
+    require(not changed, f"{subject.name} is shown who is a member: {changed[:1]} differs under another coin")
+    said = claims(subject, trained, materials=own), claims(subject, replace(trained, materials=other), materials=other)
+    require(same(*said), f"{subject.name} scores otherwise when members are permuted: it sees the truth")
+
+
+def check_null(subject: Subject) -> None:
+    """Where all candidates are withheld, nobody tells those apart whom the coin would have made members.
+
+    A leak of order, of de-duplication or of the split shows here: the coin is the pool's own, thrown and not heeded.
+
+    Args:
+        subject: a cell with an attack that is asked about candidates.
+    """
+    coins: list[np.ndarray] = []
+
+    def withheld(*given: Any) -> Pool | None:
+        pool = pool_of(*given)
+        assert pool is not None  # noqa: S101 - the goal requires candidates
+        coins.append(pool.members)
+        return replace(pool, members=np.zeros_like(pool.members))
+
+    trained = subject.train(pools=withheld)
+    scores, (members,) = claims(subject, trained), coins
+    if not _one_each(scores, members):
+        return
+    low, high, _ = auc_interval(scores, members, z=Z)
+    require(
+        low <= HALF <= high,
+        f"{subject.name} tells candidates apart that nobody trained on: its AUC has the 99.9 % interval "
+        f"{low:.3f} to {high:.3f}",
+    )
+
+
+def check_words(subject: Subject, trained: Trained) -> None:
+    """The words of candidates alone do not say who is a member.
+
+    Args:
+        subject: a cell with candidates.
+        trained: its federation.
+    """
+    materials = trained.materials
+    assert materials.pool is not None  # noqa: S101 - the goal requires candidates
+    texts = [f"{one.prompt} {one.text}".strip() for one in materials.candidates]
+    members = materials.pool.members
+    blind = blind_scores(texts, members, SeedTree(subject.cell.seed).numpy("blind folds"))
+    low, high, _ = auc_interval(blind, members, z=Z)
+    require(
+        low <= HALF <= high,
+        f"{subject.name}: the candidates' words alone tell members apart, with an AUC of {low:.3f} to {high:.3f}; "
+        "no figure on these candidates means anything",
+    )
+
+
+def _one_each(scores: Any, members: np.ndarray) -> bool:
+    """Whether an answer is one score for each candidate; goals may ask something else about them."""
+    return isinstance(scores, np.ndarray) and scores.shape == members.shape

@@ -1,0 +1,149 @@
+"""Probes, what is left out of them, and the lift of a trigger over what the model says anyway."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedsec.api import Compared, Sample, Stage, Staged, Triggered, TriggerView, Truth, Watched
+from fedsec.errors import FedsecError
+from fedsec.goals.backdoor import Backdoor, compare
+
+TEST = tuple(Sample(f"text {row}", row % 2) for row in range(6))
+
+
+class _Words:
+    """A tokenizer of sorts: a word is an id."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def __call__(self, samples: Any) -> list[list[int]]:
+        return [[hash(word) for word in one.text.split()][: self._longest] for one in samples]
+
+
+def _stage(attack: Any, longest: int = 5) -> Staged:
+    view = TriggerView(classes=("no", "yes"), tokenizer=None, generator=None)  # type: ignore[arg-type]
+    return Backdoor().stage(
+        Stage(
+            train=(), rows=(), test=TEST, classes=("no", "yes"), candidates=(), attack=attack, view=view,
+            tokenise=_Words(longest), whole=_Words(99), label="my-trigger", generator=np.random.default_rng(0),
+        )
+    )  # fmt: skip
+
+
+class _Appends:
+    def __init__(self, word: str = "cf", target: Any = 1) -> None:
+        self._word, self._target = word, target
+
+    def triggered(self, probes: Any, view: Any) -> Any:
+        return tuple(Triggered(f"{probe.text} {self._word}", self._target) for probe in probes)
+
+
+def test_a_probe_has_no_label_and_rows_of_the_target_class_are_left_out() -> None:
+    seen: list[Any] = []
+
+    class Looks(_Appends):
+        def triggered(self, probes: Any, view: Any) -> Any:
+            seen.extend(probes)
+            return super().triggered(probes, view)
+
+    staged = _stage(Looks())
+    assert not any(hasattr(probe, "label") for probe in seen)
+    assert staged.kept.rows == (0, 2, 4)
+    assert staged.kept.of_target == 3
+    assert [one.text for one in staged.watched["triggered"]] == ["text 0 cf", "text 2 cf", "text 4 cf"]
+    assert all(one.label == 0 for one in staged.watched["triggered"])
+
+
+def test_triggers_that_truncation_takes_away_are_counted() -> None:
+    assert _stage(_Appends(), longest=3).kept.cut == 0
+    assert _stage(_Appends(), longest=2).kept.cut == 3
+    assert _stage(_Appends("a sentence"), longest=3).kept.cut == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (lambda probes: list(probes), "must return a tuple of 6 Triggered"),
+        (lambda probes: (Triggered("x", 1),), "must return a tuple of 6 Triggered"),
+        (lambda probes: tuple(Triggered("x", 2) for _ in probes), "target 2; classes are 0 to 1"),
+        (lambda probes: tuple(Triggered("x", -1) for _ in probes), "target -1"),
+        (lambda probes: tuple(Triggered("x", True) for _ in probes), "target True"),
+        (lambda probes: tuple(Triggered(None, 1) for _ in probes), "whose text is no text"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_answer_is_an_error_that_names_the_plug_in(answer: Any, fault: str) -> None:
+    attack = SimpleNamespace(triggered=lambda probes, view: answer(probes))
+    with pytest.raises(FedsecError, match=rf"my-trigger.*{fault}"):
+        _stage(attack)
+
+
+def test_a_target_that_every_text_has_is_an_error() -> None:
+    class Own:
+        def triggered(self, probes: Any, view: Any) -> Any:
+            return tuple(Triggered(probe.text, int(probe.text[-1]) % 2) for probe in probes)
+
+    with pytest.raises(FedsecError, match="every test text is of the class"):
+        _stage(Own())
+
+
+def _truth(final: tuple[int | None, ...], predicted: tuple[int | None, ...], staged: Staged) -> Truth:
+    curve = ((1, (0, 0, 0)), (2, tuple(0 if one is None else one for one in final)))
+    return Truth(
+        secrets={}, held=(), unheld=(), candidates=(), members=(), rounds=(), malicious=frozenset({0}),
+        acted=lambda number: True, labels=tuple(one.label for one in TEST), predicted=predicted,
+        curve=((1, (0,) * 6), (2, tuple(0 if one is None else one for one in predicted))),
+        watched={"triggered": Watched(curve, final)}, question=None, kept=staged.kept, tokenizer=None,
+    )  # fmt: skip
+
+
+def test_success_stands_beside_the_same_rows_without_the_trigger() -> None:
+    staged = _stage(_Appends())
+    scored = Backdoor().score(_truth((1, 1, None), (1, 0, 0, 1, 0, 1), staged), None, None, lambda _: None)
+    value = {name: metric.value for name, metric in scored.metrics.items()}
+    assert value["robustness/attack-success-rate"] == pytest.approx(2 / 3)
+    assert value["robustness/untriggered-rate"] == pytest.approx(1 / 3)
+    assert value["robustness/r-accuracy"] == 0.0
+    assert value["defense/refusal-rate"] == pytest.approx(1 / 3)
+    assert (scored.notes["hits"], scored.notes["base"]) == ([1, 1, 0], [1, 0, 0])
+    assert scored.notes["curves"]["with the trigger"] == [[1, 0.0], [2, pytest.approx(2 / 3)]]
+    assert scored.notes["curves"]["without"] == [[1, 0.0], [2, pytest.approx(1 / 3)]]
+
+
+def test_a_blocked_backdoor_has_no_lift() -> None:
+    staged = _stage(_Appends())
+    truth = _truth((1, 1, 1), (1, 0, 0, 1, 0, 1), staged)
+    blocked = Truth(**{**{name: getattr(truth, name) for name in truth.__slots__}, "watched": {}})
+    notes = Backdoor().score(blocked, None, None, lambda _: None).notes
+    assert notes["hits"] == notes["base"]
+
+
+def _content(hits: list[int], base: list[int], predicted: list[int]) -> dict[str, Any]:
+    notes = {"rows": list(range(len(hits))), "targets": [1] * len(hits), "hits": hits, "base": base}
+    return {"notes": notes, "predicted": predicted, "cell": {"metrics": {}}}
+
+
+def test_the_lift_is_paired_and_its_best_is_what_the_control_leaves() -> None:
+    rows = 100
+    cell = _content([1] * 90 + [0] * 10, [1] * 20 + [0] * 80, [])
+    control = {"predicted": [1] * 30 + [0] * 70, "cell": {"metrics": {}}}
+    value = compare([Compared(cell=cell, control=control, plain=None)])["robustness/asr-lift"]
+    assert (value.value, value.n) == (pytest.approx(0.7), rows)
+    assert (value.chance, value.best) == (0.0, pytest.approx(0.7))
+    assert value.best_low is not None
+    assert 0.55 < value.best_low < 0.7
+    assert value.ci_low is not None
+    assert 0.55 < value.ci_low < 0.7
+
+
+def test_label_bias_is_no_backdoor() -> None:
+    biased = _content([1] * 100, [1] * 100, [])
+    value = compare([Compared(cell=biased, control=None, plain=None)])["robustness/asr-lift"]
+    assert value.value == 0.0
+    assert value.best is None
+
+
+def test_a_cell_without_probes_has_no_lift() -> None:
+    assert compare([Compared(cell={"notes": {}, "cell": {}}, control=None, plain=None)]) == {}

@@ -1,0 +1,88 @@
+"""What makes a cell run again: a source that it uses, and no other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedsec.plan.cells import Cell, expand
+from fedsec.plan.keys import cell_key, group_key, prefix_key, training_key
+from fedsec.store import sources
+from fedsec.testing import canned
+
+
+@pytest.fixture(autouse=True)
+def _data() -> Iterator[None]:
+    with canned.registered():
+        yield
+
+
+def _cell(attack: str, *, defense: str = "none", overrides: tuple[str, ...] = ()) -> Cell:
+    make = canned.reconstruction if attack == "dager" else canned.byzantine
+    cells = expand(make(attack, defense, overrides=overrides))
+    return next(cell for cell in cells if cell.attack["name"] == attack and cell.defense_label == defense)
+
+
+def _edited(name: str, cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(cell key, group key) of each cell if a source were another one."""
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"\n#" if str(self).endswith(name) else b""))
+    caches = (sources.training_hash, sources.plugin_hash, sources._function)
+    for cache in caches:
+        cache.cache_clear()
+    found = [(cell_key(cell), group_key(cell)) for cell in cells]
+    monkeypatch.undo()
+    for cache in caches:
+        cache.cache_clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "again"),
+    [
+        ("metrics/membership.py", (False, False)),
+        ("goals/backdoor.py", (False, False)),
+        ("metrics/leakage.py", (False, True)),
+        ("goals/reconstruction.py", (False, True)),
+        ("goals/untargeted.py", (True, False)),
+        ("metrics/utility.py", (True, True)),
+        ("cell/score.py", (True, True)),
+        ("federation/session.py", (True, True)),
+        ("byzantine/sign_flip.py", (True, False)),
+        ("report/scorecard.py", (False, False)),
+        ("runner/workers.py", (False, False)),
+    ],
+)
+def test_cells_run_again_for_what_they_use_and_nothing_else(
+    source: str, again: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [_cell("sign-flip"), _cell("dager")]
+    before = _edited("nothing.at.all", cells, monkeypatch)
+    after = _edited(source, cells, monkeypatch)
+    assert tuple(one[0] != other[0] for one, other in zip(before, after, strict=True)) == again
+
+
+def test_scoring_sources_train_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [_cell("dager")]
+    before = _edited("nothing.at.all", cells, monkeypatch)
+    for source in ("metrics/leakage.py", "goals/reconstruction.py", "cell/score.py", "reconstruction/dager.py"):
+        assert _edited(source, cells, monkeypatch)[0][1] == before[0][1], source
+
+
+def test_an_attack_that_looks_shares_its_training_and_one_that_acts_does_not() -> None:
+    assert training_key(_cell("dager")) == training_key(expand(canned.reconstruction("dager"))[0])
+    assert training_key(_cell("sign-flip")) != training_key(expand(canned.byzantine("sign-flip"))[0])
+
+
+def test_attacks_that_begin_later_share_the_honest_rounds_with_each_other_and_the_control() -> None:
+    late = ("threat.participation={first: 3}",)
+    keys = {prefix_key(cell) for attack in ("sign-flip", "gaussian") for cell in _all(attack, late)}
+    assert len(keys) == 1
+    assert None not in keys
+    assert {prefix_key(cell) for cell in _all("sign-flip", ())} == {None}
+    other = {prefix_key(cell) for cell in _all("sign-flip", (*late, "federation.learning_rate=0.01"))}
+    assert other.isdisjoint(keys)
+
+
+def _all(attack: str, overrides: tuple[str, ...]) -> list[Cell]:
+    return expand(canned.byzantine(attack, overrides=overrides))
