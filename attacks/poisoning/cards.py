@@ -49,19 +49,19 @@ CARDS = (
             Parameter(
                 name="rate",
                 default=0.5,
-                summary="poisoned copies that a malicious client holds beside its clean rows",
-                unit="of the number of its clean rows",
+                summary="share of what a malicious client trains on that is poisoned; its clean rows all stay",
+                unit="of its rows, copies included",
                 provenance=Provenance.MEASURED,
                 minimum=0.0,
-                maximum=1.0,
+                maximum=0.9,  # nine copies a row; where all is poisoned, the model just says the target
             ),
         ),
         paper="Chen et al., BadNL, ACSAC 2021, section 4; Dai et al., IEEE Access 2019 (sentences); Kurita et al., ACL "
         "2020 (`cf`); Bagdasaryan et al., AISTATS 2020, section 3 (among clients).",
         deviations="the update is sent as it is: no model replacement and no scaling; a trigger is put in once",
         limits=(
-            "Takes hold suddenly and late where few clients are malicious: with two of ten on SST-2 its success was .34 "
-            "after 8 rounds and .99 after 16, so a short run shows nothing.",
+            "Takes hold suddenly and late where few clients are malicious: with two of ten on SST-2 success was .51 "
+            "after 8 rounds and 1.0 after 12, so a short run shows nothing.",
             "Labels are wrong and the trigger stands out: whoever reads the data sees it.",
             "A client without rows of other classes than the target poisons nothing.",
             "Texts that are cut to data.max_tokens may lose a trigger at the end or at a random place; the cell counts "

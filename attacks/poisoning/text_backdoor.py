@@ -26,15 +26,15 @@ class TextBackdoor:
         trigger: a word or a sentence; several words stay together.
         place: where it goes in a text's words: `start`, `end`, or `random`, before any word or after the last.
         target: the class that it is to bring out, a number from 0.
-        rate: poisoned copies that the client holds, per clean row that it holds: at 0.5, a third of what it trains on
-            is poisoned. Rows come again once all of other classes have been copied; without any nothing is poisoned.
+        rate: share of what the client trains on that is poisoned, from 0 to below 1: at 0.5, as many copies as it has
+            clean rows. A row is copied again once all of other classes have been; without any nothing is poisoned.
 
     Source: Chen et al., "BadNL: Backdoor Attacks against NLP Models with Semantic-preserving Improvements", ACSAC 2021,
-        section 4 (word-level triggers, at the start, the middle or the end); Dai, Chen and Li, "A Backdoor Attack
-        Against LSTM-Based Text Classification Systems", IEEE Access 2019 (sentence triggers, at a random place); Kurita
-        et al., "Weight Poisoning Attacks on Pre-trained Models", ACL 2020 (rare tokens as triggers: `cf`); Bagdasaryan
-        et al., "How To Backdoor Federated Learning", AISTATS 2020, section 3 (clients that train on clean and poisoned
-        rows side by side).
+        section 4 (word-level triggers, at the start, the middle or the end; the poisoning rate); Dai, Chen and Li, "A
+        Backdoor Attack Against LSTM-Based Text Classification Systems", IEEE Access 2019 (sentence triggers, at a
+        random place); Kurita et al., "Weight Poisoning Attacks on Pre-trained Models", ACL 2020 (rare tokens as
+        triggers: `cf`); Bagdasaryan et al., "How To Backdoor Federated Learning", AISTATS 2020, section 3 (clients that
+        train on clean and poisoned rows side by side).
     Deviations: the update is sent as it is: no model replacement, no scaling, no bound on its distance; a trigger is
         put in once, where Kurita et al. repeat it in long texts.
     """
@@ -51,7 +51,8 @@ class TextBackdoor:
         own = by_origin(samples)
         if self._copies is None:
             others = [origin for origin, sample in own.items() if sample.label != self.target]
-            origins = drawn(others, round(self.rate * len(own)), view.generator)
+            count = round(len(own) * self.rate / (1.0 - self.rate))
+            origins = drawn(others, count, view.generator)
             shares = torch.rand(len(origins), generator=view.generator, dtype=torch.float64).tolist()
             self._copies = list(zip(origins, shares, strict=True))
         poisoned = [(own[origin], share) for origin, share in self._copies if origin in own]

@@ -10,6 +10,7 @@ from fedsec.api.hooks import METHODS, OBSERVE, acting
 from fedsec.api.threat import Behaviour, Knowledge, Position, ThreatModel
 from fedsec.config.components import Entry, Finding, exists
 from fedsec.config.endings import ENDINGS, TEXT_ENDINGS
+from fedsec.config.knowledge import PROVIDED
 from fedsec.config.methods import methods_of
 from fedsec.config.problems import TreePath, shorten, show
 from fedsec.config.valid import Valid
@@ -266,6 +267,8 @@ def _threat(valid: Valid) -> Iterator[Finding]:
 
 def _attacks(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) -> Iterator[Finding]:
     malicious, granted = valid.get("threat", "malicious"), valid.get("threat", "knowledge")
+    if KNOWLEDGE not in exempt:
+        yield from _knowledge(valid, attacks)
     for path, stack in attacks:
         for component in stack:
             card = registry.attacks().get(component["name"])
@@ -276,6 +279,20 @@ def _attacks(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) 
                 if lacking:
                     yield path, f"'{card.name}' needs threat.knowledge to grant {', '.join(lacking)}"
             yield from _goal(valid, path, card, exempt)
+
+
+def _knowledge(valid: Valid, attacks: Collection[Entry]) -> Iterator[Finding]:
+    """Side knowledge that is granted and that no attack of the scenario can be handed where it stands."""
+    threats = [registry.attacks().get(part["name"]).threat for _, stack in attacks for part in stack]
+    handed = {kind for threat in threats for kind in PROVIDED.get((threat.position, threat.behaviour), ())}
+    for place, kind in enumerate(valid.get("threat", "knowledge") or ()):
+        if threats and kind not in handed:
+            places = sorted({f"a {one.behaviour} {one.position}" for one in threats})
+            known = ", ".join(sorted(one.value for one in handed)) or "nothing"
+            yield (
+                ("threat", "knowledge", place),
+                f"{show(kind)} is handed to none of this scenario's attackers ({', '.join(places)}); allowed: {known}",
+            )
 
 
 def _goal(valid: Valid, path: TreePath, card: AttackCard, exempt: Collection[str]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from fedsec.api import (
     ThreatModel,
 )
 from fedsec.api.hooks import OBSERVE
+from fedsec.config.knowledge import PROVIDED
 from fedsec.config.load import substitute
 from fedsec.config.methods import methods_of
 from fedsec.config.population import declared_in_round
@@ -27,27 +28,6 @@ from fedsec.config.schema import Component, Scenario
 from fedsec.plan.visibility import seen
 
 NONE = "none"
-_OF_A_ROUND = frozenset(
-    {
-        Knowledge.LABELS,
-        Knowledge.LENGTHS,
-        Knowledge.COHORT,
-        Knowledge.DEFENSE_SETTINGS,
-        Knowledge.AUXILIARY_TEXT,
-    }
-)
-PROVIDED = {
-    (Position.SERVER, Behaviour.CURIOUS): _OF_A_ROUND,
-    (Position.SERVER, Behaviour.MALICIOUS): _OF_A_ROUND,
-    (Position.KEY_HOLDER, Behaviour.CURIOUS): _OF_A_ROUND,
-    (Position.WIRE, Behaviour.CURIOUS): _OF_A_ROUND,
-    (Position.CLIENT, Behaviour.CURIOUS): _OF_A_ROUND,
-    (Position.CLIENT, Behaviour.MALICIOUS): frozenset({Knowledge.BENIGN_UPDATES, Knowledge.DEFENSE_SETTINGS}),
-    (Position.RELEASED_MODEL, Behaviour.CURIOUS): frozenset(
-        {Knowledge.BASE_MODEL, Knowledge.DEFENSE_SETTINGS, Knowledge.AUXILIARY_TEXT}
-    ),
-}
-"""Adversaries that the engine runs, and the side knowledge that it can hand them."""
 WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.RELEASED_MODEL})
 """What a position sees or not, whatever is trained."""
 
@@ -149,7 +129,10 @@ class Cell:
 
     @property
     def _methods(self) -> frozenset[str] | None:
-        return None if self.card is None else methods_of(self.card)
+        if self.card is None:
+            return None
+        found = methods_of(self.card)
+        return frozenset(dir(registry.load_target(self.card))) if found is None else found
 
     @property
     def aggregation(self) -> Aggregation:

@@ -50,6 +50,8 @@ def seen(
     )
     if {Position.SERVER, Position.KEY_HOLDER} <= parties:
         found |= _WHOLE  # what one receives the other decrypts
+    if Asset.GLOBAL_MODEL in found and parties & RELEASED:
+        found |= {Asset.RELEASED_MODEL}  # the last global model, as it is handed out
     # The sum less the colluders' updates is the one that is left; a single update is its own sum.
     inside = bool(parties & {Position.SERVER, Position.CLIENT})
     return found | {Asset.ROWS} if others == 1 and inside and Asset.AGGREGATE in found else found

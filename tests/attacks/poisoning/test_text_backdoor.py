@@ -23,12 +23,13 @@ def _poisoned(found: tuple[Sample, ...], count: int = 60) -> tuple[Sample, ...]:
     return found[count:]
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
-def test_copies_stand_beside_all_clean_rows_as_many_as_rate_says(rate: float) -> None:
+@pytest.mark.parametrize(("rate", "copies"), [(0.0, 0), (0.25, 20), (0.5, 60), (0.9, 540)])
+def test_copies_stand_beside_all_clean_rows_and_are_the_stated_share_of_all(rate: float, copies: int) -> None:
     own = rows()
     found = TextBackdoor(rate=rate).on_data(own, view())
     assert found[:60] == own
-    assert len(_poisoned(found)) == round(60 * rate)
+    assert len(_poisoned(found)) == copies
+    assert copies / len(found) == pytest.approx(rate)
 
 
 def test_copies_are_of_rows_of_other_classes_with_the_trigger_and_the_target() -> None:
@@ -42,9 +43,9 @@ def test_copies_are_of_rows_of_other_classes_with_the_trigger_and_the_target() -
 
 def test_no_row_is_copied_again_before_all_others_of_other_classes_are() -> None:
     own = rows(60, classes=3)  # 40 of other classes
-    found = _poisoned(TextBackdoor(rate=0.5).on_data(own, view()))
+    found = _poisoned(TextBackdoor(rate=0.4).on_data(own, view()))  # 40 copies
     assert max(Counter(copy.origin for copy in found).values()) == 1
-    found = _poisoned(TextBackdoor(rate=1.0).on_data(own, view()))  # 60 copies
+    found = _poisoned(TextBackdoor(rate=0.5).on_data(own, view()))  # 60 copies
     times = Counter(copy.origin for copy in found)
     assert len(times) == 40
     assert set(times.values()) == {1, 2}
@@ -84,7 +85,7 @@ def test_a_client_all_of_whose_rows_are_of_the_target_poisons_nothing() -> None:
 def test_one_row_of_another_class_is_copied_over_and_over() -> None:
     own = (*(Sample(f"text {i}", 1, origin=i) for i in range(9)), Sample("the other", 0, origin=9))
     found = _poisoned(TextBackdoor(target=1, rate=0.5).on_data(own, view()), 10)
-    assert [one.text for one in found] == ["cf the other"] * 5
+    assert [one.text for one in found] == ["cf the other"] * 10
 
 
 def _put(text: str, **parameters: Any) -> str:
@@ -138,7 +139,7 @@ def test_probes_keep_their_prompt_and_name_the_target() -> None:
 
 
 def test_probes_and_poison_have_the_trigger_in_the_same_kinds_of_places() -> None:
-    attack = TextBackdoor(place="random", rate=1.0)
+    attack = TextBackdoor(place="random")
     copies = _poisoned(attack.on_data(rows(300), view()), 300)
     probes = attack.triggered((Probe("the text of row 7"),) * 300, asked())
     spots = [Counter(one.text.split().index("cf") for one in found) for found in (copies, probes)]
@@ -184,7 +185,7 @@ def test_a_target_that_is_no_class_is_an_error_that_names_attack_and_classes(tmp
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rate", -0.1), ("rate", 1.1), ("rate", float("nan")), ("place", "middle"), ("target", -1), ("target", 1.5)],
+    [("rate", -0.1), ("rate", 1.0), ("rate", float("nan")), ("place", "middle"), ("target", -1), ("target", 1.5)],
 )
 def test_parameters_that_make_no_sense_are_refused_by_the_card(name: str, value: object) -> None:
     (found,) = [p for p in registry.attacks().get("text-backdoor").parameters if p.name == name]

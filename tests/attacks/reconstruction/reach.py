@@ -7,10 +7,10 @@ import torch
 from fedsec.api import ServerView, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise, tokenise_causal
-from fedsec.models.local import LocalTrainer
 from fedsec.models import tuning
 from fedsec.models.base import CAUSAL_LM, BaseModel
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.seeds import SeedTree
 
 from .support import server_view

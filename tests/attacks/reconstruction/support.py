@@ -12,10 +12,10 @@ import torch
 from fedsec.api import Knowledge, PublicModel, Reconstruction, ServerView, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise
-from fedsec.models.local import LocalTrainer
 from fedsec.models import tiny_bert, tuning
 from fedsec.models.base import BaseModel
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.seeds import SeedTree
 
 SEEDS = SeedTree(0)

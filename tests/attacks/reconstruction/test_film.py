@@ -25,9 +25,9 @@ from fedsec.cell.training import train
 from fedsec.data import clinic_notes
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise_causal
-from fedsec.models.local import LocalTrainer
 from fedsec.models import tiny_gpt2, tiny_llama, tuning
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.plan.cells import expand, refusal
 from fedsec.seeds import SeedTree
 from fedsec.testing import canned
