@@ -10,10 +10,10 @@ from fedsec.api import ModelSetup, Role, TrainingSettings, implements
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, tokenise
 from fedsec.defenses.model.frozen_embeddings import FrozenEmbeddings
-from fedsec.models.local import LocalTrainer
 from fedsec.models import tiny_bert
 from fedsec.models.base import BaseModel
 from fedsec.models.flat import FlatModel
+from fedsec.models.local import LocalTrainer
 from fedsec.models.tuning import prepare
 from fedsec.seeds import SeedTree
 
