@@ -66,6 +66,9 @@ class GoalCard(Card):
     asks: Asks = Asks.NEVER
     method: str = ""
     """The attack's method that is asked; empty if it is asked nothing."""
+    by_round: bool = False
+    """Whether the method is asked once for each attacked round, with the view of it: an attack of this goal has
+    nothing to observe."""
     headline: tuple[Shown, ...]
     """The metrics whose harm is the goal's: (value - chance) / (best - chance), the largest of them. Each has `chance`
     and `best` in every cell that has a result, or no value and so no harm."""

@@ -307,7 +307,7 @@ class Measured:
     value: Any
     measurements: Mapping[str, float]
     """Finite numbers by kebab-case name, such as the share of clipped updates; the round's record has their means over
-    the clients."""
+    the clients. Of what happens after training nothing is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

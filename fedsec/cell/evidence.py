@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -32,6 +32,7 @@ from fedsec.federation.transcript import Observed, Secret, Vault
 from fedsec.maths.rows import weighted_sum
 from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
+from fedsec.models.frozen_encoder import FrozenEncoder
 from fedsec.plan.cells import Cell, knowledge
 from fedsec.plan.visibility import RELEASED, visible
 from fedsec.seeds import SeedTree
@@ -86,19 +87,38 @@ class CellWatcher:
     def __init__(self, cell: Cell, around: Surroundings) -> None:
         self._cell, self._around = cell, around
         self.rounds = frozenset(cell.rounds)
-        self.attack = checked(attack_plugin(cell.attack))
+        self.failed: BaseException | None = None
+        """What it raised: its own cell's failure, and nobody else's who shares the training."""
+        self.sights: dict[bool, frozenset[Asset] | None] = {}
+        """Whole updates and models that it saw in each of its rounds, with the cell's defenses and without."""
         self.used: set[Knowledge] = set()
+        self.reset()
 
     def look(self, observed: Observed) -> None:
-        """One round; RuntimeError if the attack changed the model that it was shown."""
-        looked, cell, around = Looked(), self._cell, self._around
-        if self._lacks(observed):
+        """Show the attack one round, as its position sees it.
+
+        Raises:
+            RuntimeError: it damaged the model, which others train on.
+        """
+        cell, around, looked = self._cell, self._around, Looked()
+        for defended, before in self.sights.items():
+            sight = sight_in(cell, observed, defended=defended)
+            self.sights[defended] = sight if before is None else before & sight
+        if self.failed is not None or self._lacks(observed):
             return  # blocked: the goal's prior answers
         secrets = secrets_in(cell, observed, around.vault)
-        before = fingerprint(around.model.module)
-        self.attack.observe(round_view(cell, around, observed, secrets, looked))
+        observed = replace(observed, rows=observed.rows.clone())  # the next round is written over them
+        # A stand-in for the encoder knows every text.
+        with FrozenEncoder.laid_aside(around.model.module):
+            frozen = fingerprint(around.model.module)
+            try:
+                self.attack.observe(round_view(cell, around, observed, secrets, looked))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self.failed = error
+            check_untouched(cell, around, looked, frozen)
         self.used |= looked.used
-        check_untouched(cell, around, looked, before)
 
     def _lacks(self, observed: Observed) -> bool:
         """Whether the attack does not see in this round what it needs to run at all."""
@@ -109,17 +129,33 @@ class CellWatcher:
         return bool(needs - sight - (frozenset({Asset.ROWS}) if cell.forges else frozenset()))
 
     def state(self) -> Mapping[str, Any]:
-        """What the attack remembers."""
-        return {"attack": dict(self.attack.state()), "used": sorted(self.used)}
+        """What the attack remembers, and what it saw."""
+        memory: dict[str, Any] = {} if self.failed is not None else dict(self.attack.state())
+        sights = {str(defended): None if s is None else sorted(s) for defended, s in self.sights.items()}
+        return {"attack": memory, "used": sorted(self.used), "sights": sights, "failed": self.failed is not None}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there; ValueError if it had failed by then, which a retry finds out anew."""
+        if state["failed"]:
+            raise ValueError("an attack that looks at rounds had failed")
         self.attack.load_state(state["attack"])
         self.used = {Knowledge(kind) for kind in state["used"]}
+        for defended in self.sights:
+            seen = state["sights"][str(defended)]
+            self.sights[defended] = None if seen is None else frozenset(map(Asset, seen))
+
+    def reset(self) -> None:
+        """Begin anew, with an attack that has seen nothing."""
+        self.attack = checked(attack_plugin(self._cell.attack))
+        self.used, self.failed, self.sights = set(), None, {True: None, False: None}
 
 
-def sight_of(cell: Cell, trained: "Trained", *, defended: bool = True) -> frozenset[Asset]:
+def sight_of(
+    cell: Cell, trained: "Trained", watcher: CellWatcher | None = None, *, defended: bool = True
+) -> frozenset[Asset]:
     """Which whole updates and models the attack sees, in every one of its rounds, now that these are known."""
+    if watcher is not None and (seen := watcher.sights[defended]) is not None:
+        return seen
     if not cell.rounds or cell.observes:
         return cell.sight(defended=defended)
     each = [sight_in(cell, trained.outcome.observed[number], defended=defended) for number in cell.rounds]
@@ -173,8 +209,11 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
         return round_view(cell, around, trained.outcome.observed[number], secrets[number], looked)
 
     def ask(vector: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
-        looked.shown = vector
-        return logits_of(around.model, vector, queries, around.tokenizer.pad_token_id)
+        fits = isinstance(vector, torch.Tensor) and vector.dtype == torch.float32
+        if not fits or vector.shape != around.model.values.shape or not bool(vector.isfinite().all()):
+            raise ValueError(f"{cell.attack_label} asks with other trainables than finite fp32 of the model's length")
+        looked.shown = vector.clone()
+        return logits_of(around.model, looked.shown, queries, around.tokenizer.pad_token_id)
 
     granted = _noted(looked, _lasting(cell, trained))
     return Evidence(
@@ -265,6 +304,7 @@ def check_untouched(cell: Cell, around: Surroundings, looked: Looked, frozen: tu
     """
     if looked.shown is not None:
         same = bool((around.model.snapshot() == looked.shown).all()) and fingerprint(around.model.module) == frozen
+        same = same and around.model.attached()
         if not same or around.model.module.training:
             raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
     if around.public.changed():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LONGEST = 1_000_000
 """Tokens of a text that is not to be cut."""
 ENCODINGS_KEPT = 4
-"""Sets of a frozen encoder's outputs in memory: a few seeds."""
+"""Sets of a frozen encoder's outputs, and starts from public rows, in memory: a few seeds."""
 
 
 @dataclass(slots=True)
@@ -46,6 +46,12 @@ class Resources:
     """Starts from public rows that this process trained or read."""
     _corpora: dict[str, Corpus | FedsecError] = field(default_factory=dict)
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
+
+    def keep_start(self, key: str, start: "PublicStart") -> None:
+        """Remember a start from public rows; a few of them."""
+        while len(self.starts) >= ENCODINGS_KEPT:
+            del self.starts[next(iter(self.starts))]
+        self.starts[key] = start
 
     def corpus(self, scenario: Scenario) -> Corpus:
         """The whole corpus that the scenario names.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
-from fedsec.cell.evidence import Looked, check_untouched, evidence_of, secrets_of, sight_of
+from fedsec.cell.evidence import CellWatcher, Looked, check_untouched, evidence_of, secrets_of, sight_of
 from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
@@ -47,7 +47,7 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
     head, found = head_of(cell, OK, None), None
     used: Collection[Knowledge] = outcome.knowledge_used
     if cell.threat is not None:
-        head["reason"], head["status"] = _hindrance(cell, trained)
+        head["reason"], head["status"] = _hindrance(cell, trained, trained.watchers.get(key))
         if head["status"] != NOT_APPLICABLE:
             found = _pursued(cell, trained, key, blocked=head["status"] == BLOCKED)
             metrics |= found.scored.metrics
@@ -107,7 +107,10 @@ def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursu
     prior = goal.prior(evidence, truth, generator)
     answer, seconds = prior if blocked else None, None
     if cell.asked and not blocked:
-        attack = trained.watchers.get(key) or trained.attacker(attack_plugin(cell.attack))
+        watcher = trained.watchers.get(key)
+        if watcher is not None and watcher.failed is not None:
+            raise watcher.failed
+        attack = watcher.attack if watcher is not None else trained.attacker(attack_plugin(cell.attack))
         shown = evidence_of(cell, trained, secrets, plan.question, looked)
         began = time.perf_counter()
         answer = _asked(goal, card, attack, shown, cell.attack_label)
@@ -119,7 +122,9 @@ def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursu
     if seconds is not None:
         metrics["cost/attack-seconds"] = plain(seconds, "seconds", 1)
     texts = None if scored.texts is None else [dict(text) for text in scored.texts]
-    return _Pursued(Scored(metrics=metrics, notes=scored.notes), looked.used, texts, _attacked(cell, trained, secrets))
+    watched = trained.watchers[key].used if key in trained.watchers else frozenset[Knowledge]()
+    kept = Scored(metrics=metrics, notes=scored.notes)
+    return _Pursued(kept, looked.used | watched, texts, _attacked(cell, trained, secrets))
 
 
 def _asked(goal: Goal, card: GoalCard, attack: Any, evidence: Evidence, label: str) -> Any:
@@ -215,7 +220,7 @@ def _guarantee(cell: Cell) -> dict[str, Any] | None:
     return {"kind": kinds, "assumes": "; ".join(text for _, text in proven)} if proven else None
 
 
-def _hindrance(cell: Cell, trained: Trained) -> tuple[str | None, str]:
+def _hindrance(cell: Cell, trained: Trained, watcher: CellWatcher | None) -> tuple[str | None, str]:
     """Why an attack cannot see what it needs, and the status that follows."""
     card: AttackCard = registry.attacks().get(cell.attack["name"])
     defenses = [registry.defenses().get(component["name"]) for component in cell.defense]
@@ -224,8 +229,8 @@ def _hindrance(cell: Cell, trained: Trained) -> tuple[str | None, str]:
         missing = lacking(cell, trained.model.setup)
         elsewhere = visible(cell.sight(), trained.undefended)
     else:
-        missing = card.threat.needs - (visible(sight_of(cell, trained), trained.model.setup) - removed)
-        elsewhere = visible(sight_of(cell, trained, defended=False), trained.undefended)
+        missing = card.threat.needs - (visible(sight_of(cell, trained, watcher), trained.model.setup) - removed)
+        elsewhere = visible(sight_of(cell, trained, watcher, defended=False), trained.undefended)
     if not missing:
         return None, OK
     names = " and ".join(sorted(asset.value for asset in missing))

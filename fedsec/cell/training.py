@@ -45,12 +45,10 @@ from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
 from fedsec.plan.cells import Cell, in_round
-from fedsec.plan.keys import prefix_key
+from fedsec.plan.keys import prefix_key, start_key
 from fedsec.plan.tasks import rounds_path
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
-from fedsec.store.keys import digest
-from fedsec.store.sources import training_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Trained:
     malicious: frozenset[int]
     frozen: tuple[float, ...]
     """Fingerprint of what is not trained."""
-    watchers: Mapping[str, Any]
+    watchers: Mapping[str, CellWatcher]
     """Attacks that looked at rounds as they happened, by cell key."""
     start: PublicStart | None = None
     """What it began with in place of the base model."""
@@ -151,7 +149,7 @@ def train(
     stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
     acts = cell.acts and not lacking(cell, setup)
-    plan = staged(cell, materials) if acts or (cell.goal is not None and cell.goal.plants) else Staged()
+    plan = staged(cell, materials) if cell.acts or (cell.goal is not None and cell.goal.plants) else Staged()
     planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
     examples, tokens, held_rows = _with_planted(materials, planted)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
@@ -199,7 +197,7 @@ def train(
         test_split,
         federation.adversary.clients if federation.adversary else frozenset(),
         fingerprint(around.model.module),
-        {key: watcher.attack for key, watcher in watchers.items()},
+        watchers,
         start,
     )
 
@@ -245,9 +243,8 @@ def _start(
             samples, model.snapshot(), steps=steps, batch_size=batch_size, learning_rate=rate, generator=generator
         )
 
-    settings = scenario.model_dump(mode="json", include={"model", "data", "federation"})
     names = [info.name for info in model.layout.parameters]
-    key = digest([settings, cell.seed, names, model.setup.dropout, training_hash()])
+    key = start_key(cell, [*names, f"dropout {model.setup.dropout}"])
     found = resources.starts.get(key)
     if found is None and checkpoint is not None:
         shared = Prefix(checkpoint.path.parent / f"start-{key}.safetensors", key, 1)
@@ -259,7 +256,8 @@ def _start(
             if found is None:
                 found = started(scenario, rows, trained, seeds)
                 shared.save({"vector": found.vector})
-    resources.starts[key] = found = found or started(scenario, rows, trained, seeds)
+    found = found or started(scenario, rows, trained, seeds)
+    resources.keep_start(key, found)
     model.load(found.vector)
     return found
 
@@ -267,7 +265,8 @@ def _start(
 def _prefix(cell: Cell, seen: frozenset[int], checkpoint: Checkpoint | None) -> Prefix | None:
     """The honest rounds that the cell shares with others; None if there are none, or somebody looks at them."""
     key, first = prefix_key(cell), cell.scenario.threat.participation.first
-    if key is None or checkpoint is None or min(seen, default=first) < first:
+    late = cell.scenario.federation.availability.max_staleness  # the truth of a late message is noted when it is sent
+    if key is None or checkpoint is None or min(seen, default=first + late) < first + late:
         return None
     return Prefix(checkpoint.path.parent / f"honest-{key}.safetensors", key, first - 1)
 

@@ -313,8 +313,9 @@ def _goal(valid: Valid, path: TreePath, card: AttackCard, exempt: Collection[str
     methods = methods_of(card)
     if methods is None:  # the run will say
         return
-    reads = goal.asks == Asks.AFTER
-    asked = (goal.method, *([OBSERVE] if reads else ())) if goal.method else ()
+    watches = goal.asks == Asks.AFTER and not goal.by_round and card.threat.behaviour == Behaviour.CURIOUS
+    watches = watches and card.threat.position != Position.RELEASED_MODEL
+    asked = (goal.method, *([OBSERVE] if watches else ())) if goal.method else ()
     fitting = (*acting(card.threat), *asked)
     every = {*METHODS, OBSERVE, *(one.method for one in registry.goals() if one.method)}
     place = f"a {card.threat.behaviour} {card.threat.position} whose goal is {goal.name}"

@@ -105,12 +105,12 @@ def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | 
     count, first = len(test.ids), test.learned_from
     predicted = np.full(count if first is None else 0, REFUSED, dtype=np.int64)
     texts = _no_counts(0 if first is None else count)
-    total, refused = 0.0, 0
+    total, refused, words = 0.0, 0, 0
     for start in range(0, count, ROWS_PER_BATCH):
         rows = range(start, min(count, start + ROWS_PER_BATCH))
         for row, logits in zip(rows, answer(tuple(tuple(test.ids[i]) for i in rows)), strict=True):
-            if logits is None:
-                refused += 1
+            if logits is None or (first is not None and len(logits) != len(test.ids[row])):
+                refused += logits is None
                 if first is not None:
                     texts.learned[row] = (next_tokens(collate(test, [row], 0)) != NOT_LEARNED).sum()
             elif first is None:
@@ -118,7 +118,11 @@ def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | 
                 predicted[row], total = int(found[0]), total + loss
             else:
                 _count(texts, np.array([row]), logits[None], next_tokens(collate(test, [row], 0)))
+                words = logits.shape[-1]
     if first is not None:
+        # Who is told nothing guesses among all words.
+        unanswered = (texts.nll == 0) & (texts.right == 0)
+        texts.nll[unanswered] = texts.learned[unanswered] * (np.log(words) if words else np.inf)
         return _summed(texts)._replace(refused=refused)
     return Evaluation(predicted == test.labels, total / max(1, count - refused), None, predicted, refused)
 

@@ -21,16 +21,17 @@ def run(federation: Federation, checkpoint: Checkpoint | None = None, prefix: Pr
     """
     kept = checkpoint.load() if checkpoint else None
     session = _taken_up(federation, kept, lambda session, state: session.load_state(state))
-    if prefix is None or session.done >= prefix.rounds:
+    if prefix is None or session.done > prefix.rounds:
         return _finished(session, federation, checkpoint)
     with prefix.alone():
         shared = prefix.load() if session.done == 0 else None
-        if shared is not None:
+        if shared is not None and shared["done"] == prefix.rounds:
             session = _taken_up(federation, shared, lambda session, state: session.load_state(state, honest_only=True))
         while session.done < prefix.rounds:
             _round(session, checkpoint)
             if session.done == prefix.rounds:
                 prefix.save(session.state())
+    session.begin_watching()
     return _finished(session, federation, checkpoint)
 
 
@@ -59,5 +60,9 @@ def _taken_up(
         take_up(session, kept)
     except Exception:  # damage that reads well, or a plug-in that cannot take up its own state
         federation.stack = federation.stack.fresh()
+        federation.vault.secrets.clear()
+        federation.store.clear()
+        for watcher in federation.watchers:
+            watcher.reset()
         return Session(federation)
     return session

@@ -61,11 +61,18 @@ class Monitor:
             for name, classes in last.items()
         }
 
-    def look_back(self, number: int, vector: torch.Tensor) -> None:
-        """Evaluate a round again whose evaluation was shared by trainings that watch no texts, or others."""
-        if self._f.watched and self.curve and self.curve[-1][0] == number:
-            self.curve.pop()
-            self.evaluate(number, vector)
+    def begin(self, number: int, vector: torch.Tensor) -> None:
+        """Watch a goal's texts from this round on, and forget what was seen of them before.
+
+        The rounds before may have been trained by somebody who watches no texts, or others: what is noted must not
+        depend on who that was.
+        """
+        f, pad_id = self._f, self._f.tokenizer.pad_token_id
+        if f.watched:
+            found = evaluate(f.model, vector, f.test, pad_id, f.crew)
+            self.predicted = [(number, tuple(found.predicted.tolist()))]
+        for name, texts in f.watched.items():
+            self._watched[name] = [(number, tuple(predict(f.model, vector, texts, pad_id, f.crew).tolist()))]
 
     def state(self) -> dict[str, Any]:
         """What was noted so far."""

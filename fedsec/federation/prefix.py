@@ -1,8 +1,9 @@
 """The honest rounds before the first hostile one, trained once for every cell that has them."""
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ class Prefix:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One process at a time trains them; the others wait, and then read what it wrote."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            with suppress(OSError):  # a folder that cannot be written: each trains for itself
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                lock = os.open(self.path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                held.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def load(self) -> dict[str, Any] | None:

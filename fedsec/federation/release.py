@@ -46,11 +46,15 @@ def _through(label: str, hook: QueryHook, beneath: Answer, view: QueryView) -> A
             found = found.value
         if not isinstance(found, list) or len(found) != len(queries):
             raise ValueError(f"{label} must return a list with one answer for each of {len(queries)} queries")
-        if not all(one is None or isinstance(one, torch.Tensor) for one in found):
+        if not all(one is None or _is_logits(one) for one in found):
             raise ValueError(f"{label} must answer each query with logits, or with None to refuse it")
         return found
 
     return answer
+
+
+def _is_logits(one: object) -> bool:
+    return isinstance(one, torch.Tensor) and one.is_floating_point() and one.dim() in (1, 2)
 
 
 def prepared(

@@ -42,6 +42,10 @@ class Watcher(Protocol):
         """Go on from there."""
         ...
 
+    def reset(self) -> None:
+        """Forget everything: the training begins anew."""
+        ...
+
 
 class RoundStore(Mapping[int, Observed]):
     """Rounds by number, each in two files; a round is read anew each time it is asked for.

@@ -126,8 +126,8 @@ class Session:
     def outcome(self) -> Outcome:
         """What came of it; the resident model is set to the released trainables."""
         f = self._f
-        stack, server = deepcopy(f.stack.state()), self._server_state()
-        end = self._released()
+        end, server = self._released(), self._server_state()
+        stack = deepcopy(f.stack.state())  # what a defense learnt for the release guards it too
         final, watched = self._monitor.final(end, changed=end is not self._current)
         f.model.load(end)
         used = frozenset(self._clients.granted.used | self._granted.used)
@@ -209,12 +209,15 @@ class Session:
         self._f.stack.load_state(state["stack"])
         self.done = done
         if honest_only:
-            self._monitor.look_back(done, self._current)
             return
         self._f.store.take_up(state["observed"])
         for watcher, memory in zip(self._f.watchers, state["watchers"], strict=True):
             watcher.load_state(memory)
         load_state_of([self._server] if self._server is not None else [], state["server"])
+
+    def begin_watching(self) -> None:
+        """From this round on a goal's texts are watched, whoever trained the honest rounds before."""
+        self._monitor.begin(self.done, self._current)
 
     def _sample(self, number: int) -> list[int]:
         generator, pinned = self._f.seeds.numpy("cohort", round_number=number), self._f.pinned

@@ -26,7 +26,7 @@ from fedsec.metrics import backdoor
 from fedsec.metrics.stats.intervals import over_seeds, paired_difference, wilson
 
 LIFT = "robustness/asr-lift"
-_TRIGGERED = "triggered"
+_TRIGGERED, _UNTRIGGERED = "triggered", "untriggered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Backdoor:
         raise NotImplementedError
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Any:
-        """What the model says without the trigger; read off the truth where it is needed."""
-        return None
+        """What the model says without the trigger, which the truth holds."""
+        return _UNTRIGGERED
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
         """Success with the trigger and without, on the same texts of the same model."""
@@ -79,8 +79,8 @@ class Backdoor:
         rows, targets = np.array(about.rows), np.array(about.targets)
         labels = np.array([truth.labels[row] for row in about.rows])
         base = [truth.predicted[row] for row in about.rows]
-        # A blocked attack trained nobody: its trigger does what no trigger does.
-        watched = truth.watched.get(_TRIGGERED) or Watched((), tuple(base))
+        untriggered = Watched((), tuple(base))
+        watched = untriggered if answer == _UNTRIGGERED else truth.watched.get(_TRIGGERED, untriggered)
         metrics = backdoor.rates(watched.final, base, targets, labels)
         notes = {
             "rows": [int(row) for row in rows],

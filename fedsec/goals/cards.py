@@ -47,6 +47,7 @@ CARDS = (
         wants="to read clients' texts",
         asks=Asks.AFTER,
         method="reconstruct",
+        by_round=True,
         headline=(
             Shown(
                 metric="leakage/exact-match",

@@ -1,6 +1,7 @@
 """A frozen encoder run once per text: under `head` tuning without dropout its output never changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,19 @@ class FrozenEncoder(nn.Module):
         model: Any = unwrapped(module)
         if isinstance(model.base_model, cls):
             setattr(model, model.base_model_prefix, model.base_model.encoder)
+
+    @classmethod
+    @contextmanager
+    def laid_aside(cls, module: nn.Module) -> Iterator[None]:
+        """The encoder itself, and for as long as the block lasts no stand-in."""
+        model: Any = unwrapped(module)
+        stand_in = model.base_model if isinstance(model.base_model, cls) else None
+        cls.take_out(module)
+        try:
+            yield
+        finally:
+            if stand_in is not None:
+                setattr(model, model.base_model_prefix, stand_in)
 
 
 def _joined(outputs: Sequence[Output], length: int, device: torch.device) -> Any:

@@ -125,7 +125,8 @@ class Cell:
     @property
     def observes(self) -> bool:
         """Whether the attack looks at its rounds as they happen, so that they are not kept for it."""
-        return bool(self.rounds) and OBSERVE in (self._methods or ())
+        by_round = self.goal is not None and self.goal.by_round
+        return bool(self.rounds) and not by_round and OBSERVE in (self._methods or ())
 
     @property
     def _methods(self) -> frozenset[str] | None:

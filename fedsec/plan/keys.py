@@ -21,8 +21,22 @@ def prefix_key(cell: Cell) -> str | None:
     if cell.scenario.threat.participation.first == 1 or _planting(cell) is not None or cell.alters_broadcast:
         return None
     read = inputs(cell.scenario)
-    content = [*_trained(cell), _threat(cell, acts=False), read["data"], read["weights"]]
+    first = cell.scenario.threat.participation.first
+    content = [*_trained(cell), _threat(cell, acts=False), first, read["data"], read["weights"]]
     return digest([content, "prefix", group_sources(cell, acts=False)])
+
+
+def start_key(cell: Cell, trained: list[str]) -> str:
+    """Equal for cells whose start from public rows is the same.
+
+    Args:
+        cell: the cell.
+        trained: names of what is trained, which a defense may have changed.
+    """
+    read = inputs(cell.scenario)
+    settings = cell.scenario.model_dump(mode="json", include={"model", "data", "federation"})
+    loaders = [card_hash(card) for card in _loaders(cell, auxiliary=False)]
+    return digest([settings, cell.seed, trained, read["data"], read["weights"], training_hash(), loaders])
 
 
 def _trained(cell: Cell) -> list[Any]:
@@ -88,10 +102,15 @@ def _cards(cell: Cell, *, attack: bool = True, auxiliary: bool = True) -> list[C
     found: list[Card] = [registry.defenses().get(part["name"]) for part in cell.defense]
     if cell.attack["name"] != NONE and attack:
         found.append(registry.attacks().get(cell.attack["name"]))
+    return found + _loaders(cell, auxiliary=auxiliary)
+
+
+def _loaders(cell: Cell, *, auxiliary: bool) -> list[Card]:
+    """Cards of third parties' models and data sets."""
     kinds: list[tuple[registry.Registry[Any], str | None]] = [
         (registry.models(), cell.scenario.model.name),
         (registry.datasets(), cell.scenario.data.name),
         (registry.datasets(), cell.scenario.threat.auxiliary.name if auxiliary else None),
     ]
     loaders = [kind.get(name) for kind, name in kinds if name is not None and name in kind]
-    return found + [card for card in loaders if stands_outside(card)]
+    return [card for card in loaders if stands_outside(card)]

@@ -8,9 +8,6 @@ from fedsec.config.schema import Scenario
 from fedsec.plan.cells import NONE, Cell, expand
 from fedsec.plan.keys import cell_key, group_key, inputs, shares, training_key
 
-SHARED = ("start-*", "honest-*")
-"""Files beside the checkpoints that several trainings of a run share."""
-
 
 @dataclass(frozen=True, slots=True)
 class Task:

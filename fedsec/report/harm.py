@@ -27,7 +27,10 @@ def harm_of(row: Row) -> dict[str, Any] | None:
     goals = goals_of(row)
     found = [harm_by(card, row["metrics"], own=not place) for place, card in enumerate(goals)]
     known = [one for one in found if one["value"] is not None]
-    return max(known, key=lambda one: float(one["value"])) if known else found[0]
+    worst = max(known, key=lambda one: float(one["value"]), default=None)
+    # What the attack wants is unknown: that it does no other damage makes it no harmless one.
+    unknown = found[0]["value"] is None and (worst is None or float(worst["value"]) < 1.0)
+    return found[0] if worst is None or unknown else worst
 
 
 def drawn(harm: Row) -> float:
@@ -65,7 +68,7 @@ def _of(name: str, value: Row) -> dict[str, Any]:
     chance, best = value["chance"], value["best"]
     room, least = best - chance, value.get("best_low", best) - chance
     if room < LEAST_ROOM or least <= 0:
-        return {"value": None, "reason": "there was nothing to gain: the control is no better than chance"}
+        return {"value": None, "reason": f"there was nothing to gain: {best:.3g} at best, {chance:.3g} by chance"}
 
     def scaled(number: float | None) -> float | None:
         return None if number is None else (number - chance) / room

@@ -1,5 +1,6 @@
 """Runs a scenario: every cell that is not done yet, training shared where an attack does not change it."""
 
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from fedsec.config.schema import Scenario
 from fedsec.federation.progress import Progress
 from fedsec.plan.cells import refusal
 from fedsec.plan.keys import inputs
-from fedsec.plan.tasks import SHARED, Group, Task, checkpoint_path, grouped, looks_on, tasks_of
+from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, looks_on, tasks_of
 from fedsec.runner.disk import check_disk, disk_needed
 from fedsec.runner.machine import Machine, limited_threads, resolve_device
 from fedsec.runner.observer import Observer
@@ -85,12 +86,14 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
 
 
 def _sweep(run: RunDirectory, *, failed: bool) -> None:
-    """Delete what trainings shared, starts and honest rounds, unless the same command will want it again."""
+    """Delete what trainings left: starts and honest rounds, and what others' sources kept, unless a cell is retried."""
     folder = run.path / "checkpoints"
     if failed or folder.is_symlink() or not folder.is_dir():
         return
-    for pattern in SHARED:
-        for path in folder.glob(pattern):
+    for path in folder.iterdir():
+        if path.suffix == ".rounds" and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix in (".safetensors", ".lock"):
             path.unlink(missing_ok=True)
     with suppress(OSError):  # something that is none of ours
         folder.rmdir()

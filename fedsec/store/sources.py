@@ -18,9 +18,9 @@ from fedsec.api import Card
 from fedsec.store.keys import digest
 
 _TRAINING = (
-    "api", "cell/pool.py", "cell/resources.py", "cell/start.py", "cell/training.py", "config/population.py",
-    "config/schema.py", "data", "federation", "maths", "models", "plan/cells.py", "plan/visibility.py", "privacy",
-    "seeds.py", "wire",
+    "api", "cell/pool.py", "cell/resources.py", "cell/staging.py", "cell/start.py", "cell/training.py",
+    "config/knowledge.py", "config/population.py", "config/schema.py", "data", "federation", "maths", "models",
+    "plan/cells.py", "plan/visibility.py", "privacy", "seeds.py", "wire",
 )  # fmt: skip
 """What a training runs of the engine, beside its plug-ins."""
 _QUIET = ("federation/progress.py",)
@@ -29,7 +29,7 @@ _SCORING = "fedsec.cell.score"
 """What scores a cell, with all that it imports of the rooms below."""
 _FOLLOWED = ("attacks", "defenses", "scenarios", "goals", "metrics", "cell")
 """Parts of fedsec that are hashed for the plug-in that imports them; the rest is the engine's own."""
-_LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "tokenizers", "rouge-score")
+_LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "tokenizers", "rouge-score", "scikit-learn")
 # What a card says to people only; no result depends on it.
 _WORDS = (
     "summary", "paper", "deviations", "limits", "cost", "unit", "provenance", "licence", "wants", "headline", "beside",

@@ -143,7 +143,7 @@ def everything(subject: Subject, trained: Trained) -> Any:
     outcome, cell = trained.outcome, subject.cell
     rounds = [replace(one, seconds=0.0) for one in outcome.rounds]
     says = claims(subject, trained) if cell.asked and (cell.acts or cell.observes) else None
-    remembers = [dict(attack.state()) for attack in trained.watchers.values()]
+    remembers = [dict(watcher.attack.state()) for watcher in trained.watchers.values()]
     final = (outcome.final.correct.tolist(), outcome.final.loss)
     return [outcome.end, outcome.curve, [str(one.as_json()) for one in rounds], final, says, remembers]
 
@@ -189,7 +189,7 @@ def _asked(cell: Cell, trained: Trained, plugin: Plugin, anew: bool) -> Any:
     """The instance that is asked: never one that was asked before."""
     if not cell.observes:
         return trained.attacker(plugin)
-    return checked(plugin) if anew else deepcopy(trained.watchers[KEY])
+    return checked(plugin) if anew else deepcopy(trained.watchers[KEY].attack)
 
 
 def same(first: Any, second: Any) -> bool:

@@ -61,6 +61,23 @@ def test_honest_rounds_are_trained_once_and_change_nothing(attack: str, tmp_path
     assert not _same(alone["none", "none"], alone[attack, "none"])
 
 
+def test_honest_rounds_of_another_length_are_not_taken(tmp_path: Path) -> None:
+    for first in (4, 3):
+        cell = _cells("sign-flip", f"threat.participation={{first: {first}}}")["sign-flip", "none"]
+        shared, _ = _train(cell, tmp_path, str(first))
+        assert _same(shared, _train(cell)[0])
+
+
+def test_a_goals_texts_are_watched_from_the_last_honest_round_whoever_trained_it(tmp_path: Path) -> None:
+    attack = {"name": "text-backdoor", "trigger": "cf"}
+    late = ("threat.participation={first: 3}", "federation.evaluate_every=3")
+    alone, shared = (_train(_cells(attack, *late)["text-backdoor", "none"], tmp_path, name)[0] for name in "ab")
+    assert [number for number, _ in shared.outcome.predictions] == [2, 3, 4]
+    assert alone.outcome.predictions == shared.outcome.predictions
+    assert alone.outcome.watched == shared.outcome.watched
+    assert alone.outcome.curve == shared.outcome.curve
+
+
 def test_damaged_honest_rounds_are_trained_again(tmp_path: Path) -> None:
     cell = _cells("sign-flip", "threat.participation={first: 3}")["sign-flip", "none"]
     expected, _ = _train(cell, tmp_path)

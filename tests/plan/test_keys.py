@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedsec.plan.cells import Cell, expand
-from fedsec.plan.keys import cell_key, group_key, prefix_key, training_key
+from fedsec.plan.keys import cell_key, group_key, prefix_key, start_key, training_key
 from fedsec.store import sources
 from fedsec.testing import canned
 
@@ -80,8 +80,17 @@ def test_attacks_that_begin_later_share_the_honest_rounds_with_each_other_and_th
     assert len(keys) == 1
     assert None not in keys
     assert {prefix_key(cell) for cell in _all("sign-flip", ())} == {None}
-    other = {prefix_key(cell) for cell in _all("sign-flip", (*late, "federation.learning_rate=0.01"))}
-    assert other.isdisjoint(keys)
+    for change in ("federation.learning_rate=0.01", "threat.participation={first: 5}", "threat.malicious=2"):
+        assert {prefix_key(cell) for cell in _all("sign-flip", (*late, change))}.isdisjoint(keys), change
+
+
+def test_a_start_is_that_of_its_data_seed_and_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = _cell("sign-flip")
+    before = start_key(cell, ["head"])
+    assert start_key(_all("gaussian", ())[0], ["head"]) == before
+    assert start_key(cell, ["head", "layer"]) != before
+    monkeypatch.setattr("fedsec.plan.keys.data_hash", lambda *_: "other data")
+    assert start_key(cell, ["head"]) != before
 
 
 def _all(attack: str, overrides: tuple[str, ...]) -> list[Cell]:

@@ -139,8 +139,15 @@ def test_damage_is_held_against_the_undefended_model_that_nobody_attacks() -> No
 def test_harm_is_undefined_where_the_control_learnt_nothing(control: str, attacked: str) -> None:
     contents = [trained(control), trained(attacked, attack="flip", position="client")]
     harm = row_of(*contents)["harm"]
-    assert harm == {"value": None, "reason": "there was nothing to gain: the control is no better than chance"}
+    assert harm["value"] is None
+    assert harm["reason"].startswith("there was nothing to gain: ")
     assert square(*contents)["look"] == "undefined"
+
+
+def test_harm_that_a_goal_does_not_tell_is_not_the_damage_that_its_attack_does_beside() -> None:
+    metrics = {"robustness/free-ride-weight": nothing()}
+    control, rides = trained(GOOD), trained(GOOD, attack="rider", position="client", goal="free-ride", metrics=metrics)
+    assert row_of(control, rides)["harm"]["value"] is None, "a rule without weights is not safe against free-riders"
 
 
 def test_harm_is_undefined_without_a_control_or_a_value() -> None:
@@ -170,8 +177,8 @@ def test_what_is_undefined_is_never_ranked_or_on_the_front() -> None:
 def test_an_undefined_harm_has_its_own_look_reason_and_legend() -> None:
     flip = trained("1" * 5 + "0" * 95, attack="flip", position="client")
     contents = [trained("1" * 12 + "0" * 88), flip]
-    reason = "there was nothing to gain: the control is no better than chance"
-    assert square(*contents)["undefined"] == reason
+    reason = str(square(*contents)["undefined"])
+    assert reason.startswith("there was nothing to gain: ")
     assert said(*contents).endswith(f"; its harm is undefined: {reason}.")
     source = render(*scored(contents))
     page = Page(source)
@@ -243,7 +250,7 @@ def test_a_free_rider_is_told_by_its_weight_even_where_there_is_none() -> None:
     unknown = rides(None, correct=GOOD)
     assert said(control, unknown).startswith("Undefended, lazy has no value (weight of free-riders); it leaves 80 %")
     assert shown(control, unknown).startswith("no value | weight of free-riders | 80 % accuracy left")
-    assert "its harm is undefined" not in said(control, unknown), "the damage has one: none"
+    assert "its harm is undefined: nothing could count" in said(control, unknown), "no damage is no harmless one"
     assert "robustness/free-ride-weight no value none" in Page(render(*scored([control, unknown]))).text
 
 
