@@ -5,6 +5,7 @@ What a round leaves is as good as the clients' texts, and under full tuning it i
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ import torch
 from fedsec.federation.transcript import Observed
 from fedsec.store.atomic import write_bytes
 
+_log = logging.getLogger(__name__)
 _TENSORS = ("rows", "aggregate", "start", "end", "started")
 """The fp32 tensors of a round, in the order in which they lie in its file."""
 BYTES_PER_VALUE = 4
@@ -60,10 +62,12 @@ class RoundStore(Mapping[int, Observed]):
         self._numbers: set[int] = set()
 
     def keep(self, observed: Observed) -> None:
-        """Write a round down, in place of what was there."""
-        if self.folder.is_symlink():
-            raise OSError(f"{self.folder} is a link; rounds are not written through one")
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write a round down, in place of what was there.
+
+        Where its folder is a link to somewhere else, or cannot be made, rounds go to a temporary one: training goes on,
+        and whoever resumes it begins anew.
+        """
+        self._open()
         values, about = self._paths(observed.round)
         about.unlink(missing_ok=True)
         partial = values.with_suffix(".part")
@@ -80,6 +84,17 @@ class RoundStore(Mapping[int, Observed]):
         rest["weights"] = None if observed.weights is None else observed.weights.tolist()
         write_bytes(about, json.dumps(rest).encode(), 0o600)
         self._numbers.add(observed.round)
+
+    def _open(self) -> None:
+        if not self._numbers:
+            try:
+                if self.folder.is_symlink() or self.folder.parent.is_symlink():
+                    raise OSError("a link leads out of the run's folder")
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                _log.warning("rounds cannot be kept at %s (%s); they go to a temporary folder", self.folder, error)
+                self._temporary = tempfile.TemporaryDirectory(prefix="fedsec-rounds-")
+                self.folder = Path(self._temporary.name)
 
     def __getitem__(self, number: int) -> Observed:
         """The round; what changes its tensors changes no file. KeyError if it was not kept."""
@@ -115,7 +130,7 @@ class RoundStore(Mapping[int, Observed]):
     def clear(self) -> None:
         """Delete every round."""
         self._numbers.clear()
-        if not self.folder.is_symlink():
+        if not (self.folder.is_symlink() or self.folder.parent.is_symlink()):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self, number: int) -> tuple[Path, Path]:

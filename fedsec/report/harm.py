@@ -4,7 +4,7 @@ from typing import Any
 
 from fedsec.api import GoalCard
 from fedsec.errors import FedsecError
-from fedsec.report.rows import RESULT, Row, goals_of
+from fedsec.report.rows import RESULT, Row, goal_of, goals_of
 
 LEAST_ROOM = 0.05
 """Between chance and best below which there is nothing to gain, and so no harm to tell."""
@@ -20,12 +20,14 @@ def harm_of(row: Row) -> dict[str, Any] | None:
         row: a cell or a row of the summary, with the metrics that compare it with its controls.
 
     Raises:
-        FedsecError: the goal has no headline metric here, or is not registered: no harm is never assumed.
+        FedsecError: the goal has no headline metric here: no harm is never assumed.
     """
     if row["status"] not in RESULT or row.get("goal") is None:
         return None
-    goals = goals_of(row)
-    found = [harm_by(card, row["metrics"], own=not place) for place, card in enumerate(goals)]
+    own = goal_of(row)
+    missing = f"its goal '{row['goal']}' is not registered here; install the package that brings it"
+    found: list[dict[str, Any]] = [{"value": None, "reason": missing}] if own is None else []
+    found += [harm_by(card, row["metrics"], own=card == own) for card in goals_of(row)]
     known = [one for one in found if one["value"] is not None]
     worst = max(known, key=lambda one: float(one["value"]), default=None)
     # What the attack wants is unknown: that it does no other damage makes it no harmless one.

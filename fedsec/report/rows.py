@@ -5,7 +5,6 @@ from typing import Any
 
 from fedsec import registry
 from fedsec.api import Form, GoalCard, Shown, Tells
-from fedsec.errors import FedsecError
 
 NONE = "none"
 RESULT = ("ok", "blocked")
@@ -14,28 +13,18 @@ Row = Mapping[str, Any]
 
 
 def goal_of(row: Row) -> GoalCard | None:
-    """The goal of the row's attack; None in a control.
-
-    Raises:
-        FedsecError: it is not registered here, so that nobody can tell its harm.
-    """
+    """The goal of the row's attack; None in a control, and where it is not registered here."""
     name = row.get("goal")
-    if name is None:
-        return None
-    if name not in registry.goals():
-        raise FedsecError(
-            f"{row['attack']} has the goal '{name}', which is not registered here; install the package that brings it"
-        )
-    return registry.goals().get(name)
+    return registry.goals().get(str(name)) if name in registry.goals() else None
 
 
 def goals_of(row: Row) -> tuple[GoalCard, ...]:
     """The goals that a row is scored by: its attack's own, and those that everybody who acts is held against."""
     own = goal_of(row)
-    if own is None:
+    if own is None and row.get("goal") is None:
         return ()
-    others = (card for card in registry.goals() if card.whoever_acts and row.get("acts") and card.name != own.name)
-    return (own, *others)
+    others = (card for card in registry.goals() if card.whoever_acts and row.get("acts") and card != own)
+    return (*([] if own is None else [own]), *others)
 
 
 def damage() -> tuple[GoalCard, Shown] | None:

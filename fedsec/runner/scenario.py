@@ -94,7 +94,8 @@ def _sweep(run: RunDirectory, *, failed: bool) -> None:
         if path.suffix == ".rounds" and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif path.suffix in (".safetensors", ".lock"):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it is none of ours
+                path.unlink()
     with suppress(OSError):  # something that is none of ours
         folder.rmdir()
 

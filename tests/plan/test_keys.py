@@ -80,7 +80,7 @@ def test_attacks_that_begin_later_share_the_honest_rounds_with_each_other_and_th
     assert len(keys) == 1
     assert None not in keys
     assert {prefix_key(cell) for cell in _all("sign-flip", ())} == {None}
-    for change in ("federation.learning_rate=0.01", "threat.participation={first: 5}", "threat.malicious=2"):
+    for change in ("federation.learning_rate=0.01", "threat.participation={first: 4}", "threat.malicious=2"):
         assert {prefix_key(cell) for cell in _all("sign-flip", (*late, change))}.isdisjoint(keys), change
 
 

@@ -107,8 +107,10 @@ def test_no_harm_is_assumed_where_no_headline_was_measured(metrics: dict[str, An
 
 
 def test_a_goal_that_is_not_registered_has_no_harm_and_no_zero() -> None:
-    with pytest.raises(FedsecError, match="'world-peace', which is not registered here"):
-        harm_of({**reads(**leakage(1.0, 1.0)), "goal": "world-peace"})
+    harm = harm_of({**reads(**leakage(1.0, 1.0)), "goal": "world-peace"})
+    assert harm is not None
+    assert harm["value"] is None
+    assert "'world-peace' is not registered here" in harm["reason"]
     page = Page(render(*scored([not_run("n/a", "no", attack="dager", goal="world-peace")])))
     assert "no" in page.text
     assert harm_of(head(attack="dager", status="error")) is None
