@@ -18,7 +18,7 @@ from importlib.util import resolve_name
 from typing import Any, Generic, TypeVar
 
 from fedsec.api.cards import AttackCard, Card, DatasetCard, DefenseCard, MetricCard, ModelCard, Parameter
-from fedsec.api.goals import GoalCard
+from fedsec.api.goal_cards import GoalCard
 from fedsec.errors import DuplicateNameError, FedsecError, UnknownNameError
 
 CardT = TypeVar("CardT", bound=Card)

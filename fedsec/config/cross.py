@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from fedsec import registry
 from fedsec.api.cards import AttackCard, DatasetCard
-from fedsec.api.goals import Asks
+from fedsec.api.goal_cards import Asks
 from fedsec.api.hooks import METHODS, OBSERVE, acting
 from fedsec.api.threat import Behaviour, Knowledge, Position, ThreatModel
 from fedsec.config.components import Entry, Finding, exists

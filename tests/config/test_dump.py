@@ -46,7 +46,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
         "federation.learning_rate": st.lists(RATES, min_size=1, max_size=3, unique=True),
         "model.name": st.just(["tiny-bert", "minilm"]),
         "model.tuning": st.just([{"kind": "lora", "rank": 3}, {"kind": "head"}]),
-        "threat.knowledge": st.just([["labels"], []]),
+        "threat.knowledge": st.just([["defense-settings"], []]),
     })  # fmt: skip
     return {
         "schema": 1,
@@ -63,7 +63,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
         "threat": {
             "malicious": draw(st.integers(1, clients)),
             "attack_rounds": draw(st.integers(1, rounds) | st.just("last")),
-            **draw(_optional(declared_malicious=st.integers(0, clients), knowledge=st.just(["cohort"]))),
+            **draw(_optional(declared_malicious=st.integers(0, clients), knowledge=st.just(["benign-updates"]))),
         },
         "matrix": {
             "attack": [{"name": "sign-flip", "scale": scale} for scale in scales],

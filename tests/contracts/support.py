@@ -96,6 +96,11 @@ def scorer(name: str, **rest: Any) -> AttackCard:
     return attack(name, Position.RELEASED_MODEL, Behaviour.CURIOUS, goal="membership", **rest)
 
 
+def watcher(name: str, **rest: Any) -> AttackCard:
+    """That of a curious server that looks at rounds as they happen and tells members from others."""
+    return attack(name, Position.SERVER, Behaviour.CURIOUS, goal="membership", **rest)
+
+
 def poisoner(name: str, **rest: Any) -> AttackCard:
     """A malicious client's that plants a backdoor."""
     return forger(name, goal="backdoor", **rest)

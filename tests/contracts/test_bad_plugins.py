@@ -17,7 +17,7 @@ from fedsec.testing.candidates import check_words
 from fedsec.testing.conduct import Subject
 
 from . import support
-from .support import TEXTS, attack, defense, forger, poisoner, reader, registered, scorer
+from .support import TEXTS, attack, defense, forger, poisoner, reader, registered, scorer, watcher
 
 READERS = [
     ("PeeksAtSecrets", "sees the truth"),
@@ -59,7 +59,7 @@ FAULTS = {
     "no text": (forger("PoisonsNoText"), "bad-poisonsnotext.* text or prompt is no text"),
     "a probe too few": (poisoner("TriggersOneLess"), r"bad-triggersoneless.triggered\(\) must return a tuple of 120"),
     "a target that is no class": (poisoner("TargetsNobody"), r"bad-targetsnobody.triggered\(\) has the target 99"),
-    "a watcher without memory": (scorer("ObservesWithoutState"), r"bad-observeswithoutstate has observe\(\), and no"),
+    "a watcher without memory": (watcher("ObservesWithoutState"), r"bad-observeswithoutstate has observe\(\), and no"),
     "a measurement that is no number": (forger("MeasuresNan"), "bad-measuresnan measured 'clipped' as nan"),
 }
 DEFENSES = [

@@ -194,7 +194,7 @@ def test_rows_are_dealt_as_the_scenario_says(rows: Callable[..., str]) -> None:
     def dealt(**partition: Any) -> tuple[Any, list[np.ndarray]]:
         scenario = _scenario({"path": path, "partition": partition})
         train = Resources().corpus(scenario).train
-        return train, deal(scenario, train, SeedTree(0))[0]
+        return train, deal(scenario, train, None, SeedTree(0))[0]
 
     train, parts = dealt(kind="by-column", column="ward")
     assert [len({train[row].group for row in part}) for part in parts] == [1, 1, 1]
@@ -211,7 +211,7 @@ def test_departments_of_the_generated_notes_can_be_clients() -> None:
     corpus = Resources().corpus(scenario)
     assert all(row.group == corpus.labels[row.label] for row in corpus.train)
     train = corpus.subset(600, None, SeedTree(0).numpy("subset")).train
-    parts = deal(scenario, train, SeedTree(0))[0]
+    parts = deal(scenario, train, None, SeedTree(0))[0]
     assert sorted(len({train[row].label for row in part}) for part in parts) == [1] * 6
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedsec.api import Layout, Population
 from fedsec.federation.aggregation import Aggregate, Aggregator
+from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Plugin, Stack
 from fedsec.seeds import SeedTree
 from fedsec.wire.receive import Message, Received, receive
@@ -44,6 +45,7 @@ def _aggregate(
         layout=Layout((), (), width),
         training=DELTA,
         seeds=SeedTree(0),
+        measurements=Measurements(),
         trusted=1,
     )
     return aggregator.aggregate(1, received, torch.zeros(width), trusted=trusted.clone)
