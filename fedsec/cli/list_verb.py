@@ -60,7 +60,7 @@ def _registries() -> dict[Kind, registry.Registry[Any]]:
 
 def _cards(kind: Kind) -> list[dict[str, Any]]:
     if kind == Kind.SCENARIOS:
-        from fedsec.config.load import shipped
+        from fedsec.config.shipped import shipped
 
         return [{"kind": kind.value, "name": name, "summary": summary} for name, summary in shipped()]
     return [{"kind": kind.value, **card.describe()} for card in _registries()[kind]]

@@ -30,7 +30,7 @@ def show(
             card = {"kind": kind.kind.removesuffix("s"), **kind.get(name).describe()}
             typer.echo(json.dumps(card, indent=1, ensure_ascii=False) if as_json else _text(card))
             return
-    from fedsec.config.load import shipped, shipped_text
+    from fedsec.config.shipped import shipped, shipped_text
 
     if name in dict(shipped()):
         text = shipped_text(name)

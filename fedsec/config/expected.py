@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedsec.config.load import load_scenario, shipped
+from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
+from fedsec.config.shipped import shipped
 
 
 class _Part(BaseModel):

@@ -1,8 +1,6 @@
 """Scenarios from a file, by a shipped name, or from plain data in Python."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from fedsec.config.fields import nearest
 from fedsec.config.overrides import apply_overrides
 from fedsec.config.problems import ConfigError, Problem, show
 from fedsec.config.schema import Scenario
+from fedsec.config.shipped import shipped, shipped_files
 from fedsec.config.tree import Tree, from_data
 from fedsec.config.vary import put, varied_paths
 from fedsec.errors import FedsecError, UnknownNameError
@@ -69,35 +68,11 @@ def substitute(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     return checked(put(dump(scenario), given), "substitute", [*given, *scenario.matrix.vary])
 
 
-def shipped() -> list[tuple[str, str]]:
-    """Name and summary of every scenario that comes with fedsec, by name."""
-    found = []
-    for name, file in _walk(_room(), ""):
-        summary = yaml_tree.head(file.read_text(encoding="utf-8"), ("summary",)).get("summary", "")
-        found.append((name, summary))
-    return sorted(found)
-
-
-def _room() -> Traversable:
-    try:
-        return resources.files("fedsec.scenarios")
-    except ImportError as error:
-        raise FedsecError(f"the shipped scenarios cannot be found ({error}). Run: pip install -e .") from error
-
-
-def _walk(folder: Traversable, above: str) -> Iterator[tuple[str, Traversable]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _walk(entry, f"{above}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
-            yield above + entry.name.removesuffix(".yaml"), entry
-
-
 def _text(what: str | Path) -> tuple[str, str]:
     """What problems call the scenario, and its text."""
     name = str(what)
     if isinstance(what, str) and not name.endswith(ENDINGS):
-        files = dict(_walk(_room(), ""))  # looked up in a listing: no name becomes a path
+        files = shipped_files()  # looked up in a listing: no name becomes a path
         if name in files:
             return f"{name}.yaml", yaml_tree.decode(files[name].read_bytes(), f"{name}.yaml")
         if exists(name) is None:
@@ -127,8 +102,3 @@ def _read(path: Path) -> bytes:
             return stream.read(yaml_tree.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise FedsecError(f"the scenario file {shown} cannot be read: {error}") from error
-
-
-def shipped_text(name: str) -> str:
-    """The YAML of a shipped scenario; KeyError if there is none of that name."""
-    return dict(_walk(_room(), ""))[name].read_text(encoding="utf-8")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from fedsec.config import load
+from fedsec.config import shipped as shipped_module
 from fedsec.config.dump import dump, dump_text
-from fedsec.config.load import load_scenario, shipped
+from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError
+from fedsec.config.shipped import shipped
 from fedsec.errors import FedsecError
 
 
@@ -32,7 +33,7 @@ def _room(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "first.yaml").write_text(file.read_text())
     (folder / "notes.txt").touch()
     (tmp_path / "secret.yaml").write_text(file.read_text())
-    monkeypatch.setattr(load, "resources", SimpleNamespace(files=lambda package: tmp_path / "room"))
+    monkeypatch.setattr(shipped_module, "resources", SimpleNamespace(files=lambda package: tmp_path / "room"))
 
 
 def test_a_file_is_the_same_as_a_mapping(base: dict[str, Any], file: Path) -> None:

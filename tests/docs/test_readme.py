@@ -7,7 +7,8 @@ import pytest
 
 from fedsec import registry
 from fedsec.cli.main import app
-from fedsec.config.load import load_scenario, shipped
+from fedsec.config.load import load_scenario
+from fedsec.config.shipped import shipped
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [

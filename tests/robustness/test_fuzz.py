@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedsec.config.dump import dump
-from fedsec.config.load import load_scenario, shipped, shipped_text
+from fedsec.config.load import load_scenario
+from fedsec.config.shipped import shipped, shipped_text
 from fedsec.errors import FedsecError
 from fedsec.plan.cells import expand
 from fedsec.report.findings import findings

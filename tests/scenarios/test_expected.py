@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fedsec.config.expected import expected_of, read_expected
-from fedsec.config.load import load_scenario, shipped
+from fedsec.config.load import load_scenario
+from fedsec.config.shipped import shipped
 from fedsec.report.expected import compared
 from fedsec.result import RunResult, run
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fedsec.config.load import load_scenario, shipped
+from fedsec.config.load import load_scenario
+from fedsec.config.shipped import shipped
 from fedsec.data.named import folder_of
 from fedsec.report.scorecard import without_timings
 
