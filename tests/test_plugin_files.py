@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,8 @@ from fedsec.errors import DuplicateNameError, FedsecError
 from fedsec.plan.tasks import tasks_of
 from fedsec.plugin_files import allow_plugins, allowed_files, disallow_plugins
 from fedsec.store.sources import plugin_hash
+
+from .prepared import fedsec as _fedsec
 
 FILE = """
 from dataclasses import dataclass, replace
@@ -82,12 +83,6 @@ def scenario(tmp_path: Path) -> dict[str, Any]:
     rows = [{"text": f"patient {i} has {'pain' if i % 2 else 'fever'}", "label": i % 2} for i in range(24)]
     notes.write_text("\n".join(map(json.dumps, rows)))
     return {**SCENARIO, "data": {"path": str(notes), "max_tokens": 16}}
-
-
-def _fedsec(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fedsec.cli.main", *arguments]
-    environment = {**os.environ, "COLUMNS": "200", **variables}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
 def test_its_cards_are_known_and_load(file: Path) -> None:

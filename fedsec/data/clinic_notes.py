@@ -19,6 +19,7 @@ The personal data belong to nobody:
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -207,20 +208,13 @@ class _NoteWriter:
 
     def write_clause(self, kind: str) -> str | None:
         """Returns a clause of the kind, or None where each of its templates would plant too much."""
-        fitting = [template for template in _TEMPLATES[kind] if self._fits(template)]
+        fitting = _fitting(kind, tuple(item.kind for item in self.planted))
         return self._fill(self.draws.pick(fitting)) if fitting else None
 
-    def _fits(self, template: str) -> bool:
-        needed = _PLANTED_SLOTS[template]
-        if not needed:
-            return True
-        if len(self.planted) + len(needed) > _MAX_PLANTED:
-            return False
-        kinds = [item.kind for item in self.planted]
-        return all(kinds.count(slot) < _MAX_PER_KIND[slot] for slot in needed)
-
     def _fill(self, template: str) -> str:
-        return _SLOT.sub(lambda match: self._fill_slot(match[1]), template)
+        # Every second part is a slot's name.
+        parts = _parts(template)
+        return "".join(self._fill_slot(part) if place % 2 else part for place, part in enumerate(parts))
 
     def _fill_slot(self, slot: str) -> str:
         if slot in _PHRASES:
@@ -263,6 +257,23 @@ _PLANTED_SLOTS: dict[str, tuple[str, ...]] = {
     for templates in _TEMPLATES.values()
     for template in templates
 }
+
+
+@cache
+def _parts(template: str) -> tuple[str, ...]:
+    """A template's texts and slots in turn."""
+    return tuple(_SLOT.split(template))
+
+
+@cache
+def _fitting(kind: str, planted: tuple[str, ...]) -> tuple[str, ...]:
+    """The templates of a kind that do not plant too much beside what is planted."""
+
+    def fits(needed: tuple[str, ...]) -> bool:
+        few = len(planted) + len(needed) <= _MAX_PLANTED
+        return not needed or (few and all(planted.count(slot) < _MAX_PER_KIND[slot] for slot in needed))
+
+    return tuple(template for template in _TEMPLATES[kind] if fits(_PLANTED_SLOTS[template]))
 
 
 def _long_enough(clauses: Sequence[tuple[str, str]], target: int) -> bool:

@@ -10,10 +10,10 @@ from fedsec import registry
 from fedsec.api import Columns, DatasetCard, HubSource
 from fedsec.config.endings import ENDINGS
 from fedsec.config.schema import Data
-from fedsec.data import clinic_notes
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.files import is_folder, read_rows
 from fedsec.data.hub import read_hub
+from fedsec.data.kept_notes import kept_notes
 from fedsec.data.layout import Layout, Split, number_labels, read_split
 from fedsec.data.partition import group_column
 from fedsec.errors import FedsecError, MissingDataError
@@ -32,7 +32,7 @@ def load_clinic_notes(card: DatasetCard) -> Corpus:
 
 @lru_cache(maxsize=1)
 def _clinic_notes(labels: tuple[str, ...]) -> Corpus:
-    notes = clinic_notes.generate(CLINIC_TRAIN + CLINIC_TEST)
+    notes = kept_notes(CLINIC_TRAIN + CLINIC_TEST)
     rows = tuple(
         Example(n.text, n.label, tuple(item.value for item in n.planted), group=labels[n.label]) for n in notes
     )

@@ -7,7 +7,7 @@ gradient in one batched pass, where forming their gradients would take a model's
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from fedsec.maths.layers import hooked, is_linear, is_norm, normalised
 
 _LOW_RANK = 1e-5
 """Relative residual below which a matrix is replaced by its low-rank factors: fp32 products are no more exact."""
@@ -131,7 +133,7 @@ class FactoredGradients:
 
         hooks = [(part, note(owner)) for owner, (part, _) in self._parts.items()]
         twice = sdpa_kernel(SDPBackend.MATH) if differentiable else nullcontext()  # the others have one derivative
-        with _hooked([*hooks, (words, lambda *_: rows)]), twice:
+        with hooked([*hooks, (words, lambda *_: rows)]), twice:
             logits = self._module(input_ids=ids, attention_mask=mask).logits
         return seen, logits
 
@@ -143,10 +145,10 @@ class FactoredGradients:
         for own, name in wanted.items():
             if own == "bias":
                 yield name, deltas.sum(dim=1)
-            elif _linear(part):
+            elif is_linear(part):
                 yield name, Outer(deltas, inputs)
             else:
-                yield name, (deltas * _normalised(part, inputs)).sum(dim=1)
+                yield name, (deltas * normalised(part, inputs)).sum(dim=1)
 
 
 class Observed:
@@ -238,19 +240,9 @@ def _factors(matrix: torch.Tensor, rank: int, generator: torch.Generator) -> tup
     return (basis, right) if rest <= _LOW_RANK * matrix.norm() else (matrix, None)
 
 
-@contextmanager
-def _hooked(hooks: Sequence[tuple[nn.Module, Any]]) -> Iterator[None]:
-    handles = [part.register_forward_hook(hook) for part, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def first_linear(module: nn.Module) -> str:
     """Name of the first linear layer: in a transformer, what stands right behind the embeddings and their norm."""
-    names: list[str] = [name for name, part in module.named_modules() if _linear(part)]
+    names: list[str] = [name for name, part in module.named_modules() if is_linear(part)]
     return names[0]
 
 
@@ -266,20 +258,6 @@ def _joined(calls: list[torch.Tensor], count: int) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _linear(part: nn.Module) -> bool:
-    return isinstance(part, nn.Linear) or type(part).__name__ == "Conv1D"
-
-
 def _parameters(part: nn.Module) -> tuple[str, ...]:
     """Which of a module's parameters the factors give the gradients of."""
-    if _linear(part) or isinstance(part, nn.LayerNorm):
-        return ("weight", "bias")
-    return ("weight",) if type(part).__name__.endswith("RMSNorm") else ()
-
-
-def _normalised(part: Any, inputs: torch.Tensor) -> torch.Tensor:
-    """What a normalisation multiplies its weight with."""
-    if isinstance(part, nn.LayerNorm):
-        return functional.layer_norm(inputs, part.normalized_shape, eps=part.eps)
-    epsilon = getattr(part, "variance_epsilon", getattr(part, "eps", 1e-6))
-    return inputs * torch.rsqrt(inputs.square().mean(dim=-1, keepdim=True) + epsilon)
+    return ("weight", "bias") if is_linear(part) or is_norm(part) else ()

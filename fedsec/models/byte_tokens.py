@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fedsec.data import clinic_notes
+from fedsec.data.kept_notes import kept_notes
 from fedsec.errors import MissingDataError
 
 BEGIN, END, PADDING = "<s>", "</s>", "<pad>"
@@ -94,7 +94,7 @@ def _trained(vocabulary: int) -> str:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((note.text for note in clinic_notes.generate(_NOTES, seed=_SEED)), trainer)
+    tokenizer.train_from_iterator((note.text for note in kept_notes(_NOTES, seed=_SEED)), trainer)
     begin = tokenizer.token_to_id(BEGIN)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, begin)]

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -18,6 +17,7 @@ from torch import nn
 from fedsec import registry
 from fedsec.api import TrainingSettings
 from fedsec.data.corpus import Corpus
+from fedsec.data.kept_notes import cache_folder
 from fedsec.data.tokens import Batch, collate, tokenise_causal
 from fedsec.errors import FedsecError
 from fedsec.maths.threads import one_thread
@@ -44,12 +44,6 @@ class Recipe:
     """A registered data set; its training split is used."""
     steps: int
     max_tokens: int
-
-
-def cache_folder() -> Path:
-    """`$FEDSEC_CACHE`, or `~/.cache/fedsec`."""
-    given = os.environ.get("FEDSEC_CACHE", "")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "fedsec"
 
 
 def pretrain(module: Any, tokenizer: Any, recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from fedsec.data import clinic_notes
+from fedsec.data.kept_notes import kept_notes
 from fedsec.models.base import BaseModel
 from fedsec.seeds import scoped_torch_rng
 
@@ -56,7 +56,7 @@ def vocabulary() -> tuple[str, ...]:
     """WordPiece entries: special tokens, printable characters, and the commonest words of generated notes."""
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     counts: Counter[str] = Counter()
-    for note in clinic_notes.generate(_NOTES, seed=_VOCABULARY_SEED):
+    for note in kept_notes(_NOTES, seed=_VOCABULARY_SEED):
         counts.update(re.findall(r"[a-z]{2,}", note.text.lower()))
     common = sorted(counts, key=lambda word: (-counts[word], word))[:_WORDS]
     return (*SPECIAL, *characters, *(f"##{c}" for c in characters if c.isalnum()), *common)

@@ -6,8 +6,8 @@ from functools import cache
 
 from fedsec import registry
 from fedsec.api import DatasetCard
-from fedsec.data import clinic_notes
 from fedsec.data.corpus import Corpus, Example
+from fedsec.data.kept_notes import kept_notes
 from fedsec.seeds import SeedTree
 
 WORDS = ("chest", "knee", "head", "skin", "stomach", "sugar")
@@ -53,14 +53,14 @@ def load_words(card: DatasetCard) -> Corpus:
 
 def load_notes(card: DatasetCard) -> Corpus:
     """Notes with planted personal data: 40 to train on, 20 to test on."""
-    notes = clinic_notes.generate(_NOTES)
+    notes = kept_notes(_NOTES)
     rows = tuple(Example(note.text, note.label, tuple(item.value for item in note.planted)) for note in notes)
     return Corpus(rows[:40], rows[40:], card.labels)
 
 
 def load_public(card: DatasetCard) -> Corpus:
     """Notes that no canned federation holds, for who is granted auxiliary text."""
-    rows = tuple(Example(note.text, note.label) for note in clinic_notes.generate(_PUBLIC, seed=_PUBLIC_SEED))
+    rows = tuple(Example(note.text, note.label) for note in kept_notes(_PUBLIC, seed=_PUBLIC_SEED))
     return Corpus(rows, rows[:1], card.labels)
 
 

@@ -1,12 +1,13 @@
-"""The command line as a user meets it: a real process, its output and its exit code."""
+"""The command line as a user meets it: a process of its own, its output and its exit code."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ..prepared import fedsec as _fedsec
 
 KINDS = ("attacks", "defenses", "metrics", "scenarios", "models", "datasets")
 SMALL = (
@@ -19,12 +20,6 @@ SMALL = (
     "matrix.attack=[none]",
     "matrix.defense=[none, krum]",
 )
-
-
-def _fedsec(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fedsec.cli.main", *arguments]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **variables}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
 def test_list_names_every_kind_without_torch() -> None:

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fedsec.report.scorecard import without_timings
+
+from ..prepared import Command
 
 SMALL = (
     "model={name: tiny-bert, width: 16, layers: 1, dropout: false, tuning: {kind: full}}",
@@ -34,21 +34,14 @@ ARGUMENTS = [
 ]
 
 
-def _fedsec(out: Path, workers: int = 1) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedsec.cli.main", *ARGUMENTS, "--out", str(out), "--workers", str(workers)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
-    )
+def _fedsec(out: Path, workers: int = 1) -> Command:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return Command(*ARGUMENTS, "--out", str(out), "--workers", str(workers), env=environment)
 
 
 def _stopped_in_the_middle(out: Path, number: signal.Signals) -> tuple[int, str]:
     """Exit code and the rest of stderr of a run that gets a signal when its first cell is done."""
     process = _fedsec(out)
-    assert process.stderr is not None
     try:
         while not (line := process.stderr.readline()).startswith("[1/"):
             assert line, "the run ended before it was stopped"
@@ -102,7 +95,7 @@ def _killed_and_resumed(out: Path, undisturbed: dict[str, object], times: int, s
     files: dict[Path, tuple[int, int]] = {}
     for turn in range(times):
         process = _fedsec(out, workers=1 + turn % 2)
-        time.sleep(generator.uniform(0.2, 12.0))
+        time.sleep(generator.uniform(0.1, 6.0))  # a run takes about 5 s
         workers = _children(process.pid)
         victim = generator.choice([process.pid, *workers])
         with suppress(ProcessLookupError):

@@ -78,7 +78,7 @@ def test_label_names_stand_in_the_order_of_the_numbers(name: str, words: set[str
 def test_clinic_notes_are_written_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 notes take seconds, and a scenario may want 20 of them."""
     first = _load("clinic-notes")
-    monkeypatch.setattr(named.clinic_notes, "generate", lambda *_: pytest.fail("they are written again"))
+    monkeypatch.setattr(named, "kept_notes", lambda *_: pytest.fail("they are written again"))
     assert _load("clinic-notes") is first
 
 

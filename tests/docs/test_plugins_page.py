@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
+from .. import prepared
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "plugins.md"
-TOOLS = {"fedsec": "fedsec.cli.main", "pip": "pip"}
 
 
 class Block(NamedTuple):
@@ -53,9 +54,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     roots = [str(ROOT)] if os.environ.get("PYTHONPATH") else []
     lines = [f"import site; site.addsitedir({path!r})" for path in seen] + roots
     (site / "outer.pth").write_text("\n".join(lines) + "\n")
-    for tool, module in TOOLS.items():
+    # What `fedsec` does, but for loading torch anew each time.
+    stand_in = f'"{sys.executable}" -S -E "{prepared.__file__}" ask "{prepared.prepared(f"{venv}/bin/python")}"'
+    for tool, program in {"fedsec": stand_in, "pip": f'"{venv}/bin/python" -m pip'}.items():
         script = venv / "bin" / tool
-        script.write_text(f'#!/bin/sh\nexec "{venv}/bin/python" -m {module} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
         script.chmod(0o755)
     work = folder / "work"
     work.mkdir()
