@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO
 
 _LENGTH = 8
+_ALIVE: list[object] = []
+"""Ends of pipes whose other ends tell prepared processes that this one lives."""
 
 
 class Command:
@@ -97,6 +99,8 @@ def prepared(python: str = sys.executable) -> str:
     process = subprocess.Popen([python, __file__, "serve", place], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
+    assert process.wait() == 0  # it went on in a copy of itself, which is no child of this process
+    _ALIVE.append(process.stdin)
     return place
 
 
@@ -118,6 +122,8 @@ def _stand_in(place: str, arguments: list[str]) -> int:
 
 
 def _serve(place: str) -> None:
+    if os.fork():
+        os._exit(0)
     import peft  # noqa: F401
     import torch
     from transformers import BertForSequenceClassification, BertTokenizer  # noqa: F401
