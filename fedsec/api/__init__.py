@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fedsec.api.hooks import ModelHook as ModelHook
     from fedsec.api.hooks import Observer as Observer
     from fedsec.api.hooks import Poisoner as Poisoner
+    from fedsec.api.hooks import PrivateHook as PrivateHook
     from fedsec.api.hooks import QueryHook as QueryHook
     from fedsec.api.hooks import Reconstructor as Reconstructor
     from fedsec.api.hooks import ReleaseHook as ReleaseHook
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from fedsec.api.hooks import implements as implements
     from fedsec.api.metrics import BetterFor as BetterFor
     from fedsec.api.metrics import MetricValue as MetricValue
+    from fedsec.api.privacy import Calibrated as Calibrated
+    from fedsec.api.privacy import GaussianMechanism as GaussianMechanism
+    from fedsec.api.privacy import PrivacyTerms as PrivacyTerms
+    from fedsec.api.privacy import Unit as Unit
     from fedsec.api.threat import Aggregation as Aggregation
     from fedsec.api.threat import Asset as Asset
     from fedsec.api.threat import Behaviour as Behaviour
@@ -144,6 +149,11 @@ _HOMES = {
     "implements": "hooks",
     "BetterFor": "metrics",
     "MetricValue": "metrics",
+    "Calibrated": "privacy",
+    "GaussianMechanism": "privacy",
+    "PrivacyTerms": "privacy",
+    "Unit": "privacy",
+    "PrivateHook": "hooks",
     "Aggregation": "threat",
     "Asset": "threat",
     "Behaviour": "threat",
@@ -198,6 +208,7 @@ __all__ = [
     "BetterFor",
     "BroadcastHook",
     "BroadcastView",
+    "Calibrated",
     "Candidate",
     "Card",
     "ClientView",
@@ -213,6 +224,7 @@ __all__ = [
     "Extractor",
     "Filter",
     "Form",
+    "GaussianMechanism",
     "GlobalModelHook",
     "Goal",
     "GoalCard",
@@ -236,6 +248,8 @@ __all__ = [
     "Poisoner",
     "Population",
     "Position",
+    "PrivacyTerms",
+    "PrivateHook",
     "Probe",
     "Provenance",
     "PublicModel",
@@ -268,6 +282,7 @@ __all__ = [
     "TriggerView",
     "Triggered",
     "Truth",
+    "Unit",
     "Update",
     "UpdateHook",
     "VectorRule",

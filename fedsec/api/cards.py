@@ -165,6 +165,8 @@ class Population:
     """Whether the clients' data come from one distribution."""
     trusted: int = 0
     """Rows of its own that the server holds."""
+    tuning: str = "full"
+    """What is trained: `model.tuning.kind`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ after a round, and a new instance that is given it goes on as if nothing had hap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.privacy import Calibrated, PrivacyTerms
 from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
     BroadcastView,
@@ -78,6 +79,17 @@ class StepHook(Protocol):
 
     def on_step(self, view: StepView) -> "torch.Tensor":
         """The gradient to step along [parameters], fp32; `view.gradient()` is what lies beneath."""
+        ...
+
+
+class PrivateHook(Protocol):
+    """A step hook that is a mechanism of differential privacy: it says before training what each step will spend.
+
+    Every call of its `on_step` then returns `Measured` with what it spent, and the engine's ledger composes that.
+    """
+
+    def calibrate(self, terms: PrivacyTerms) -> Calibrated:
+        """Choose the noise for a client, before the first round and again where a run is resumed."""
         ...
 
 
@@ -247,6 +259,7 @@ METHODS = (
 )
 """The hooks' method names, in the order of a round. What an attack is asked beside them is its goal's `method`."""
 OBSERVE = "observe"
+CALIBRATE = "calibrate"
 CLIENT_SIDE = ("on_data", "on_step", "on_update")
 """Hooks of which every client has an instance of its own."""
 

@@ -15,6 +15,7 @@ from fedsec.api.threat import Knowledge
 if TYPE_CHECKING:
     import torch
 
+    from fedsec.api.privacy import GaussianMechanism
     from fedsec.maths.rows import Rows
 
 
@@ -108,6 +109,9 @@ class TrainingSettings:
     """Clients in a round; 0 where nobody said."""
     rounds: int = 0
     """Rounds of training; 0 where nobody said."""
+    sampling: str = "fixed"
+    """`fixed`: batches of `batch_size` rows and cohorts of `cohort` clients; `poisson`: so many on average, each row
+    and each client by a coin of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,9 +309,11 @@ class Measured:
     """What any hook may return in place of its value: the value, and what it measured on the way."""
 
     value: Any
-    measurements: Mapping[str, float]
+    measurements: Mapping[str, float] = field(default_factory=dict)
     """Finite numbers by kebab-case name, such as the share of clipped updates; the round's record has their means over
     the clients. Of what happens after training nothing is recorded."""
+    spent: "GaussianMechanism | None" = None
+    """What a step hook spent of privacy; the engine's ledger adds it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,7 +442,11 @@ class StepView:
     """Of the batch's mean loss, or what the hook beneath makes of it [parameters]; may be changed in place, and holds
     until the next call only: keep a copy."""
     example_gradients: "Callable[[], torch.Tensor]"
-    """Of each row's loss [rows, parameters], a new tensor, whatever hooks lie beneath."""
+    """Of each row's loss [rows, parameters], a new tensor; no rows where a Poisson batch is empty. For the lowest hook
+    of a client alone: what hooks beneath make of the gradient would be lost."""
+    expected_rows: float = 0.0
+    """Rows that a batch holds on average, by which a sum over rows is divided: how many there are this time is as
+    private as the rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

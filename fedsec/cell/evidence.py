@@ -177,7 +177,9 @@ def targets(cell: Cell, observed: Observed) -> tuple[int, ...]:
 
 def secrets_in(cell: Cell, observed: Observed, vault: Vault) -> dict[int, Secret]:
     """The truth of one round by client, of those that the attack is after."""
-    return {client: vault.secrets[observed.round, client] for client in targets(cell, observed)}
+    secrets = {client: vault.secrets[observed.round, client] for client in targets(cell, observed)}
+    # An empty Poisson batch leaves an update without a text to read.
+    return {client: secret for client, secret in secrets.items() if secret.tokens}
 
 
 def secrets_of(cell: Cell, trained: "Trained") -> dict[int, dict[int, Secret]]:

@@ -181,6 +181,7 @@ def training_settings(scenario: Scenario) -> TrainingSettings:
         batch_size=federation.batch_size,
         cohort=federation.cohort,
         rounds=federation.rounds,
+        sampling=federation.sampling,
     )
 
 

@@ -55,7 +55,7 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
         if head["status"] == OK and cell.forges:
             metrics |= _detection(cell, trained)
     if head["status"] != NOT_APPLICABLE:
-        head["guarantee"] = _guarantee(cell)
+        head["guarantee"] = _guarantee(cell, trained)
         head["adaptive"] = head["status"] == OK and _adapted(cell, used)
         if Knowledge.AUXILIARY_TEXT in knowledge(cell):
             public = trained.around.public.of(cell.scenario)
@@ -202,8 +202,23 @@ def _detection(cell: Cell, trained: Trained) -> dict[str, MetricValue]:
     return detection(rounds, trained.malicious, SeedTree(cell.seed).numpy("detection intervals"))
 
 
-def _guarantee(cell: Cell) -> dict[str, Any] | None:
-    """What the stack proves for this cell; nothing where the scenario breaks an assumption.
+def _guarantee(cell: Cell, trained: Trained) -> dict[str, Any] | None:
+    """What the stack promises in this cell: of privacy by the ledger, of robustness by what its rule proves."""
+    private, robust = trained.outcome.guarantee, _robustness(cell)
+    if private is None:
+        return robust
+    found = private.as_json()
+    if trained.start is not None:
+        start = f"the start was trained on {trained.start.rows:,} public rows, which are not covered"
+        found["assumes"] = f"{found['assumes']}; {start}"
+    if robust is not None:
+        found["kind"] = f"{found['kind']}+{robust['kind']}"
+        found["assumes"] = f"{found['assumes']}; {robust['assumes']}"
+    return found
+
+
+def _robustness(cell: Cell) -> dict[str, Any] | None:
+    """What the stack's rule proves for this cell; nothing where the scenario breaks an assumption.
 
     A rule's theorem is about the rows that clients sent; a filter makes others of them, and nothing is proven of these.
     """

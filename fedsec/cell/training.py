@@ -108,6 +108,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     watching: Mapping[str, Cell] = MappingProxyType({}),
+    on_notice: Callable[[str], None] = lambda _: None,
     pools: Callable[..., Pool | None] = pool_of,
 ) -> Trained:
     """Run the federation of a cell.
@@ -119,6 +120,7 @@ def train(
         on_round: called after every round.
         checkpoint: where progress is kept, and taken up again; None keeps none.
         watching: cells by key whose attacks look at rounds as they happen.
+        on_notice: told, before training, what whoever runs it should know.
         pools: draws the pool of candidates; tests put another coin there.
     """
     scenario, seeds = cell.scenario, SeedTree(cell.seed)
@@ -180,6 +182,7 @@ def train(
         settings=_settings(cell, observe),
         seeds=seeds,
         on_round=on_round,
+        on_notice=on_notice,
     )
     seen = observe.union(*(watcher.rounds for watcher in watchers.values()))
     outcome = run(federation, checkpoint, _prefix(cell, seen, checkpoint))

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsec.report.findings import findings, worst_findings
+from fedsec.report.guarantees import promises
 from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def print_result(result: "RunResult", question: str) -> None:
     console.print(Text(visible(question), style="bold"))
     for table in _tables(result.scorecard):
         console.print(table)
-    for paragraph in [*findings(result.scorecard["summary"]), *worst_findings(result.scorecard["worst_case"])]:
+    rows = result.scorecard["summary"]
+    for paragraph in [*findings(rows), *worst_findings(result.scorecard["worst_case"]), *promises(rows)]:
         console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
     console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")))
     if not result.complete:

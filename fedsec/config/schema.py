@@ -167,6 +167,9 @@ class Federation(_Part):
     """Optimizer steps of a client in a round; 1 under `update: gradient`."""
     batch_size: Count = 8
     """Rows in a local step."""
+    sampling: Literal["fixed", "poisson"] = "fixed"
+    """`fixed`: shuffled batches of `batch_size` rows and cohorts of `clients_per_round`; `poisson`: so many on average,
+    each row and each client by a coin of its own, as guarantees of differential privacy need it."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Local optimizer; its state starts anew each round. `sgd` under `update: gradient`."""
     learning_rate: Annotated[float, Field(gt=0, le=100)]

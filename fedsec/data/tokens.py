@@ -101,18 +101,18 @@ def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int) ->
 
 
 def collate(data: Tokenised, chosen: Sequence[int] | np.ndarray, pad_id: int) -> Batch:
-    """The chosen rows as one batch, padded on the right to the longest of them."""
+    """The chosen rows as one batch, padded on the right to the longest of them; of no rows, a batch without any."""
     picked = [data.ids[i] for i in chosen]
-    length = max(len(ids) for ids in picked)
+    length = max((len(ids) for ids in picked), default=0)
     input_ids = torch.full((len(picked), length), pad_id, dtype=torch.long)
     mask = torch.zeros((len(picked), length), dtype=torch.long)
     for row, ids in enumerate(picked):
         input_ids[row, : len(ids)] = torch.tensor(ids)
         mask[row, : len(ids)] = 1
     if data.learned_from is None:
-        return Batch(input_ids, mask, torch.from_numpy(data.labels[np.asarray(chosen)]))
+        return Batch(input_ids, mask, torch.from_numpy(data.labels[np.asarray(chosen, dtype=np.int64)]))
     # By place, never by id: the padding token may be the end token, which is learned.
-    starts = torch.from_numpy(data.learned_from[np.asarray(chosen)])[:, None]  # [rows, 1]
+    starts = torch.from_numpy(data.learned_from[np.asarray(chosen, dtype=np.int64)])[:, None]  # [rows, 1]
     learned = (torch.arange(length) >= starts) & mask.bool()  # [rows, length]
     return Batch(input_ids, mask, input_ids.masked_fill(~learned, NOT_LEARNED))
 

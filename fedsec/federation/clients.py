@@ -7,11 +7,23 @@ from typing import Any
 
 import torch
 
-from fedsec.api import ClientView, ColluderView, Granted, Knowledge, Layout, Rehearsal, TrainingSettings, implements
+from fedsec.api import (
+    ClientView,
+    ColluderView,
+    Granted,
+    Knowledge,
+    Layout,
+    PrivacyTerms,
+    Rehearsal,
+    TrainingSettings,
+    implements,
+)
+from fedsec.api.hooks import CALIBRATE
 from fedsec.federation.aggregation import Aggregator
 from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of, state_of
 from fedsec.maths.rows import Rows
+from fedsec.privacy.ledger import Ledger
 from fedsec.seeds import SeedTree
 
 
@@ -100,6 +112,24 @@ class Clients:
         one = self._clients[client]
         hooks = one.hostile if one.hostile is not None and self._attacking else one.honest
         return [(label, hook) for label, hook in hooks if implements(hook, method)]
+
+    def calibrate(self, ledger: Ledger, terms: Callable[[int], PrivacyTerms]) -> None:
+        """Let every client's mechanisms settle on their noise, and open their accounts.
+
+        Args:
+            ledger: the federation's.
+            terms: of a client.
+        """
+        for number, client in enumerate(self._clients):
+            for label, hook in client.honest:
+                if implements(hook, CALIBRATE):
+                    ledger.open(number, label, terms(number), hook.calibrate(terms(number)))
+
+    @property
+    def cleaners(self) -> tuple[str, ...]:
+        """Labels of the stack's hooks that change what a client trains on."""
+        honest = self._clients[0].honest if self._clients else []
+        return tuple(label for label, hook in honest if implements(hook, "on_data"))
 
     def begin(self, number: int) -> None:
         """A round begins; some rounds malicious clients may sit out."""

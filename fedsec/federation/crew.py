@@ -1,8 +1,8 @@
 """Independent pieces of work, done side by side in forked copies of this process.
 
 A copy shares the model's memory until it writes to it, has a random state of its own, and hands its results back
-through shared tensors. Every piece is computed by one thread, so that results do not depend, to the last bit, on how
-many copies there are.
+through shared tensors, and what a plug-in remembers as bytes. Every piece is computed by one thread, so that results do
+not depend, to the last bit, on how many copies there are.
 """
 
 import ctypes
@@ -13,16 +13,24 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+from fedsec.store.bundle import packed, unpacked
 
 WORTH_SECONDS = 0.2
 """Work expected to take less than this in all is done here: a copy takes some hundredths of a second to make."""
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 
-Work = Callable[[int], None]
+Tree = Mapping[str, Any]
+"""Mappings with text keys, lists, numbers, texts and tensors."""
+Work = Callable[[int], Tree | None]
+Done = tuple[Tree | None, bool]
+"""What a piece came to, and whether it was done in a copy, so that what it changed there is not changed here."""
 
 
 class Crew:
@@ -44,47 +52,82 @@ class Crew:
         memory = mmap.mmap(-1, count * dtype.itemsize)  # anonymous and shared: no file, no name, no limit but memory
         return torch.frombuffer(memory, dtype=dtype).view(*shape)
 
-    def run(self, pieces: int, work: Work, kind: str = "") -> None:
-        """`work(0)` to `work(pieces - 1)`, each once, in any order.
+    def run(self, pieces: int, work: Work, kind: str = "", here: Collection[int] = ()) -> list[Done]:
+        """`work(0)` to `work(pieces - 1)`, each once, in any order; what each of them returned.
 
         Whether copies are made depends on how long pieces of this kind took the last time: forking has to be worth
         its while. What a copy could not do is done again here, so that an error looks as it would without copies.
 
         Args:
             pieces: how many.
-            work: does one; leaves results in tensors from `empty`, and changes nothing else that matters later.
+            work: does one; leaves results in tensors from `empty`, or returns them.
             kind: of work, for which times are remembered.
+            here: pieces that this process does itself, in their order: they change what others of them read.
         """
         if pieces == 0:
-            return
+            return []
         worth = self._seconds.get(kind, WORTH_SECONDS) * pieces >= WORTH_SECONDS
-        size = self.size if worth else 1
-        shares = [range(pieces)[start::size] for start in range(size)]
+        shares = _shares(pieces, self.size if worth else 1, here)
         began = time.perf_counter()
-        copies = [(_copy(share, work), share) for share in shares[1:] if share]
+        copies = [_copy(share, work) for share in shares[1:] if share]
+        done: dict[int, Done] = {}
         try:
             for piece in shares[0]:
-                work(piece)
+                done[piece] = work(piece), False
         except BaseException:
-            for process, _ in copies:
-                os.kill(process, signal.SIGKILL)
-                os.waitpid(process, 0)
+            for copy in copies:
+                copy.kill()
             raise
-        self._seconds[kind] = (time.perf_counter() - began) / len(shares[0])
-        failed = [share for process, share in copies if os.waitpid(process, 0)[1] != 0]
-        for share in failed:
-            for piece in share:
-                work(piece)
+        if shares[0]:
+            self._seconds[kind] = (time.perf_counter() - began) / len(shares[0])
+        for copy in copies:
+            found = copy.results()
+            for piece in copy.share:
+                done[piece] = (work(piece), False) if found is None else (found[str(piece)], True)
+        return [done[piece] for piece in range(pieces)]
 
 
-def _copy(share: range, work: Work) -> int:
-    """Fork a process that does these pieces and ends; its id."""
-    parent = os.getpid()
+def _shares(pieces: int, size: int, here: Collection[int]) -> list[list[int]]:
+    """The pieces of each process, this one's first, each to whoever has the fewest."""
+    shares: list[list[int]] = [sorted(here), *([] for _ in range(size - 1))]
+    for piece in range(pieces):
+        if piece not in here:
+            min(shares, key=len).append(piece)
+    return [sorted(share) for share in shares]
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A process that does some pieces, and the end of the pipe on which it says what they came to."""
+
+    process: int
+    share: list[int]
+    pipe: int
+
+    def results(self) -> dict[str, Any] | None:
+        """What its pieces came to, by number; None if it did not get that far."""
+        with os.fdopen(self.pipe, "rb") as stream:
+            content = stream.read()
+        if os.waitpid(self.process, 0)[1] != 0:
+            return None
+        return unpacked(content)
+
+    def kill(self) -> None:
+        """End it at once."""
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        os.close(self.pipe)
+
+
+def _copy(share: list[int], work: Work) -> _Copy:
+    """Fork a process that does these pieces and ends."""
+    parent, (reader, writer) = os.getpid(), os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads' locks: the copy computes and nothing else
         process = os.fork()
     if process:
-        return process
+        os.close(writer)
+        return _Copy(process, share, reader)
     status = 1
     try:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -92,8 +135,10 @@ def _copy(share: range, work: Work) -> int:
             signal.signal(number, signal.SIG_DFL)
         if os.getppid() == parent:
             torch.set_num_threads(1)
-            for piece in share:
-                work(piece)
+            os.close(reader)
+            found = packed({str(piece): work(piece) for piece in share})
+            with os.fdopen(writer, "wb") as stream:
+                stream.write(found)
             status = 0
     finally:
         os._exit(status)  # no clean-up: files, threads and exit handlers are the parent's

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedsec.api import Sample
+from fedsec.api import Sample, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Batch, Tokenised, collate, content_ids
 from fedsec.errors import FedsecError
@@ -66,13 +66,16 @@ class Holdings:
         origins = [None if place is None else int(own[place]) for place in places]
         return Held(self.tokenise(examples), np.arange(len(examples)), examples, origins)
 
-    def choose(self, number: int, client: int, rows: np.ndarray, steps: int, batch_size: int) -> list[np.ndarray]:
-        """Row numbers of each local step: the rows in random order, reshuffled when too few are left.
+    def choose(self, number: int, client: int, rows: np.ndarray, training: TrainingSettings) -> list[np.ndarray]:
+        """Row numbers of each local step; no row comes twice in a batch.
 
-        No row comes twice in a batch.
+        Fixed batches: the rows in random order, reshuffled when too few are left. Poisson batches: each row by a coin
+        of its own for each step, so that a batch may hold any number of rows, none included.
         """
-        size = min(batch_size, len(rows))
+        steps, size = training.local_steps, min(training.batch_size, len(rows))
         generator = self.seeds.numpy("batches", round_number=number, client=client)
+        if training.sampling == "poisson":
+            return [rows[generator.random(len(rows)) < sampling_rate(len(rows), training)] for _ in range(steps)]
         per_pass = len(rows) // size
         orders = [generator.permutation(rows) for _ in range(-(-steps // per_pass))]
         return [
@@ -98,6 +101,16 @@ class Holdings:
 
     def _original(self, row: int | None) -> tuple[int, ...]:
         return () if row is None else content_ids(self.train.ids[row], self.tokenizer)
+
+
+def sampling_rate(rows: int, training: TrainingSettings) -> float:
+    """The share of a client's rows that a batch holds on average: the probability of each under Poisson sampling."""
+    return min(1.0, training.batch_size / max(1, rows))
+
+
+def expected_rows(rows: int, training: TrainingSettings) -> float | None:
+    """What sums over a client's batch are divided by, under Poisson sampling; None under fixed batches: their size."""
+    return float(min(rows, training.batch_size)) if training.sampling == "poisson" else None
 
 
 def _place(sample: Sample, count: int) -> int | None:

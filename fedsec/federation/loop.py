@@ -21,6 +21,8 @@ def run(federation: Federation, checkpoint: Checkpoint | None = None, prefix: Pr
     """
     kept = checkpoint.load() if checkpoint else None
     session = _taken_up(federation, kept, lambda session, state: session.load_state(state))
+    for text in session.notices():
+        federation.on_notice(text)
     if prefix is None or session.done > prefix.rounds:
         return _finished(session, federation, checkpoint)
     with prefix.alone():

@@ -1,6 +1,6 @@
 """What hooks measure on the way: collected in a round, and written down as means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -26,12 +26,28 @@ class Measurements:
         """
         if not isinstance(found, Measured):
             return found
+        if found.spent is not None:
+            raise FedsecError(f"{label} reports spent privacy; only step hooks that calibrate are accounted for")
+        self.note(label, found)
+        return found.value
+
+    def note(self, label: str, found: Measured) -> None:
+        """Note what came with a hook's value; see `of`."""
         for name, value in found.measurements.items():
             fits = isinstance(name, str) and isinstance(value, (int, float)) and isfinite(value)
             if not fits:
                 raise FedsecError(f"{label} measured {name!r:.40} as {value!r:.40}; measurements are finite numbers")
             self._found.setdefault(f"{label}/{name}", []).append(float(value))
-        return found.value
+
+    def add(self, found: Mapping[str, Sequence[float]]) -> None:
+        """Take in what was measured elsewhere, from `found`."""
+        for name, values in found.items():
+            self._found.setdefault(name, []).extend(values)
+
+    @property
+    def found(self) -> Mapping[str, Sequence[float]]:
+        """Everything so far, by `plug-in/name`."""
+        return self._found
 
     def means(self) -> Mapping[str, float]:
         """The mean of each, by `plug-in/name`; they are forgotten."""

@@ -10,6 +10,7 @@ from fedsec.api import Knowledge, Watched
 from fedsec.federation.evaluation import Evaluation
 from fedsec.federation.rounds import RoundStore
 from fedsec.federation.transcript import RoundSummary, Vault
+from fedsec.privacy.guarantee import Guarantee
 
 
 @dataclass(slots=True)
@@ -38,5 +39,7 @@ class Outcome:
     """What the defenses' server side remembers after the last round."""
     server: dict[str, Any]
     """What a malicious server remembers after the last round; empty without one."""
+    guarantee: Guarantee | None
+    """What the clients' mechanisms promise of privacy, or why they promise nothing; None where nobody ran one."""
     hostile: dict[str, Any]
     """What the first malicious client's attack remembers; empty without one."""

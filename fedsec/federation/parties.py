@@ -75,6 +75,7 @@ class Federation:
         seeds: the seed tree.
         crew: who trains clients side by side; the result is the same whoever does.
         on_round: called after every round.
+        on_notice: called before the first round.
     """
 
     model: FlatModel
@@ -98,3 +99,5 @@ class Federation:
     store: RoundStore = field(default_factory=RoundStore)
     crew: Crew = field(default_factory=Crew)
     on_round: Callable[[Progress], None] = lambda _: None
+    on_notice: Callable[[str], None] = lambda _: None
+    """Told what whoever runs it should know before it begins."""

@@ -9,17 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from math import isnan, nan
 from typing import Any
 
 import torch
 
-from fedsec.api import BroadcastView, Granted, Knowledge, ReleaseView, Sample, implements
+from fedsec.api import (
+    BroadcastView,
+    GaussianMechanism,
+    Granted,
+    Knowledge,
+    ReleaseView,
+    Sample,
+    Unit,
+    implements,
+)
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability, Held
 from fedsec.federation.clients import Clients, Surroundings
-from fedsec.federation.crew import Crew
 from fedsec.federation.holdings import Held as Own
-from fedsec.federation.holdings import Holdings, check_samples
+from fedsec.federation.holdings import Holdings, check_samples, expected_rows
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.monitor import Monitor
 from fedsec.federation.outcome import Outcome
@@ -30,9 +39,11 @@ from fedsec.federation.progress import Progress
 from fedsec.federation.release import prepared
 from fedsec.federation.sending import Sender
 from fedsec.federation.server_optimizer import ServerOptimizer
-from fedsec.federation.steps import StepHooks
+from fedsec.federation.spending import drowned, open_ledger
+from fedsec.federation.steps import Hooked, StepHooks
 from fedsec.federation.transcript import Observed, RoundSummary, Secret
 from fedsec.models.local import LocalTrainer
+from fedsec.privacy.guarantee import Guarantee
 from fedsec.wire.receive import Message, Received, receive
 
 _BYTES_PER_VALUE = 4
@@ -71,6 +82,7 @@ class Session:
             aggregator=self._aggregator,
         )
         self._clients = Clients(f.stack, f.adversary, around, f.seeds)
+        self._ledger = open_ledger(f, self._clients)
         self._server: Any = checked(f.server.attack) if f.server else None
         self._granted = Granted(f.server.knowledge if f.server else {})
         self._holdings = Holdings(f.train, f.examples, f.rows, f.tokenise, f.tokenizer, f.seeds)
@@ -83,7 +95,8 @@ class Session:
         self._start = f.model.snapshot()  # [parameters]
         self._current = self._start.clone()  # [parameters]
         self._crew = f.crew
-        self._buffer = self._crew.empty(settings.cohort, layout.size)  # [clients, parameters]
+        largest = len(f.rows) if training.sampling == "poisson" else settings.cohort
+        self._buffer = self._crew.empty(largest, layout.size)  # [clients, parameters]
         self._monitor = Monitor(f)
         self._summaries: list[RoundSummary] = []
         self._seen = settings.observe.union(*(watcher.rounds for watcher in f.watchers))
@@ -123,6 +136,10 @@ class Session:
             self._monitor.evaluate(number, self._current)
         self._report()
 
+    def notices(self) -> list[str]:
+        """What whoever runs it should know before it begins."""
+        return [] if self.done else drowned(self._f, self._ledger)
+
     def outcome(self) -> Outcome:
         """What came of it; the resident model is set to the released trainables."""
         f = self._f
@@ -144,8 +161,14 @@ class Session:
             predictions=self._monitor.predicted,
             stack=stack,
             server=server,
+            guarantee=self._guarantee(),
             hostile=self._clients.memory_of_attack(),
         )
+
+    def _guarantee(self) -> Guarantee | None:
+        """Of honest clients: a malicious one skips its mechanisms, or runs them on data of its choice."""
+        hostile = self._f.adversary.clients if self._f.adversary is not None else frozenset[int]()
+        return self._ledger.guarantee(frozenset(range(len(self._f.rows))) - hostile)
 
     def _released(self) -> torch.Tensor:
         """The trainables that are released [parameters]; the very tensor of the global model if no defense acts."""
@@ -176,6 +199,7 @@ class Session:
             "server": self._server_state(),
             "server_used": sorted(self._granted.used),
             "under_way": self._availability.state(),
+            "ledger": self._ledger.state(),
             "rounds": [summary.as_json() for summary in self._summaries],
             "observed": sorted(self._f.store),
             "monitor": self._monitor.state(),
@@ -204,6 +228,7 @@ class Session:
         self._current.copy_(current)
         self._optimizer.load_state(state["optimizer"], self._current)
         self._availability.load_state(state["under_way"])
+        self._ledger.load_state(state["ledger"])
         self._granted.used = {Knowledge(kind) for kind in state["server_used"]}
         self._clients.load_state(state["clients"], honest_only=honest_only)
         self._f.stack.load_state(state["stack"])
@@ -222,6 +247,10 @@ class Session:
     def _sample(self, number: int) -> list[int]:
         generator, pinned = self._f.seeds.numpy("cohort", round_number=number), self._f.pinned
         others = [client for client in range(len(self._f.rows)) if client not in pinned]
+        if self._f.settings.training.sampling == "poisson":
+            rate = (self._f.settings.cohort - len(pinned)) / max(1, len(others))
+            drawn = generator.random(len(others)) < rate
+            return sorted([*pinned, *(client for client, taken in zip(others, drawn, strict=True) if taken)])
         chosen = generator.choice(others, size=self._f.settings.cohort - len(pinned), replace=False)
         return sorted([*pinned, *(int(client) for client in chosen)])
 
@@ -229,10 +258,11 @@ class Session:
         """What the server makes of its own rows by the clients' protocol [parameters]."""
         training, seeds = self._f.settings.training, self._f.seeds
         held = Own(self._f.train, self._f.trusted, self._f.examples)
-        chosen = self._holdings.choose(number, SERVER, held.rows, training.local_steps, training.batch_size)
+        chosen = self._holdings.choose(number, SERVER, held.rows, training)
         out = torch.empty_like(self._current)
         dropout = seeds.torch("dropout", round_number=number, client=SERVER)
-        self._trainer.update(self._current, self._holdings.batches(held, chosen), out, dropout)
+        batches, expected = self._holdings.batches(held, chosen), expected_rows(len(held.rows), training)
+        self._trainer.update(self._current, batches, out, dropout, expected_rows=expected)
         return out
 
     def _server_state(self) -> dict[str, Any]:
@@ -271,7 +301,7 @@ class Session:
         held, chosen = [], []
         for client in working:
             own = self._holdings.of(client, self._data_hooks(number, client, working, received[client]))
-            rows = self._holdings.choose(number, client, own.rows, training.local_steps, training.batch_size)
+            rows = self._holdings.choose(number, client, own.rows, training)
             held.append(own)
             chosen.append(rows)
             arrives = number + attendance.late.get(client, 0)
@@ -279,17 +309,31 @@ class Session:
                 self._vault.secrets[arrives, client] = self._holdings.secret(own, rows)
         losses = self._crew.empty(len(working), dtype=torch.float64)
 
-        def train(place: int) -> None:
-            client = working[place]
-            batches = self._holdings.batches(held[place], chosen[place])
+        def train(place: int) -> Mapping[str, Any] | None:
+            client, own = working[place], held[place]
+            batches = self._holdings.batches(own, chosen[place])
             dropout = seeds.torch("dropout", round_number=number, client=client)
-            hooks = self._step_hooks(number, client, working, received[client])
-            losses[place] = self._trainer.update(received[client], batches, self._buffer[place], dropout, hooks)
+            hooks = self._step_hooks(number, client, working, received[client], len(own.rows))
+            expected = expected_rows(len(own.rows), training)
+            out = self._buffer[place]
+            losses[place] = self._trainer.update(received[client], batches, out, dropout, hooks, expected)
+            return None if hooks is None else hooks.report()
 
-        # What a hook remembers, or writes on the blackboard, must be remembered here.
-        wrapped = any(self._clients.hooks(client, "on_step") for client in working)
-        (Crew() if wrapped else self._crew).run(len(working), train, "train")
+        hostile = self._clients.colluders(working)  # each reads what others of them wrote on the blackboard
+        hooked = (place for place, client in enumerate(working) if self._clients.hooks(client, "on_step"))
+        done = self._crew.run(len(working), train, "train", [place for place in hooked if working[place] in hostile])
+        for client, (report, elsewhere) in zip(working, done, strict=True):
+            if report is not None:
+                self._take_in(client, report, elsewhere=elsewhere)
         return [float(loss) for loss in losses]
+
+    def _take_in(self, client: int, report: Mapping[str, Any], *, elsewhere: bool) -> None:
+        """What a client's step hooks measured, spent and, where they ran in another process, remember."""
+        self._measurements.add(report["measured"])
+        for label, noise, unit in report["spent"]:
+            self._ledger.spend(client, label, GaussianMechanism(noise_multiplier=noise, unit=Unit(unit)))
+        if elsewhere:
+            load_state_of([hook for _, hook in self._clients.hooks(client, "on_step")], report["memory"])
 
     def _data_hooks(
         self, number: int, client: int, cohort: Sequence[int], received: torch.Tensor
@@ -307,13 +351,15 @@ class Session:
 
         return change
 
-    def _step_hooks(self, number: int, client: int, cohort: Sequence[int], received: torch.Tensor) -> StepHooks | None:
+    def _step_hooks(
+        self, number: int, client: int, cohort: Sequence[int], received: torch.Tensor, rows: int
+    ) -> StepHooks | None:
         hooks = self._clients.hooks(client, "on_step")
         if not hooks:
             return None
         views = (self._clients.view(number, client, f"{label} step", received, cohort) for label, _ in hooks)
-        each = [(label, hook, view) for (label, hook), view in zip(hooks, views, strict=True)]
-        return StepHooks(each, self._measurements)
+        each = [Hooked(label, hook, view) for (label, hook), view in zip(hooks, views, strict=True)]
+        return StepHooks(each, float(min(rows, self._f.settings.training.batch_size)))
 
     def _deliver(
         self,
@@ -377,7 +423,7 @@ class Session:
         return RoundSummary(
             round=number,
             clients=tuple(senders),
-            loss=sum(losses) / len(losses) if losses else float("nan"),
+            loss=_mean(losses),
             rejected=arrived.rejected,
             clamped=arrived.clamped,
             absent=attendance.absent,
@@ -396,6 +442,12 @@ class Session:
         accuracy = accuracy if number == self.done else None
         rounds, rejected = self._f.settings.rounds, len(summary.rejected)
         self._f.on_round(Progress(self.done, rounds, len(summary.clients), summary.loss, accuracy, rejected))
+
+
+def _mean(losses: Sequence[float]) -> float:
+    """Over clients that had a row to learn from."""
+    known = [loss for loss in losses if not isnan(loss)] or list(losses)
+    return sum(known) / len(known) if known else nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Local training of one client on the resident model."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from fedsec.api import TrainingSettings
 from fedsec.data.tokens import NOT_LEARNED, Batch
+from fedsec.maths.example_gradients import ExampleGradients
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import scoped_torch_rng
 
@@ -40,6 +42,8 @@ class LocalTrainer:
         self._model = model
         self._settings = settings
         self._dropout = dropout
+        self._examples: ExampleGradients | None = None
+        self._expected: float | None = None
 
     def update(
         self,
@@ -48,8 +52,9 @@ class LocalTrainer:
         out: torch.Tensor,
         generator: torch.Generator,
         hooks: Steps | None = None,
+        expected_rows: float | None = None,
     ) -> float:
-        """Write the client's update into `out` and return its mean loss.
+        """Write the client's update into `out` and return its mean loss; NaN if no batch held a row.
 
         Args:
             start: the global trainables [parameters], on the CPU.
@@ -58,7 +63,10 @@ class LocalTrainer:
                 under `delta`.
             generator: source of the dropout masks.
             hooks: what wraps the client's steps.
+            expected_rows: rows of a batch on average, by which the sum of the rows' losses is divided (Poisson
+                batches, whose own size stays private); None: the batch's mean loss.
         """
+        self._expected = expected_rows
         self._model.load(start)
         self._model.module.train(self._dropout)
         with self._masks(generator), self._model.sparse_embeddings():
@@ -68,7 +76,8 @@ class LocalTrainer:
                 return float(loss)
             losses = self._steps(batches, hooks)
         torch.sub(self._model.values.to(out.device), start, out=out)
-        return sum(map(float, losses)) / len(losses)
+        known = [loss for loss in map(float, losses) if loss == loss]  # an empty batch has none
+        return sum(known) / len(known) if known else math.nan
 
     def _steps(self, batches: Sequence[Batch], hooks: Steps | None) -> list[torch.Tensor]:
         step = self._optimizer()
@@ -89,10 +98,8 @@ class LocalTrainer:
             return flat
 
         def per_example() -> torch.Tensor:
-            each = [batch.row(place) for place in range(len(batch.input_ids))]
-            found = torch.empty(len(each), len(flat), device=flat.device)  # [rows, parameters]
-            of_rows = [self._backward_into(one, out) for one, out in zip(each, found, strict=True)]
-            losses.append(torch.stack(of_rows).mean())
+            found, of_rows = self._rows(batch)
+            losses.append(of_rows.mean())
             return found
 
         found = hooks.gradient(step, self._model.values, plain, per_example)
@@ -100,17 +107,39 @@ class LocalTrainer:
             flat.copy_(found)
         return losses[0] if losses else torch.tensor(torch.nan)
 
-    def _backward_into(self, batch: Batch, out: torch.Tensor) -> torch.Tensor:
-        loss = self._backward(batch)
-        out.copy_(self._model.gradient)
-        return loss
+    def _rows(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of the rows' losses [rows, parameters], and the losses [rows]."""
+        model, count = self._model, len(batch.input_ids)
+        if count == 0:
+            return torch.empty(0, model.layout.size, device=model.device), torch.empty(0, device=model.device)
+        if self._examples is None:
+            named = zip(model.layout.parameters, model.layout.offsets, strict=True)
+            offsets = {info.name: offset for info, offset in named}
+            self._examples = ExampleGradients(model.module, offsets, model.layout.size)
+        at_once = self._examples.of(lambda: sample_losses(model, batch), count)
+        if at_once is not None:
+            return at_once
+        found = torch.empty(count, model.layout.size, device=model.device)  # [rows, parameters]
+        losses = torch.empty(count, device=model.device)
+        for place in range(count):
+            model.gradient.zero_()
+            loss = sample_losses(model, batch.row(place)).sum()
+            loss.backward()
+            found[place], losses[place] = model.gradient, loss.detach()
+        return found, losses
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Put the gradient of a batch's loss into the flat gradient; the loss, where it is read off at the end."""
         self._model.gradient.zero_()
-        loss = batch_loss(self._model, batch)
-        loss.backward()
-        return loss.detach()
+        if len(batch.input_ids) == 0:  # a step without a pass
+            return torch.tensor(torch.nan)
+        if self._expected is None:
+            loss = batch_loss(self._model, batch)
+            loss.backward()
+            return loss.detach()
+        losses = sample_losses(self._model, batch)
+        (losses.sum() / self._expected).backward()
+        return losses.detach().mean()
 
     def _optimizer(self) -> Callable[[], Any]:
         """A step of a fresh optimizer: its state starts anew in every round."""

@@ -241,6 +241,7 @@ def population(cell: Cell) -> Population:
         declared_malicious=in_round(cell.scenario, threat.declared),
         malicious=in_round(cell.scenario, threat.malicious) if cell.forges else 0,
         trusted=cell.scenario.data.trusted,
+        tuning=cell.scenario.model.tuning.kind,
         identically_distributed=cell.scenario.data.partition.kind in ("iid", "quantity-skew"),
     )
 
@@ -248,7 +249,8 @@ def population(cell: Cell) -> Population:
 def in_round(scenario: Scenario, malicious: int) -> int:
     """How many of that many malicious clients a defense has to reckon with in a round."""
     federation, fixed = scenario.federation, scenario.threat.participation.kind == "fixed"
-    return declared_in_round(federation.clients, federation.cohort, malicious, fixed=fixed)
+    poisson = federation.sampling == "poisson"
+    return declared_in_round(federation.clients, federation.cohort, malicious, fixed=fixed, poisson=poisson)
 
 
 def _variants(scenario: Scenario) -> Iterator[tuple[dict[str, Any], Scenario]]:

@@ -19,6 +19,7 @@ from fedsec.report.details import detail
 from fedsec.report.expected import compared
 from fedsec.report.findings import controls_first, findings, worst_findings
 from fedsec.report.grid import grids, unadapted
+from fedsec.report.guarantees import promises
 from fedsec.report.numbers import NO_VALUE, percent
 from fedsec.report.phase import phases
 from fedsec.report.rows import NONE, RESULT, name_telling
@@ -46,7 +47,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "record": defaultdict(str, {"packages": {}, **record}),
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
-        "findings": [*worst_findings(scorecard["worst_case"]), *findings(rows)],
+        "findings": [*worst_findings(scorecard["worst_case"]), *findings(rows), *promises(rows)],
         "counts": ", ".join(f"{number} {status}" for status, number in statuses.items()),
         "missing": max(0, len(record.get("cells", ())) - len(contents)),
         "worst": worst_tables(rows, scorecard["worst_case"]),

@@ -201,6 +201,7 @@ def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any
         "status": status,
         "reason": next((cell["reason"] for cell in cells if cell["status"] == status and cell["reason"]), None),
         "adaptive": any(cell["adaptive"] for cell in cells),
+        "guarantee": _weakest([cell["guarantee"] for cell in counted]),
         "metrics": metrics,
     }
     # Seeds that ran in spite of others' errors are compared as well.
@@ -273,3 +274,14 @@ def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
     if row["attack"] == NONE or control is None or row["status"] not in RESULT or not harm or harm["value"] is None:
         return None
     return float(control), drawn(harm)
+
+
+def _weakest(guarantees: Sequence[object]) -> Mapping[str, Any] | None:
+    """Of several seeds' guarantees the one that promises least; None if none is of differential privacy."""
+    known = [one for one in guarantees if isinstance(one, Mapping) and "epsilon" in one]
+
+    def promised(one: Mapping[str, Any]) -> float:
+        epsilon = one["epsilon"]
+        return float(epsilon) if isinstance(epsilon, (int, float)) else float("inf")
+
+    return max(known, key=promised, default=None)

@@ -23,6 +23,9 @@ class Report(Protocol):
     def round(self, progress: Progress) -> None:
         """A round is over."""
 
+    def notice(self, text: str) -> None:
+        """Something that whoever runs it should know before the training begins."""
+
     def scoring(self, task: Task) -> None:
         """A cell is attacked and scored next."""
 
@@ -51,7 +54,12 @@ def run_group(tasks: list[Task], report: Report, resources: Resources, checkpoin
     report.training(first)
     # Which rounds are kept, and who looks at them, depends on the cells that are left.
     kept = Checkpoint(checkpoint, digest([checkpoint.stem, sorted(rounds), list(watching)]))
-    trained = attempt(partial(train, first.cell, rounds, resources, report.round, kept, watching=watching))
+
+    def notice(text: str) -> None:
+        report.notice(f"{first.cell.label}: {text}")
+
+    training = partial(train, first.cell, rounds, resources, report.round, kept, watching=watching, on_notice=notice)
+    trained = attempt(training)
     if isinstance(trained, Failure):
         report.fail(tasks, trained)
         return False

@@ -141,6 +141,9 @@ class _Report:
     def round(self, progress: Progress) -> None:
         self.observer.round(progress)
 
+    def notice(self, text: str) -> None:
+        self.observer.notice(text)
+
     def scoring(self, task: Task) -> None:
         if looks_on(task.cell):
             self.observer.attacking(task.cell)

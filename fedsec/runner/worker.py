@@ -50,6 +50,9 @@ class _Report:
     def round(self, progress: "Progress") -> None:
         self._pipe.say("round", progress=asdict(progress))
 
+    def notice(self, text: str) -> None:
+        self._pipe.say("notice", text=text)
+
     def scoring(self, task: "Task") -> None:
         self._pipe.say("scoring", index=task.index)
 

@@ -235,6 +235,8 @@ class Workers:
             worker.observer.training(self._tasks[said["index"]].cell)
         elif what == "round":
             worker.observer.round(Progress(**said["progress"]))
+        elif what == "notice":
+            self._observer.notice(said["text"])
         elif what == "scoring":
             worker.scoring = self._tasks[said["index"]]
             if looks_on(worker.scoring.cell):

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from fedsec.errors import FedsecError
 from fedsec.store.atomic import write_bytes
@@ -41,12 +41,38 @@ def write_bundle(path: Path, tree: Mapping[str, Any], mode: int = 0o600) -> None
     Raises:
         TypeError: something else is in the tree.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    check_tree(tree)
-    skeleton = _encode(tree, tensors)
-    text = json.dumps(skeleton, allow_nan=False)  # in ASCII, which holds every text
+    text, tensors = _skeleton(tree)
     about = {"schema": SCHEMA, "tree": text, "content": _content_hash(text, tensors)}
     write_bytes(path, save(tensors, metadata=about), mode)
+
+
+def packed(tree: Mapping[str, Any]) -> bytes:
+    """A tree as bytes, for another process of the same run: without a hash.
+
+    Raises:
+        TypeError: something is in the tree that cannot be stored; see `write_bundle`.
+    """
+    text, tensors = _skeleton(tree)
+    content: bytes = save(tensors, metadata={"tree": text})
+    return content
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """The tree of `packed`; ValueError if it is cut off."""
+    if len(content) < 8 or len(content) < 8 + (length := struct.unpack("<Q", content[:8])[0]):
+        raise ValueError("cut off")
+    text = json.loads(content[8 : 8 + length])["__metadata__"]["tree"]
+    tree = _decode(json.loads(text), load(content), 0)
+    if not isinstance(tree, dict):
+        raise ValueError("no mapping")
+    return tree
+
+
+def _skeleton(tree: Mapping[str, Any]) -> tuple[str, dict[str, torch.Tensor]]:
+    """A checked tree as JSON, and the tensors that it names by number."""
+    tensors: dict[str, torch.Tensor] = {}
+    check_tree(tree)
+    return json.dumps(_encode(tree, tensors), allow_nan=False), tensors  # in ASCII, which holds every text
 
 
 def check_tree(value: Any, where: str = "", depth: int = 0) -> None:

@@ -90,7 +90,7 @@ def _federation(
 def _chosen(federation: Federation, client: int, number: int = 1) -> list[np.ndarray]:
     f, training = federation, federation.settings.training
     holdings = Holdings(f.train, f.examples, f.rows, f.tokenise, f.tokenizer, f.seeds)
-    return holdings.choose(number, client, f.rows[client], training.local_steps, training.batch_size)
+    return holdings.choose(number, client, f.rows[client], training)
 
 
 def _final(federation: Federation) -> tuple[Outcome, torch.Tensor]:

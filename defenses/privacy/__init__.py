@@ -1,0 +1,1 @@
+"""Defenses with a guarantee of differential privacy, whose epsilon the engine's ledger computes."""

@@ -1,0 +1,71 @@
+"""The ledger of a federation before it runs: what its protocol makes of the mechanisms in its stack."""
+
+from fedsec.api import PrivacyTerms
+from fedsec.federation.clients import Clients
+from fedsec.federation.holdings import sampling_rate
+from fedsec.federation.parties import Federation
+from fedsec.privacy.ledger import DROWNED, Ledger
+
+
+def open_ledger(federation: Federation, clients: Clients) -> Ledger:
+    """A ledger in which every client's mechanisms have their accounts."""
+    training, rounds = federation.settings.training, federation.settings.rounds
+    ledger = Ledger(training.sampling, void=_void(federation, clients), assumes=_assumes(federation))
+
+    def terms(client: int) -> PrivacyTerms:
+        rows = len(federation.rows[client])
+        return PrivacyTerms(
+            sampling_rate=sampling_rate(rows, training),
+            steps=rounds * training.local_steps,
+            expected_rows=float(min(rows, training.batch_size)),
+        )
+
+    clients.calibrate(ledger, terms)
+    return ledger
+
+
+def drowned(federation: Federation, ledger: Ledger) -> list[str]:
+    """A sentence where noise is above whatever signal clipping lets through; nothing elsewhere."""
+    settings, size = federation.settings, federation.model.layout.size
+    ratio = ledger.noise_over_signal(size, settings.cohort, settings.training.local_steps)
+    if ratio is None or ratio < DROWNED:
+        return []
+    return [
+        f"noise drowns the updates: in a round's mean over {settings.cohort} clients its norm is {ratio:.1f} times the "
+        f"largest signal that clipping lets through, over {size:,} trained parameters. Train fewer of them, or take "
+        "larger batches, more clients or a larger epsilon"
+    ]
+
+
+def _void(federation: Federation, clients: Clients) -> list[str]:
+    """What of the protocol and the stack breaks what the accountant reckons with."""
+    settings, found = federation.settings, []
+    if settings.weighting == "examples":
+        found.append(
+            "rows are weighted by the number of examples, which tells how many records a client holds and changes what "
+            "one record can do: set federation.weighting to uniform"
+        )
+    if federation.pinned and settings.cohort < len(federation.rows):
+        found.append(
+            "some clients are pinned to every cohort (threat.participation.kind: fixed), so that cohorts are not drawn "
+            "at random"
+        )
+    found += [
+        f"{label} changes a client's data by rules that look at all of it, which no accountant here covers"
+        for label in clients.cleaners
+    ]
+    return found
+
+
+def _assumes(federation: Federation) -> list[str]:
+    """What a guarantee rests on, and what it leaves out."""
+    found = [
+        "holds for records of clients that follow the protocol, each record with one client",
+        "how many records a client holds is public",
+        "noise and batches are simulated from the cell's seed",
+    ]
+    if len(federation.trusted):
+        found.append("the server's own rows are not covered")
+    if federation.adversary is not None:
+        found.append("records of malicious clients are not covered")
+    return found

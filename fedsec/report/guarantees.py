@@ -1,0 +1,39 @@
+"""What stacks promise of privacy, in words: the same sentences in the terminal and in the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedsec.report.scorecard import settings_label
+
+Row = Mapping[str, Any]
+
+
+def promises(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each stack with mechanisms of differential privacy, from the summary's rows."""
+    told: dict[tuple[str, str], str] = {}
+    for row in rows:
+        sentence = promise(row.get("guarantee"))
+        where = settings_label(row["settings"])
+        if sentence and (where, row["defense"]) not in told:
+            lead = f"{where}: " if where else ""
+            told[where, row["defense"]] = f"{lead}{row['defense']} {sentence}"
+    return list(told.values())
+
+
+def promise(guarantee: object) -> str:
+    """`promises epsilon ..`, or why nothing is promised; empty where no mechanism of differential privacy ran."""
+    if not isinstance(guarantee, Mapping) or "epsilon" not in guarantee:
+        return ""
+    epsilon, void = guarantee["epsilon"], guarantee.get("void")
+    if not isinstance(epsilon, (int, float)):
+        reasons = "; ".join(map(str, void)) if isinstance(void, Sequence) and not isinstance(void, str) else str(void)
+        return f"promises no privacy: {reasons}."
+    against = guarantee.get("against")
+    whom = ", ".join(map(str, against)) if isinstance(against, Sequence) else ""
+    rdp = guarantee.get("epsilon_rdp")
+    beside = f"; {rdp:.2f} by RDP" if isinstance(rdp, (int, float)) else ""
+    return (
+        f"promises epsilon {epsilon:.2f} at delta {guarantee.get('delta')} for each {guarantee.get('unit')} "
+        f"({guarantee.get('accountant')} accountant{beside}; {guarantee.get('sampling')} batches) against {whom}: "
+        f"{guarantee.get('assumes')}."
+    )
