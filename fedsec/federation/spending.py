@@ -51,7 +51,7 @@ def _void(federation: Federation, clients: Clients) -> list[str]:
             "at random"
         )
     found += [
-        f"{label} changes a client's data by rules that look at all of it, which no accountant here covers"
+        f"{label} changes what a client trains on by rules that may look at all of its records, which is not counted"
         for label in clients.cleaners
     ]
     return found

@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from math import inf, isfinite
+from math import exp, inf, isfinite, log
 from typing import Any, NamedTuple
 
 PRV_ERROR = 0.01
-"""Error of epsilon that the PRV accountant computes to."""
-TOLERANCE = 0.01
-"""A calibrated epsilon lies at most this far, in parts of itself, below its target, and never above."""
+"""Error of epsilon that the PRV accountant computes to; above 10 a thousandth of epsilon, since grids grow with it."""
+LARGEST = 1000.0
+"""Of an epsilon that is computed at all: beyond it nobody would call it a guarantee, and PRV takes gigabytes."""
+TOLERANCE = 0.005
+"""How far above the least noise a calibrated one may lie, in parts of itself; its epsilon is never above the target."""
 _LARGEST_NOISE = 1e6
+_LEAST_EPSILON, _LARGEST_EPSILON = 1e-9, 1e9
 _LEAST_NOISE = 1e-2
 """Below it, a step's epsilon is in the thousands: no guarantee that anybody would state."""
 
@@ -61,7 +64,7 @@ def epsilon_of(history: Sequence[Spent], delta: float, accountant: str = "prv") 
 
 @lru_cache(maxsize=4096)
 def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
-    """The least noise multiplier, to three digits, with which so many steps stay within epsilon by the PRV accountant.
+    """The noise multiplier with which so many steps come close to epsilon, and stay within it, by the PRV accountant.
 
     Args:
         epsilon: the target, above 0.
@@ -70,34 +73,37 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
         steps: at least 1.
 
     Raises:
-        ValueError: no noise up to a million reaches it.
+        ValueError: epsilon is below what the accountant can tell from 0, or no noise up to a million reaches it.
     """
+    if not epsilon > 1.5 * PRV_ERROR:
+        raise ValueError(f"epsilon is above {1.5 * PRV_ERROR}, what the accountant can tell from 0, not {epsilon}")
 
-    def fits(noise: float) -> bool:
-        return epsilon_of([Spent(noise, sampling_rate, steps)], delta) <= epsilon
+    def excess(logarithm: float) -> float:
+        found = epsilon_of([Spent(exp(logarithm), sampling_rate, steps)], delta)
+        return log(min(max(found, _LEAST_EPSILON), _LARGEST_EPSILON) / epsilon)
 
-    if not epsilon > 0:
-        raise ValueError(f"epsilon is above 0, not {epsilon}")
-    high = _bound(epsilon, delta, sampling_rate, steps)
-    while not fits(high):
-        high *= 2
-        if high > _LARGEST_NOISE:
-            raise ValueError(f"no noise makes {steps} steps ({epsilon}, {delta})-private: PRV errs by {PRV_ERROR}")
-    low = high / 2
-    while fits(low):
-        low, high = low / 2, low
-        if high <= _LEAST_NOISE:
-            return high
-    while high / low > 1 + TOLERANCE / 10:
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+    high = log(_bound(epsilon, delta, sampling_rate, steps))  # PRV asks for no more, but for its error
+    while excess(high) > 0:
+        high += log(2)
+        if high > log(_LARGEST_NOISE):
+            raise ValueError(f"no noise up to {_LARGEST_NOISE:g} makes {steps} steps ({epsilon}, {delta})-private")
+    low = high - 0.15
+    while excess(low) <= 0:
+        low -= 0.15
+        if low < log(_LEAST_NOISE):
+            return exp(high)
+    from scipy.optimize import brentq
+
+    found = float(brentq(excess, low, high, xtol=TOLERANCE / 2, rtol=1e-15))
+    while excess(found) > 0:  # a root is met from both sides
+        found += TOLERANCE / 2
+    return exp(found)
 
 
 def _bound(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """Where to begin: about the noise that the RDP accountant asks for, which is cheap to compute."""
     low, high = _LEAST_NOISE, _LARGEST_NOISE
-    while high / low > 1.1:
+    while high / low > 1.02:
         middle = (low * high) ** 0.5
         fits = epsilon_of([Spent(middle, sampling_rate, steps)], delta, "rdp") <= epsilon
         low, high = (low, middle) if fits else (middle, high)
@@ -106,10 +112,15 @@ def _bound(epsilon: float, delta: float, sampling_rate: float, steps: int) -> fl
 
 @lru_cache(maxsize=65536)
 def _epsilon(history: tuple[tuple[float, float, int], ...], delta: float, accountant: str) -> float:
+    options = {}
+    if accountant == "prv":
+        near = _epsilon(history, delta, "rdp")
+        if near > LARGEST:
+            return inf
+        options = {"eps_error": max(PRV_ERROR, 1e-3 * near)}
     with _quiet():
         made = _accountant(accountant)
         made.history = list(history)
-        options = {"eps_error": PRV_ERROR} if accountant == "prv" else {}
         try:
             found = float(made.get_epsilon(delta=delta, **options))
         except (ValueError, RuntimeError, OverflowError, MemoryError, FloatingPointError):

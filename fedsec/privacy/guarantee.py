@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from fedsec.api import Position, Unit
-from fedsec.privacy.accounting import Spent, epsilon_of
+from fedsec.privacy.accounting import LARGEST, Spent, epsilon_of
 
 KIND = "differential-privacy"
 AGAINST = {
@@ -80,7 +80,7 @@ def guarantee_of(
             max((epsilon_of(one, delta, "rdp") for one in distinct), default=0.0),
         )
         if most[0] == inf:
-            reasons.append("the noise is too small for any epsilon that the accountant can compute")
+            reasons.append(f"the noise is too small: epsilon is above {LARGEST:g}, or none is known")
     if reasons:
         return Guarantee(
             unit=unit, epsilon=None, rdp=None, delta=delta, sampling=sampling, assumes=assumes, void=reasons

@@ -9,15 +9,18 @@ Row = Mapping[str, Any]
 
 
 def promises(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each stack with mechanisms of differential privacy, from the summary's rows."""
+    """A sentence for each stack with mechanisms of differential privacy, and what those that promise something assume."""
     told: dict[tuple[str, str], str] = {}
+    assumed: dict[str, None] = {}
     for row in rows:
         sentence = promise(row.get("guarantee"))
         where = settings_label(row["settings"])
         if sentence and (where, row["defense"]) not in told:
             lead = f"{where}: " if where else ""
             told[where, row["defense"]] = f"{lead}{row['defense']} {sentence}"
-    return list(told.values())
+            if isinstance(row["guarantee"].get("epsilon"), (int, float)):
+                assumed.setdefault(str(row["guarantee"].get("assumes")))
+    return [*told.values(), *(f"What is promised rests on this: {text}." for text in assumed)]
 
 
 def promise(guarantee: object) -> str:
@@ -34,6 +37,5 @@ def promise(guarantee: object) -> str:
     beside = f"; {rdp:.2f} by RDP" if isinstance(rdp, (int, float)) else ""
     return (
         f"promises epsilon {epsilon:.2f} at delta {guarantee.get('delta')} for each {guarantee.get('unit')} "
-        f"({guarantee.get('accountant')} accountant{beside}; {guarantee.get('sampling')} batches) against {whom}: "
-        f"{guarantee.get('assumes')}."
+        f"({guarantee.get('accountant')} accountant{beside}; {guarantee.get('sampling')} batches) against {whom}."
     )
