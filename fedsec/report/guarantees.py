@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def promises(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each stack with mechanisms of differential privacy, and what those that promise something assume."""
+    """A sentence for each stack with mechanisms of differential privacy, and what the promises rest on."""
     told: dict[tuple[str, str], str] = {}
     assumed: dict[str, None] = {}
     for row in rows:

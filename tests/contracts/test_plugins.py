@@ -66,6 +66,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
             "data.partition={kind: dirichlet, alpha: 0.3}",
         ],
     },
+    "dp-lora": {"overrides": ["model.tuning={kind: lora, rank: 4}"]},
     "dropout": {"attack": {"name": "dager"}},  # embedding-algebra does not mind it
     "gaussian-noise": {"parameters": {"sigma": 1.0}},  # embedding-algebra reads single texts under a tenth of that
     # Of the embeddings, whose rows are 0 but for a text's own words, it leaves out nothing that is not 0.
