@@ -20,9 +20,10 @@ SMALL = (
     "data.test=30",
     "federation.rounds=15",
     "federation.local_steps=2",
-    "matrix.seed=[0, 1, 2, 3]",
+    "federation.sampling=poisson",
+    "matrix.seed=[0, 1]",
     "matrix.attack=[none]",
-    "matrix.defense=[none]",
+    "matrix.defense=[none, {name: dp-sgd, epsilon: 0, noise_multiplier: 1.0}]",
 )
 ARGUMENTS = [
     "run",
@@ -61,8 +62,12 @@ def _finished(out: Path, workers: int = 1) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The scorecard of a run that nothing stopped."""
-    return _finished(tmp_path_factory.mktemp("runs"))
+    """The scorecard of a run that nothing stopped; of the cells with noise it states an epsilon."""
+    found = _finished(tmp_path_factory.mktemp("runs"))
+    stated = [cell["guarantee"]["epsilon"] for cell in found["cells"] if cell["guarantee"]]  # type: ignore[attr-defined]
+    assert len(stated) == 2
+    assert all(0 < epsilon < 100 for epsilon in stated)
+    return found
 
 
 def test_ctrl_c_says_how_to_go_on_and_that_is_true(tmp_path: Path, undisturbed: dict[str, object]) -> None:
