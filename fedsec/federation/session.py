@@ -39,11 +39,10 @@ from fedsec.federation.progress import Progress
 from fedsec.federation.release import prepared
 from fedsec.federation.sending import Sender
 from fedsec.federation.server_optimizer import ServerOptimizer
-from fedsec.federation.spending import drowned, open_ledger
+from fedsec.federation.spending import covered_by, notices, open_ledger
 from fedsec.federation.steps import Hooked, StepHooks
 from fedsec.federation.transcript import Observed, RoundSummary, Secret
 from fedsec.models.local import LocalTrainer
-from fedsec.privacy.guarantee import Guarantee
 from fedsec.wire.receive import Message, Received, receive
 
 _BYTES_PER_VALUE = 4
@@ -138,7 +137,7 @@ class Session:
 
     def notices(self) -> list[str]:
         """What whoever runs it should know before it begins."""
-        return [] if self.done else drowned(self._f, self._ledger)
+        return [] if self.done else notices(self._f, self._ledger)
 
     def outcome(self) -> Outcome:
         """What came of it; the resident model is set to the released trainables."""
@@ -161,14 +160,9 @@ class Session:
             predictions=self._monitor.predicted,
             stack=stack,
             server=server,
-            guarantee=self._guarantee(),
+            guarantee=self._ledger.guarantee(covered_by(f)),
             hostile=self._clients.memory_of_attack(),
         )
-
-    def _guarantee(self) -> Guarantee | None:
-        """Of honest clients: a malicious one skips its mechanisms, or runs them on data of its choice."""
-        hostile = self._f.adversary.clients if self._f.adversary is not None else frozenset[int]()
-        return self._ledger.guarantee(frozenset(range(len(self._f.rows))) - hostile)
 
     def _released(self) -> torch.Tensor:
         """The trainables that are released [parameters]; the very tensor of the global model if no defense acts."""

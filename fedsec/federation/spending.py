@@ -24,17 +24,24 @@ def open_ledger(federation: Federation, clients: Clients) -> Ledger:
     return ledger
 
 
-def drowned(federation: Federation, ledger: Ledger) -> list[str]:
-    """A sentence where noise is above whatever signal clipping lets through; nothing elsewhere."""
+def covered_by(federation: Federation) -> frozenset[int]:
+    """The clients that a guarantee is about: a malicious one skips its mechanisms, or trains on data of its choice."""
+    hostile = federation.adversary.clients if federation.adversary is not None else frozenset[int]()
+    return frozenset(range(len(federation.rows))) - hostile
+
+
+def notices(federation: Federation, ledger: Ledger) -> list[str]:
+    """What whoever runs it should know before training: why nothing is promised, and where noise drowns the signal."""
     settings, size = federation.settings, federation.model.layout.size
+    found = [f"no privacy is promised: {reason}" for reason in ledger.reasons(covered_by(federation))]
     ratio = ledger.noise_over_signal(size, settings.cohort, settings.training.local_steps)
-    if ratio is None or ratio < DROWNED:
-        return []
-    return [
-        f"noise drowns the updates: in a round's mean over {settings.cohort} clients its norm is {ratio:.1f} times the "
-        f"largest signal that clipping lets through, over {size:,} trained parameters. Train fewer of them, or take "
-        "larger batches, more clients or a larger epsilon"
-    ]
+    if ratio is not None and ratio >= DROWNED:
+        found.append(
+            f"noise drowns the updates: in a round's mean over {settings.cohort} clients its norm is {ratio:.1f} times "
+            f"the largest signal that clipping lets through, over {size:,} trained parameters. Train fewer of them, or "
+            "take larger batches, more clients or a larger epsilon"
+        )
+    return found
 
 
 def _void(federation: Federation, clients: Clients) -> list[str]:

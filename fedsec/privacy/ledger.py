@@ -12,6 +12,8 @@ from fedsec.privacy.guarantee import Guarantee, guarantee_of
 DROWNED = 1.0
 """Ratio from which on the noise in a round's mean is said to drown it: no clipped gradient could stand out of it."""
 
+_NO_NOISE = "no noise was added (a noise multiplier of 0)"
+
 
 @dataclass(slots=True)
 class _Account:
@@ -79,17 +81,9 @@ class Ledger:
         if not own:
             return None
         units = {account.calibrated.mechanism.unit for account in own.values()}
-        void = list(self._void)
-        if len(units) > 1:
-            void.append("mechanisms that hide records and mechanisms that hide clients are not composed")
-        if any(noise == 0 for account in own.values() for noise in account.steps):
-            void.append("no noise was added (a noise multiplier of 0)")
-        sampled = any(account.terms.sampling_rate < 1 for account in own.values())
-        if self._sampling != "poisson" and sampled:
-            void.append(
-                "batches are of fixed size, and the accountant reckons with Poisson batches: set federation.sampling "
-                "to poisson"
-            )
+        void = self.reasons(covered)
+        if not void and any(noise == 0 for account in own.values() for noise in account.steps):
+            void.append(_NO_NOISE)
         histories: dict[int, list[Spent]] = {}
         for (client, _), account in own.items():
             rate = account.terms.sampling_rate
@@ -104,6 +98,27 @@ class Ledger:
             assumes=self._assumes,
             void=void,
         )
+
+    def reasons(self, covered: Collection[int]) -> list[str]:
+        """Why nothing can be promised, as far as it is known before training; empty where nobody runs a mechanism.
+
+        Args:
+            covered: clients whose mechanisms bind them.
+        """
+        own = [account for key, account in self._accounts.items() if key[0] in covered]
+        if not own:
+            return []
+        void = list(self._void)
+        if len({account.calibrated.mechanism.unit for account in own}) > 1:
+            void.append("mechanisms that hide records and mechanisms that hide clients are not composed")
+        if any(account.calibrated.mechanism.noise_multiplier == 0 for account in own):
+            void.append(_NO_NOISE)
+        if self._sampling != "poisson" and any(account.terms.sampling_rate < 1 for account in own):
+            void.append(
+                "batches are of fixed size, and the accountant reckons with Poisson batches: set federation.sampling "
+                "to poisson"
+            )
+        return void
 
     def noise_over_signal(self, parameters: int, cohort: int, steps: int) -> float | None:
         """The noise in a round's mean update over the largest signal that clipping lets through; None without noise.

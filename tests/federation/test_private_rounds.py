@@ -179,6 +179,16 @@ def test_noise_that_drowns_the_updates_is_told_before_the_first_round() -> None:
     assert quiet == []
 
 
+def test_what_voids_it_is_told_before_the_first_round_as_well() -> None:
+    told: list[str] = []
+    one = _private(DELTA, weighting="examples", rounds=1, dp={"noise_multiplier": 0.1})
+    one.on_notice = told.append
+    one.on_round = lambda _: told.append("round")
+    found = _promised(one)
+    assert told == [*(f"no privacy is promised: {reason}" for reason in found.void), "round"]
+    assert len(found.void) == 2
+
+
 @pytest.mark.parametrize("training", [POISSON, replace(GRADIENT, sampling="poisson"), DELTA], ids=lambda t: t.sampling)
 def test_without_noise_and_bound_it_is_sgd(training: Any) -> None:
     plain = final(federation(training=training, rounds=ROUNDS))
