@@ -66,7 +66,15 @@ DEFENSES: dict[str, dict[str, Any]] = {
             "data.partition={kind: dirichlet, alpha: 0.3}",
         ],
     },
-    "dp-lora": {"overrides": ["model.tuning={kind: lora, rank: 4}"]},
+    # With a rank that learns records by heart: there has to be something to hide.
+    "dp-lora": {
+        "attack": {"name": "loss"},
+        "overrides": [
+            "model.tuning={kind: lora, rank: 16}",
+            "federation.optimizer=adamw",
+            "federation.learning_rate=0.02",
+        ],
+    },
     "dropout": {"attack": {"name": "dager"}},  # embedding-algebra does not mind it
     "gaussian-noise": {"parameters": {"sigma": 1.0}},  # embedding-algebra reads single texts under a tenth of that
     # Of the embeddings, whose rows are 0 but for a text's own words, it leaves out nothing that is not 0.

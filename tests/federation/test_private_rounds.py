@@ -181,7 +181,7 @@ def test_noise_that_drowns_the_updates_is_told_before_the_first_round() -> None:
 
 def test_what_voids_it_is_told_before_the_first_round_as_well() -> None:
     told: list[str] = []
-    one = _private(DELTA, weighting="examples", rounds=1, dp={"noise_multiplier": 0.1})
+    one = _private(DELTA, weighting="examples", rounds=1, dp={"noise_multiplier": 0.01})
     one.on_notice = told.append
     one.on_round = lambda _: told.append("round")
     found = _promised(one)

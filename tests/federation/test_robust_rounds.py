@@ -10,7 +10,7 @@ import torch
 
 from fedsec import load_scenario, registry
 from fedsec.api import ColluderView, Knowledge, Mixed, Rehearsal, RoundContext, Update, Weighted
-from fedsec.cell.score import _guarantee
+from fedsec.cell.score import _robustness
 from fedsec.config.population import declared_in_round
 from fedsec.config.problems import ConfigError
 from fedsec.federation.clients import Adversary
@@ -292,7 +292,7 @@ def test_nothing_is_guaranteed_of_a_rule_behind_a_filter() -> None:
         content = {**SCENARIO, "data": {**SCENARIO["data"], "train": 120}}
         content["federation"] = {**SCENARIO["federation"], "clients": 12, "clients_per_round": 12}
         content["matrix"] = {"attack": ["none"], "defense": [list(defense)]}
-        return _guarantee(next(cell for cell in expand(load_scenario(content)) if cell.defense))
+        return _robustness(next(cell for cell in expand(load_scenario(content)) if cell.defense))
 
     assert guarantee("krum") is not None
     assert guarantee("trimmed-mean") is not None
