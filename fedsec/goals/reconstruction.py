@@ -91,6 +91,7 @@ def _matched(truth: Truth, answer: ByRound) -> leakage.Scored:
         tuple(pair for part in parts for pair in part.pairs),
         tuple(claim for part in parts for claim in part.claims),
         tuple(one for part in parts for one in part.compared),
+        tuple(one for part in parts for one in part.claimed),
     )
 
 

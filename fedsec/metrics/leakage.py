@@ -1,12 +1,13 @@
 """Leakage: how much of the clients' texts a reconstruction holds. The only reader of the vault.
 
 Predictions are matched to a client's texts one to one so that the summed token F1 is largest; texts without a
-prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`.
+prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`. Texts without a known
+token are left out of every metric: there is nothing in them to read.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -52,6 +53,8 @@ class Scored(NamedTuple):
     """(client, exact) of each reconstruction that its attack calls verified, matched or not, known client or not."""
     compared: tuple[Compared, ...] = ()
     """What was matched within."""
+    claimed: tuple[Tokens, ...] = ()
+    """What each claim says."""
 
 
 class Column(NamedTuple):
@@ -75,14 +78,14 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
     if any(guess.client is None for guess in guesses):
         return _match_together(secrets, guesses)
     pairs: list[Pair] = []
-    claims: list[tuple[int, bool]] = []
+    claims: list[tuple[int, bool, Tokens]] = []
     compared: list[Compared] = []
     for client, secret in secrets.items():
         own = sorted((guess for guess in guesses if guess.client == client), key=_surest_first)
         left = Counter(secret.tokens)
         for guess in own:
             if guess.verified:
-                claims.append((client, left[guess.tokens] > 0))
+                claims.append((client, left[guess.tokens] > 0, guess.tokens))
                 left[guess.tokens] -= 1
         surest = own[: len(secret.tokens)]
         compared.append(
@@ -92,9 +95,10 @@ def match(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> S
         originals = secret.originals or secret.tokens
         for index, (tokens, planted, held) in enumerate(zip(secret.tokens, secret.planted, originals, strict=True)):
             pairs.append(Pair(client, tokens, planted, partner.get(index), held))
-    unknown = [guess.client for guess in guesses if guess.verified and guess.client not in secrets]
-    claims += sorted((client, False) for client in unknown if client is not None)
-    return Scored(tuple(pairs), tuple(claims), tuple(compared))
+    strangers = [guess for guess in guesses if guess.verified and guess.client not in secrets]
+    claims += sorted((guess.client, False, guess.tokens) for guess in strangers if guess.client is not None)
+    found = tuple((client, exact) for client, exact, _ in claims)
+    return Scored(tuple(pairs), found, tuple(compared), tuple(tokens for *_, tokens in claims))
 
 
 def _match_together(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruction]) -> Scored:
@@ -102,7 +106,8 @@ def _match_together(secrets: Mapping[int, Secret], guesses: Sequence[Reconstruct
     owners = [client for client, secret in secrets.items() for _ in secret.tokens]
     scored = match({0: _joined(list(secrets.values()))}, [replace(guess, client=0) for guess in guesses])
     pairs = [replace(pair, client=owner) for pair, owner in zip(scored.pairs, owners, strict=True)]
-    return Scored(tuple(pairs), scored.claims, tuple(one._replace(owners=tuple(owners)) for one in scored.compared))
+    compared = tuple(one._replace(owners=tuple(owners)) for one in scored.compared)
+    return scored._replace(pairs=tuple(pairs), compared=compared)
 
 
 def _joined(secrets: Sequence[Secret]) -> Secret:
@@ -121,6 +126,7 @@ def renumbered(scored: Scored, by: int) -> Scored:
         tuple(replace(pair, client=pair.client + by) for pair in scored.pairs),
         tuple((client + by, exact) for client, exact in scored.claims),
         tuple(one._replace(owners=tuple(owner + by for owner in one.owners)) for one in scored.compared),
+        scored.claimed,
     )
 
 
@@ -129,21 +135,26 @@ def leakage(scored: Scored, tokenizer: Any, generator: np.random.Generator) -> d
 
     Args:
         scored: pairs and claims.
-        tokenizer: turns ids into words for ROUGE and for planted data.
+        tokenizer: turns ids into words for ROUGE and for planted data, and says which id stands for anything unknown.
         generator: resamples for the intervals.
     """
+    unknown = getattr(tokenizer, "unk_token_id", None)
     words = [(_words(p.truth, tokenizer), _words(p.guess.tokens if p.guess else (), tokenizer)) for p in scored.pairs]
+    counted = [(p, said) for p, said in zip(scored.pairs, words, strict=True) if _says_something(p.truth, unknown)]
+    pairs, lacking = [pair for pair, _ in counted], len(scored.pairs) - len(counted)
     columns: dict[str, Column] = {
-        "exact-match": _column(scored, lambda p: float(_exact(p))),
-        "verified-exact": _column(scored, lambda p: float(_exact(p) and p.guess is not None and p.guess.verified)),
-        "token-f1": _column(scored, lambda p: _overlap(p)[0]),
-        "token-recall": _column(scored, lambda p: _overlap(p)[1]),
-        "false-claim": Column([(client, float(not exact)) for client, exact in scored.claims]),
+        "exact-match": _column(pairs, lacking, lambda p: float(_exact(p))),
+        "verified-exact": _column(
+            pairs, lacking, lambda p: float(_exact(p) and p.guess is not None and p.guess.verified)
+        ),
+        "token-f1": _column(pairs, lacking, lambda p: _overlap(p)[0]),
+        "token-recall": _column(pairs, lacking, lambda p: _overlap(p)[1]),
+        "false-claim": _claims(scored, unknown),
         "pii-recall": _planted_found(scored, words, tokenizer),
-        **_rouge([pair.client for pair in scored.pairs], words),
-        **_as_in_lamp(scored, tokenizer),
+        **_rouge([pair.client for pair in pairs], [said for _, said in counted], lacking),
+        **_as_in_lamp(scored, tokenizer, unknown),
     }
-    columns["best-rouge-l"] = _best(columns["rouge-l"])
+    columns["best-rouge-l"] = _best(columns["rouge-l"], {pair.client for pair in scored.pairs})
     return {
         f"leakage/{name}": _value(name, column, generator)
         for name, column in columns.items()
@@ -182,16 +193,31 @@ def _exact(pair: Pair) -> bool:
     return pair.guess is not None and pair.guess.tokens == pair.truth
 
 
-def _column(scored: Scored, score: Callable[[Pair], float]) -> Column:
-    return Column([(pair.client, score(pair)) for pair in scored.pairs])
+def _says_something(tokens: Tokens, unknown: int | None) -> bool:
+    """Whether there is any token but the unknown one, which stands for every text that the vocabulary lacks."""
+    return any(token != unknown for token in tokens)
+
+
+def _column(pairs: Sequence[Pair], left_out: int, score: Callable[[Pair], float]) -> Column:
+    return Column([(pair.client, score(pair)) for pair in pairs], left_out)
+
+
+def _claims(scored: Scored, unknown: int | None) -> Column:
+    """Which claims are false; to be right about a text without a known token is no merit, and is left out."""
+    values = [
+        (client, float(not exact))
+        for (client, exact), tokens in zip(scored.claims, scored.claimed, strict=True)
+        if not exact or _says_something(tokens, unknown)
+    ]
+    return Column(values, len(scored.claims) - len(values))
 
 
 def _words(tokens: Tokens, tokenizer: Any) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=True)) if tokens else ""
 
 
-def _best(texts: Column) -> Column:
-    """Of each client the text that was recovered best.
+def _best(texts: Column, clients: Collection[int]) -> Column:
+    """Of each client the text that was recovered best; a client none of whose texts counts is left out.
 
     Source: Gupta et al., FILM, NeurIPS 2022: the best sentence of a batch, as its code evaluates. Deviations: over the
     texts' one-to-one partners, where that code takes any sentence of any beam.
@@ -199,10 +225,10 @@ def _best(texts: Column) -> Column:
     best: dict[int, float] = {}
     for client, value in texts.values:
         best[client] = max(value, best.get(client, 0.0))
-    return Column(list(best.items()))
+    return Column(list(best.items()), len(clients) - len(best))
 
 
-def _as_in_lamp(scored: Scored, tokenizer: Any) -> dict[str, Column]:
+def _as_in_lamp(scored: Scored, tokenizer: Any, unknown: int | None) -> dict[str, Column]:
     """ROUGE F in the convention of LAMP's and DAGER's tables.
 
     Texts and reconstructions are decoded with the special tokens that the tokenizer puts around them, which count as
@@ -213,14 +239,19 @@ def _as_in_lamp(scored: Scored, tokenizer: Any) -> dict[str, Column]:
     before, after = _frame(tokenizer)
     clients: list[int] = []
     words: list[tuple[str, str]] = []
+    lacking = 0
     for own in scored.compared:
         truths, guesses = (
             [str(tokenizer.decode([*before, *ids, *after])) for ids in part] for part in (own.truths, own.guesses)
         )
         partner = _assign_by_words(truths, guesses)
-        clients += own.owners
-        words += [(truth, guesses[partner[i]] if i in partner else "") for i, truth in enumerate(truths)]
-    return {f"{name}-lamp": column for name, column in _rouge(clients, words).items()}
+        for i, (owner, ids, truth) in enumerate(zip(own.owners, own.truths, truths, strict=True)):
+            if _says_something(ids, unknown):
+                clients.append(owner)
+                words.append((truth, guesses[partner[i]] if i in partner else ""))
+            else:
+                lacking += 1
+    return {f"{name}-lamp": column for name, column in _rouge(clients, words, lacking).items()}
 
 
 def _frame(tokenizer: Any) -> tuple[Tokens, Tokens]:
@@ -244,12 +275,13 @@ def _assign_by_words(truths: Sequence[str], guesses: Sequence[str]) -> dict[int,
     return {int(row): int(column) for row, column in zip(rows, columns, strict=True)}
 
 
-def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]]) -> dict[str, Column]:
+def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]], lacking: int) -> dict[str, Column]:
     """ROUGE F of each text that has enough words for it.
 
     Args:
         clients: of each text.
         words: each text and its reconstruction.
+        lacking: texts that were left out before.
 
     Source: Lin, ACL workshop 2004, as rouge-score computes it. Deviations: none.
     """
@@ -265,7 +297,7 @@ def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]]) -> dict[str
             for client, scores, length in zip(clients, found, lengths, strict=True)
             if length >= least
         ]
-        columns[name] = Column(values, len(words) - len(values))
+        columns[name] = Column(values, lacking + len(words) - len(values))
     return columns
 
 

@@ -345,6 +345,63 @@ def test_no_client_at_all_gives_no_value() -> None:
     assert {(v.value, v.n, v.ci_low, v.ci_high) for v in values.values()} == {(None, 0, None, None)}
 
 
+# --- texts without a known token --------------------------------------------------------------------------------------
+
+
+class WithUnknown(WordTokenizer):
+    """Has an id for whatever it does not know."""
+
+    unk_token_id = len(WORDS)
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        shown = [i for i in ids if not (skip_special_tokens and i == self.unk_token_id)]
+        return " ".join("[UNK]" if i == self.unk_token_id else WORDS[i] for i in shown)
+
+
+UNKNOWN = WithUnknown.unk_token_id
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("nothing", [(UNKNOWN,), (UNKNOWN,) * 3, ()])
+def test_texts_without_a_known_token_are_left_out_and_counted_by_every_metric(nothing: Tokens, *, named: bool) -> None:
+    """Whoever knows a text's length reads it "exactly" where every one of its tokens is the unknown one."""
+    some = _ids("the cat sat")
+    secrets = {c: Secret((some, nothing), (5, 3), (0, 0), ((), ())) for c in (0, 1)}
+    secrets[2] = Secret((nothing,), (3,), (0,), ((),))
+    claims = [
+        Reconstruction(client=client if named else None, tokens=tokens, score=0.0, verified=True)
+        for client, secret in secrets.items()
+        for tokens in secret.tokens
+    ]
+    found = leakage(match(secrets, claims), WithUnknown(), np.random.default_rng(0))
+    assert {(v.n, v.left_out) for name, v in found.items() if name != "leakage/best-rouge-l"} == {(2, 3)}
+    assert (found["leakage/best-rouge-l"].n, found["leakage/best-rouge-l"].left_out) == (2, 1)
+    assert {v.value for name, v in found.items() if name != "leakage/false-claim"} == {1.0}
+    assert found["leakage/false-claim"].value == 0.0
+
+
+def test_of_nothing_but_texts_without_a_known_token_there_is_no_value() -> None:
+    secrets = {0: Secret(((UNKNOWN,), (UNKNOWN, UNKNOWN)), (3, 4), (0, 0), ((), ()))}
+    claims = [Reconstruction(client=0, tokens=tokens, score=0.0, verified=True) for tokens in secrets[0].tokens]
+    found = leakage(match(secrets, claims), WithUnknown(), np.random.default_rng(0))
+    assert {(v.value, v.n) for v in found.values()} == {(None, 0)}
+    assert found["leakage/exact-match"].left_out == 2
+    assert "leakage/false-claim" not in found
+
+
+def test_a_claim_of_unknown_tokens_that_nobody_sent_is_still_false() -> None:
+    wrong = Reconstruction(client=0, tokens=(UNKNOWN,), score=0.0, verified=True)
+    found = leakage(match({0: _secret("the cat")}, [wrong]), WithUnknown(), np.random.default_rng(0))
+    assert (found["leakage/false-claim"].value, found["leakage/false-claim"].n) == (1.0, 1)
+
+
+def test_a_text_with_one_known_token_counts() -> None:
+    text = (UNKNOWN, *_ids("cat"), UNKNOWN)
+    claim = Reconstruction(client=0, tokens=text, score=0.0)
+    found = leakage(match({0: Secret((text,), (5,), (0,), ((),))}, [claim]), WithUnknown(), np.random.default_rng(0))
+    assert (found["leakage/exact-match"].value, found["leakage/exact-match"].left_out) == (1.0, 0)
+
+
 # --- the papers' convention, and the best text of a batch ------------------------------------------------------------
 
 
