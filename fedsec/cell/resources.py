@@ -19,7 +19,7 @@ from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
 from fedsec.errors import FedsecError
 from fedsec.federation.crew import Crew
 from fedsec.federation.plugins import Plugin
-from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained
+from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained, positions_of
 from fedsec.models.frozen_encoder import Output, Tokens, encode
 from fedsec.plan.cells import Cell
 from fedsec.seeds import SeedTree
@@ -105,9 +105,8 @@ def load_model(scenario: Scenario, labels: int, seeds: SeedTree) -> BaseModel:
         loaded: BaseModel = registry.load_target(card)(labels=labels, generator=generator, **told, **model.params)
     else:
         loaded = load_pretrained(model.name, labels=labels, generator=generator, task=model.task)
-    config: Any = loaded.module.config
-    longest, positions = scenario.data.max_tokens, getattr(config, "max_position_embeddings", None)
-    if model.task == CAUSAL_LM and positions is not None and longest > positions:
+    longest, positions = scenario.data.max_tokens, positions_of(loaded.module)
+    if positions is not None and longest > positions:
         raise FedsecError(f"data.max_tokens {longest} is more than the {positions} positions of model '{model.name}'")
     return loaded
 

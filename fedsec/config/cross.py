@@ -1,7 +1,9 @@
 """Checks across fields. Each runs if the fields that it reads are valid, whatever is wrong elsewhere."""
 
+import json
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from fedsec import registry
 from fedsec.api.cards import AttackCard, DatasetCard
@@ -40,12 +42,28 @@ def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[
 
 
 def _model(valid: Valid) -> Iterator[Finding]:
+    yield from _positions(valid)
     name, task = valid.get("model", "name"), valid.get("model", "task")
     if name is None or task is None or name not in registry.models():
         return
     tasks = registry.models().get(name).tasks
     if task not in tasks:
         yield ("model", "task"), f"{show(task)} is nothing that '{name}' learns; allowed: {', '.join(tasks)}"
+
+
+def _positions(valid: Valid) -> Iterator[Finding]:
+    """Texts longer than a model folder's positions, as far as its config.json says; loading the model says the rest."""
+    name, longest = valid.get("model", "name"), valid.get("data", "max_tokens")
+    if name is None or longest is None or name in registry.models():
+        return
+    try:
+        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no folder; what else is wrong with it shows when it is loaded
+        return
+    told = [config.get(key) for key in ("max_position_embeddings", "n_positions")] if isinstance(config, dict) else []
+    positions = next((number for number in told if type(number) is int and number > 0), None)
+    if positions is not None and longest > positions:
+        yield ("data", "max_tokens"), f"{longest} is more than the {positions} positions of model {show(name)}"
 
 
 def _population(valid: Valid) -> Iterator[Finding]:

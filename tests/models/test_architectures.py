@@ -13,7 +13,7 @@ from torch.nn import functional
 from fedsec.api import Role, TrainingSettings
 from fedsec.data.tokens import NOT_LEARNED, Batch, Tokenised, collate
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION, load_pretrained
+from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION, load_pretrained, positions_of
 from fedsec.models.byte_tokens import own_tokenizer
 from fedsec.models.flat import FlatModel
 from fedsec.models.local import LocalTrainer
@@ -245,3 +245,110 @@ def test_weights_that_could_execute_code_are_not_read(build_causal: Build, tmp_p
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(MissingDataError, match="cannot be loaded"):
         load_pretrained(str(folder), labels=0, generator=torch.Generator(), task=CAUSAL_LM)
+
+
+Change = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+
+
+def _rewrite(folder: Path, change: Change) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+def _layer_off(part: str) -> Change:
+    return lambda held: {name: tensor for name, tensor in held.items() if part not in name}
+
+
+MISFITS: dict[str, tuple[Change, str]] = {
+    "none fits": (
+        lambda held: {f"student.{name}": tensor for name, tensor in held.items()},
+        r"weights lack bert\.embeddings\.LayerNorm\.bias, .* and \d+ others\. Nothing takes student\.bert",
+    ),
+    "a layer is missing": (_layer_off("layer.1.output"), r"weights lack bert\.encoder\.layer\.1\.output"),
+    "one tensor is missing": (_layer_off("key.bias"), r"lack bert\.encoder\.layer\.0\.attention\.self\.key\.bias"),
+    "one has another size": (
+        lambda held: {**held, "bert.embeddings.position_embeddings.weight": torch.zeros(30, 32)},
+        r"other sizes of bert\.embeddings\.position_embeddings\.weight \(30 x 32 instead of 40 x 32\)",
+    ),
+    "nothing is there": (lambda held: {"step": torch.zeros(1)}, "weights lack bert"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_weights_that_leave_a_part_below_the_head_random_are_refused_with_its_names(
+    misfit: str, build: Build, tmp_path: Path
+) -> None:
+    change, message = MISFITS[misfit]
+    folder = _saved(build("Bert", vocab_size=WORDS), tmp_path)
+    _rewrite(folder, change)
+    with pytest.raises(MissingDataError, match=message):
+        load_pretrained(str(folder), labels=3, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("architecture", ["GPT2", "Llama"])
+def test_a_language_model_needs_all_of_its_weights(architecture: str, build_causal: Build, tmp_path: Path) -> None:
+    folder = _saved(build_causal(architecture, vocab_size=WORDS, tie_word_embeddings=False), tmp_path)
+    _rewrite(folder, lambda held: {**held, "lm_head.weight": torch.zeros(WORDS, 8)})
+    with pytest.raises(MissingDataError, match=r"other sizes of lm_head\.weight \(310 x 8 instead of 310 x 32\)"):
+        load_pretrained(str(folder), labels=0, generator=torch.Generator(), task=CAUSAL_LM)
+
+
+@pytest.mark.parametrize("architecture", [*ENCODERS, *DECODERS])
+@pytest.mark.parametrize("labels", [2, 5])
+def test_a_head_for_other_classes_gives_way_to_a_new_one_and_all_below_it_is_kept(
+    architecture: str, labels: int, build: Build, tmp_path: Path
+) -> None:
+    module = build(architecture, vocab_size=WORDS)
+    folder = str(_saved(module, tmp_path))
+    first, again, other = (
+        load_pretrained(folder, labels=labels, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    model: Any = first.module
+    expected = module.base_model.state_dict()
+    found = model.base_model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert model(input_ids=torch.arange(4, 10)[None]).logits.shape == (1, labels)
+    assert model.config.num_labels == labels
+    heads = [
+        torch.cat([p.flatten() for n, p in sorted(one.module.named_parameters()) if p.shape[:1] == (labels,)])
+        for one in (first, again, other)
+    ]
+    assert heads[0].isfinite().all()
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_a_folder_without_a_head_gets_a_new_one(build: Build, tmp_path: Path) -> None:
+    folder = _saved(build("Bert", vocab_size=WORDS).bert, tmp_path)
+    loaded: Any = load_pretrained(str(folder), labels=4, generator=torch.Generator()).module
+    assert loaded.classifier.weight.shape == (4, 32)
+
+
+def test_a_classifiers_tokenizer_with_more_words_than_the_model_is_refused(build: Build, tmp_path: Path) -> None:
+    folder = str(_saved(build("Bert", vocab_size=WORDS), tmp_path, own_tokenizer(WORDS + 1, 40)))
+    with pytest.raises(FedsecError, match="has 311 tokens, the model only 310"):
+        load_pretrained(folder, labels=3, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("architecture", ["Bert", "Roberta", "DistilBert", "GPT2", "Llama"])
+def test_the_longest_text_is_what_the_model_still_computes(architecture: str, build: Build) -> None:
+    """RoBERTa's positions start behind the padding token's: of 40 it can use 38."""
+    module = build(architecture)
+    longest = positions_of(module)
+    assert longest == (38 if architecture == "Roberta" else 40)
+    ids = torch.full((1, longest + 1), 7)
+    assert module(input_ids=ids[:, 1:]).logits.isfinite().all()
+    if architecture != "Llama":  # its positions are computed
+        with pytest.raises((IndexError, RuntimeError)):
+            module(input_ids=ids)
+
+
+def test_a_model_without_positions_has_no_longest_text() -> None:
+    from transformers import BloomConfig, BloomForSequenceClassification
+
+    assert (
+        positions_of(BloomForSequenceClassification(BloomConfig(vocab_size=60, hidden_size=32, n_layer=1, n_head=2)))
+        is None
+    )

@@ -54,6 +54,40 @@ def test_rows_longer_than_the_models_positions_are_refused_in_words() -> None:
         resources.load_model(scenario, 0, SeedTree(0))
 
 
+@pytest.mark.parametrize(("padding", "longest"), [(None, 32), (1, 30)])
+def test_a_classifiers_texts_may_not_be_longer_than_its_folders_positions_either(
+    padding: int | None, longest: int, tmp_path: Path
+) -> None:
+    import transformers
+
+    kind = "Bert" if padding is None else "Roberta"  # whose first two positions are never used
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=310,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=16,
+        max_position_embeddings=32,
+        **({} if padding is None else {"pad_token_id": padding}),
+    )
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
+    own_tokenizer(300, 32).save_pretrained(tmp_path)
+    model = {"name": str(tmp_path)}
+    at_most = load_scenario(_scenario(model, max_tokens=longest))
+    assert resources.load_model(at_most, 2, SeedTree(0)).module
+    if padding is not None:
+        with pytest.raises(FedsecError, match=rf"max_tokens {longest + 1} is more than the {longest} positions"):
+            resources.load_model(load_scenario(_scenario(model, max_tokens=longest + 1)), 2, SeedTree(0))
+    with pytest.raises(ConfigError, match="33 is more than the 32 positions of model"):  # before anything is loaded
+        load_scenario(_scenario(model, max_tokens=33))
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"max_position_embeddings": null}', '{"n_positions": -1}'])
+def test_a_folder_that_says_nothing_of_its_positions_is_left_to_its_loading(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert load_scenario(_scenario({"name": str(tmp_path)}, max_tokens=128)).data.max_tokens == 128
+
+
 def test_each_task_has_its_own_tokens() -> None:
     rows, tokenizer = [Example("pain", 1, prompt="Where? ")], own_tokenizer(300, 64)
     found = [
