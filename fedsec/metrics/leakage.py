@@ -1,8 +1,8 @@
 """Leakage: how much of the clients' texts a reconstruction holds. The only reader of the vault.
 
 Predictions are matched to a client's texts one to one so that the summed token F1 is largest; texts without a
-prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`. Texts without a known
-token are left out of every metric: there is nothing in them to read.
+prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`. Texts without a
+known token are left out of every metric: there is nothing in them to read.
 """
 
 import re

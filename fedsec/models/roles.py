@@ -24,8 +24,8 @@ _PEFT_PREFIX = "base_model.model."
 def describe_parameters(model: nn.Module) -> tuple[ParameterInfo, ...]:
     """Every parameter of `model` once, tied ones under their first name, in the model's order.
 
-    Embeddings are found in the tree of modules, whatever a family calls them: the tables outside the layers, what shares
-    a block with them, and whatever else a text passes before the first layer.
+    Embeddings are found in the tree of modules, whatever a family calls them: the tables outside the layers, what
+    shares a block with them, and whatever else a text passes before the first layer.
 
     The untrained copy of the head that peft keeps aside is not among them: the forward pass never uses it.
     """

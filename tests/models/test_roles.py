@@ -208,3 +208,90 @@ def test_a_tied_output_layer_is_the_word_embedding_and_stands_once(
     for parameters in (tied, untied):
         assert len(_by_role(parameters, Role.WORD_EMBEDDING)) == 1
     assert len(untied) == len(tied) + 1
+
+
+_SMALL = {"vocab_size": 60, "hidden_size": 32, "num_attention_heads": 2, "num_labels": 2}
+_DEEP = {**_SMALL, "num_hidden_layers": 2, "intermediate_size": 48, "max_position_embeddings": 40, "pad_token_id": 1}
+FAMILIES: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
+    "OPT": (
+        {**_DEEP, "ffn_dim": 48, "word_embed_proj_dim": 16},
+        {"decoder.embed_positions.weight"},
+        {"decoder.project_in.weight"},
+    ),
+    "Bloom": (
+        {**_SMALL, "n_layer": 2},
+        set(),
+        {"word_embeddings_layernorm.weight", "word_embeddings_layernorm.bias"},
+    ),
+    "GPTNeoX": (_DEEP, set(), set()),
+    "XLM": (
+        {"vocab_size": 60, "emb_dim": 32, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 40},
+        {"position_embeddings.weight"},
+        {"layer_norm_emb.weight", "layer_norm_emb.bias"},
+    ),
+    "OpenAIGPT": (
+        {"vocab_size": 60, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 40},
+        {"positions_embed.weight"},
+        set(),
+    ),
+    "BioGpt": (_DEEP, {"embed_positions.weight"}, set()),
+    "Electra": (
+        {**_DEEP, "embedding_size": 16},
+        {"embeddings.position_embeddings.weight"},
+        {
+            "embeddings.token_type_embeddings.weight",
+            "embeddings.LayerNorm.weight",
+            "embeddings.LayerNorm.bias",
+            "embeddings_project.weight",
+            "embeddings_project.bias",
+        },
+    ),
+}
+
+
+def _of_family(family: str) -> Any:
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(**FAMILIES[family][0])
+    return getattr(transformers, f"{family}ForSequenceClassification")(config)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_below_the_layers_is_found_whatever_a_family_calls_it(family: str) -> None:
+    model = _of_family(family)
+    described = describe_parameters(model)
+    _, positions, rest = FAMILIES[family]
+
+    def named(role: Role) -> set[str]:
+        return {p.name.removeprefix(f"{model.base_model_prefix}.") for p in _by_role(described, role)}
+
+    assert named(Role.POSITION_EMBEDDING) == positions
+    assert named(Role.EMBEDDING) == rest
+    assert len(named(Role.WORD_EMBEDDING)) == 1
+    assert not any(p.layer is not None for p in described if "embedding" in p.role)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_frozen_embeddings_no_text_depends_on_anything_trained_before_the_first_layer(family: str) -> None:
+    model = _of_family(family)
+    options: dict[str, Any] = {"rank": 2, "train_embeddings": False, "dropout": False, "generator": torch.Generator()}
+    _, setup = prepare(model, kind="full", **options)
+    reached: list[torch.Tensor] = []
+    stacks = {name for name, part in model.base_model.named_modules() if isinstance(part, nn.ModuleList)}
+    first = next(part for name, part in model.base_model.named_modules() if name.rpartition(".")[0] in stacks)
+    first.register_forward_pre_hook(lambda _, given: reached.append(given[0]))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in setup.trainable)
+    model(input_ids=torch.arange(4, 10)[None])
+    assert not reached[0].requires_grad
+
+
+def test_looking_for_embeddings_leaves_the_model_and_the_generator_as_they_were(build: Build) -> None:
+    model = build("Bert").train()
+    model.bert.encoder.layer[0].eval()
+    modes = [part.training for part in model.modules()]
+    before = torch.get_rng_state()
+    describe_parameters(model)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [part.training for part in model.modules()] == modes
+    assert not any(part._forward_pre_hooks for part in model.modules())
