@@ -11,7 +11,7 @@ from fedsec.api.goal_cards import Asks
 from fedsec.api.hooks import METHODS, OBSERVE, acting
 from fedsec.api.threat import Behaviour, Knowledge, Position, ThreatModel
 from fedsec.config.components import Entry, Finding, exists
-from fedsec.config.endings import ENDINGS, TEXT_ENDINGS
+from fedsec.config.endings import ENDINGS, TEXT_ENDINGS, UNQUOTED
 from fedsec.config.knowledge import PROVIDED
 from fedsec.config.methods import methods_of
 from fedsec.config.problems import TreePath, shorten, show
@@ -127,6 +127,8 @@ def _data(valid: Valid) -> Iterator[Finding]:
         elif name is not None and path is not None:
             yield ("data", "path"), "give either `name` or `path`, not both"
     yield from _texts(valid, _DATA, name, path)
+    if valid.get("data", "quoting") not in (None, "auto") and path is not None and path.endswith(UNQUOTED):
+        yield ("data", "quoting"), f"is for csv and tsv files, and {show(path)} is none"
     yield from _partition_column(valid, name, path)
     if _is_unlabelled(valid, name, path):
         yield from _without_labels(valid, name, path)

@@ -125,6 +125,9 @@ class Data(_Part):
     """Split to test on; `test` or `validation`, whichever exists, if absent. Used for `owner/name` only."""
     columns: ColumnChoice = ColumnChoice()
     """Which columns are read."""
+    quoting: Literal["auto", "none", "csv"] = "auto"
+    """Of csv and tsv files: `csv`, texts may stand in double quotes; `none`, a quote is a character like any other;
+    `auto`, `none` for tsv and `csv` for csv, and what looks like the other is an error."""
     train: Count | None = None
     """Training rows to use, drawn by the cell's seed; all of them if absent. More than there are is an error."""
     test: Count | None = None

@@ -1,8 +1,6 @@
 """Rows of jsonl, csv, tsv, txt and parquet files, some of them gzipped."""
 
-import csv
 import gzip
-import io
 import json
 import os
 import re
@@ -14,6 +12,7 @@ from typing import Any, BinaryIO
 
 from fedsec.config.endings import TEXT_ENDINGS
 from fedsec.data.layout import Layout, Row
+from fedsec.data.tables import table_rows
 from fedsec.errors import FedsecError
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -40,7 +39,7 @@ def read_rows(path: Path, layout: Layout | None = None) -> Iterator[Row]:
         return
     text = _text(path)
     if path.name.endswith((".csv", ".tsv")):
-        yield from _table(text, "\t" if path.name.endswith(".tsv") else ",", layout, path)
+        yield from table_rows(text, layout, path)
     elif path.name.endswith(TEXT_ENDINGS):
         yield from _blocks(text, layout, path)
     else:
@@ -95,31 +94,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in row if names.count(name) > 1)
         raise ValueError(f"the key {twice!r:.60} stands twice")
     return row
-
-
-def _table(text: str, delimiter: str, layout: Layout, path: Path) -> Iterator[Row]:
-    # Not lenient: a text that begins with a stray quote would swallow the rows that follow it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    try:
-        for cells in reader:
-            if not cells:  # a blank line
-                continue
-            if header is None:
-                header = cells
-                layout.check_columns(header, str(path))
-                continue
-            if len(cells) != len(header):
-                raise FedsecError(
-                    f"{path}:{reader.line_num} has {len(cells)} cells, and the header {len(header)}; "
-                    "a text with a delimiter or a line break in it stands in double quotes"
-                )
-            yield dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise FedsecError(
-            f"{path}:{reader.line_num} cannot be read: {error}; a text with a quote in it stands in double quotes, "
-            "with its own quotes doubled, and texts beyond 131,072 characters take jsonl"
-        ) from error
 
 
 def _blocks(text: str, layout: Layout, path: Path) -> Iterator[Row]:

@@ -31,11 +31,13 @@ class Layout:
         columns: text, label and prompt.
         group: column whose values `by-column` deals to clients.
         labelled: whether a row without the label's column is a fault, and not a text without a label.
+        quoting: of csv and tsv files, `auto`, `none` or `csv`.
     """
 
     columns: Columns = _PLAIN
     group: str | None = None
     labelled: bool = False
+    quoting: str = "auto"
 
     @property
     def required(self) -> tuple[str, ...]:

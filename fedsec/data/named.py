@@ -1,6 +1,7 @@
 """Data sets by name, from $FEDSEC_DATA or the hub, and by path."""
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def _layout(columns: Columns, data: Data, labels: tuple[str, ...]) -> Layout:
         headings=() if prompt else columns.headings,
         ending=Columns().ending if prompt else columns.ending,
     )
-    return Layout(wanted, group_column(data), labelled=bool(labels) or chosen.label is not None)
+    labelled = bool(labels) or chosen.label is not None
+    return Layout(wanted, group_column(data), labelled, data.quoting)
 
 
 def _listed(names: str | list[str] | None) -> tuple[str, ...]:
@@ -153,7 +155,7 @@ def _from_folder(folder: Path, layout: Layout, labels: tuple[str, ...]) -> Corpu
         raise MissingDataError(f"{folder} has no train file; expected train with one of {', '.join(ENDINGS)}")
     test_file = next((found for stem in _TEST_NAMES if (found := _find(folder, stem))), None)
     train = _read(train_file, layout)
-    test = _read(test_file, Layout(layout.columns, None, layout.labelled)) if test_file else None
+    test = _read(test_file, replace(layout, group=None)) if test_file else None
     return _corpus(train, test, labels, labelled=layout.labelled)
 
 

@@ -22,7 +22,7 @@ from fedsec.data.layout import Layout, number_labels, read_split
 from fedsec.data.named import load_path
 from fedsec.errors import FedsecError
 
-ROWS = [('The first, "quoted" text', 0), ("zweiter Text: äöü 漢字", 1), ("tabs\tand 'marks'", 2)]
+ROWS = [('The first, "quoted" text', 0), ("zweiter Text: äöü 漢字", 1), ("commas, and 'marks'", 2)]
 
 
 def _jsonl(rows: list[tuple[str, int]]) -> bytes:
@@ -32,8 +32,10 @@ def _jsonl(rows: list[tuple[str, int]]) -> bytes:
 
 def _table(rows: list[tuple[str, int]], delimiter: str) -> bytes:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, delimiter=delimiter)
-    writer.writerows([("label", "text"), *((label, text) for text, label in rows)])
+    lines = [("label", "text"), *((str(label), text) for text, label in rows)]
+    if delimiter == "\t":  # bare, as tweets and GLUE come
+        return "".join("\t".join(line) + "\n" for line in lines).encode()
+    csv.writer(stream, delimiter=delimiter).writerows(lines)
     return stream.getvalue().encode()
 
 
@@ -171,7 +173,10 @@ def test_labels_beyond_the_known_classes_are_refused(name: str, tmp_path: Path) 
         ("text,label,label\na,0,1\n", "has the column 'label' twice"),
         ("text,label\na,0\nb\n", ":3 has 1 cells, and the header 2"),
         ("text,label\none, two,0\n", ":2 has 3 cells, and the header 2"),
-        ('text,label\n"never closed,0\nb,1\n', ":3 cannot be read: unexpected end of data"),
+        (
+            'text,label\n"never closed,0\nb,1\n',
+            ":2 cannot be read: unexpected end of data after a quote that opens here",
+        ),
         ('text,label\n"quoted" and not,0\n', ":2 cannot be read: ',' expected after '\"'"),
         ("text,label\n" + "x" * 200_000 + ",0\n", "cannot be read: field larger"),
     ],

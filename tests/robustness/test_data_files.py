@@ -123,8 +123,8 @@ CASES: dict[str, Case] = {
     "no header": Case("a.tsv", b"good film\t1\nbad film\t0\n", "has no column 'text'"),
     "too few cells": Case("a.csv", b"text,label\na,0\nb\n", ":3 has 1 cells, and the header 2"),
     "too many cells": Case("a.csv", b"text,label\nyes, no,0\n", ":2 has 3 cells, and the header 2"),
-    "a quote never closed": Case("a.csv", b'text,label\na,0\n"b,1\nc,0\n', ":4 cannot be read: unexpected end of data"),
-    "a stray quote": Case("a.tsv", b'text\tlabel\n"Oh" he said\t0\n', ":2 cannot be read"),
+    "a quote never closed": Case("a.csv", b'text,label\na,0\n"b,1\nc,0\n', ":3 cannot be read: unexpected end of data"),
+    "a stray quote": Case("a.csv", b'text,label\n"Oh" he said,0\n', ":2 cannot be read"),
     "a huge field": Case("a.csv", b"text,label\n" + b"x" * 200_000 + b",0\n", ":2 cannot be read: field larger"),
     "an empty label": Case("a.csv", b"text,label\na,0\nb,\n", "row 2 has label ''"),
     "no such label column": Case(
