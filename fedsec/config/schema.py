@@ -113,7 +113,8 @@ class Data(_Part):
     name: str | None = None
     """A registered data set, or `owner/name` on the Hugging Face hub; give either `name` or `path`."""
     path: str | None = None
-    """A local file (jsonl, csv, tsv, parquet, txt), or a folder with a train file and maybe a test file."""
+    """A local file (jsonl, csv, tsv, parquet, txt), or a folder with a train file and maybe a file to test on: `test`,
+    or else `validation`, `val`, `valid`, `dev` or `eval`."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Full commit hash (40 hex digits) of the hub's repository. Needed for `owner/name`; a registered set that is given
     one is read from the hub at that commit, not from $FEDSEC_DATA."""
@@ -122,7 +123,8 @@ class Data(_Part):
     train_split: Annotated[str, Field(min_length=1, max_length=200)] = "train"
     """Split of the hub's repository to train on. Used for `owner/name` only."""
     test_split: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Split to test on; `test` or `validation`, whichever exists, if absent. Used for `owner/name` only."""
+    """Split to test on; `test`, `validation`, `val`, `valid`, `dev` or `eval`, the first that exists, if absent. Used
+    for `owner/name` only."""
     columns: ColumnChoice = ColumnChoice()
     """Which columns are read."""
     quoting: Literal["auto", "none", "csv"] = "auto"

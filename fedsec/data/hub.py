@@ -18,7 +18,8 @@ from fedsec.errors import FedsecError, MissingDataError
 
 READERS = ("parquet", "json", "csv", "text", "arrow", "cache")
 """Readers of `datasets` that a repository may ask for: bare tables and texts; `cache` reads what these prepared."""
-TEST_SPLITS = ("test", "validation")
+TEST_SPLITS = ("test", "validation", "val", "valid", "dev", "eval")
+"""What a split to test on may be called, the first of them before the others."""
 
 
 class FromHub(NamedTuple):
@@ -38,7 +39,7 @@ def read_hub(source: HubSource, revision: str, layout: Layout, *, find_test: boo
         source: the repository, its configuration and splits.
         revision: full commit hash.
         layout: columns of the training split; its group is not asked of the test split.
-        find_test: whether to test on `test` or `validation` where the source names no split.
+        find_test: whether to look for a split to test on where the source names none.
 
     Raises:
         MissingDataError: the repository cannot be had at that commit, for whatever reason.

@@ -13,14 +13,13 @@ from fedsec.config.endings import ENDINGS
 from fedsec.config.schema import Data
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.files import is_folder, read_rows
-from fedsec.data.hub import read_hub
+from fedsec.data.hub import TEST_SPLITS, read_hub
 from fedsec.data.kept_notes import kept_notes
 from fedsec.data.layout import Layout, Split, number_labels, read_split
 from fedsec.data.partition import group_column
 from fedsec.errors import FedsecError, MissingDataError
 
 CLINIC_TRAIN, CLINIC_TEST = 16_000, 4_000
-_TEST_NAMES = ("test", "validation")
 SPLIT_SEED = 0
 """Where a set has no test file, a tenth is split off by this fixed seed, so that everybody tests on the same rows."""
 WHY_A_COMMIT = "a branch or tag of the hub can change under a finished run, the full hash of a commit cannot"
@@ -103,7 +102,7 @@ def folder_of(name: str) -> Path | None:
 
 
 def load_path(path: Path, data: Data | None = None) -> Corpus:
-    """A corpus from a file, or from a folder with a train file and maybe a test or validation file.
+    """A corpus from a file, or from a folder with a train file and maybe a file to test on (test, validation, dev ...).
 
     Raises:
         FedsecError: nothing readable there.
@@ -153,7 +152,7 @@ def _from_folder(folder: Path, layout: Layout, labels: tuple[str, ...]) -> Corpu
     train_file = _find(folder, "train")
     if train_file is None:
         raise MissingDataError(f"{folder} has no train file; expected train with one of {', '.join(ENDINGS)}")
-    test_file = next((found for stem in _TEST_NAMES if (found := _find(folder, stem))), None)
+    test_file = _find_test(folder)
     train = _read(train_file, layout)
     test = _read(test_file, replace(layout, group=None)) if test_file else None
     return _corpus(train, test, labels, labelled=layout.labelled)
@@ -170,6 +169,19 @@ def _find(folder: Path, stem: str) -> Path | None:
         raise FedsecError(f"{folder} cannot be read: {error}") from error
     if len(found) > 1:
         raise FedsecError(f"{folder} has {' and '.join(path.name for path in found)}; leave one of them")
+    return found[0] if found else None
+
+
+def _find_test(folder: Path) -> Path | None:
+    """The file to test on; a test file goes before those for validation, of which there may be one."""
+    test = _find(folder, "test")
+    if test is not None:
+        return test
+    found = [path for stem in TEST_SPLITS[1:] if (path := _find(folder, stem))]
+    if len(found) > 1:
+        raise FedsecError(
+            f"{folder} has {' and '.join(path.name for path in found)}; leave one of them, or name it test"
+        )
     return found[0] if found else None
 
 

@@ -132,7 +132,10 @@ def test_a_named_set_with_a_label_that_it_does_not_have_is_refused(
         _load("sst2")
 
 
-@pytest.mark.parametrize("test_name", ["test.jsonl", "test.jsonl.gz", "validation.jsonl"])
+@pytest.mark.parametrize(
+    "test_name",
+    ["test.jsonl", "test.jsonl.gz", "validation.jsonl", *(f"{name}.jsonl" for name in ("val", "valid", "dev", "eval"))],
+)
 def test_a_folder_with_both_files_is_taken_as_it_is(test_name: str, tmp_path: Path) -> None:
     _write(tmp_path / "train.jsonl.gz", 7)
     _write(tmp_path / test_name, 3, start=100)
@@ -145,6 +148,16 @@ def test_a_folder_with_both_files_is_taken_as_it_is(test_name: str, tmp_path: Pa
 def test_a_test_file_goes_before_a_validation_file(tmp_path: Path) -> None:
     _write(tmp_path / "train.jsonl", 7)
     _write(tmp_path / "validation.jsonl", 5)
+    _write(tmp_path / "test.jsonl", 3)
+    assert len(load_path(tmp_path).test) == 3
+
+
+def test_two_files_for_validation_are_refused_since_one_would_be_passed_over(tmp_path: Path) -> None:
+    _write(tmp_path / "train.jsonl", 7)
+    _write(tmp_path / "dev.jsonl", 5)
+    _write(tmp_path / "val.jsonl", 4)
+    with pytest.raises(FedsecError, match=r"has val\.jsonl and dev\.jsonl; leave one of them, or name it test"):
+        load_path(tmp_path)
     _write(tmp_path / "test.jsonl", 3)
     assert len(load_path(tmp_path).test) == 3
 
