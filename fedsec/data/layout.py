@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
 from typing import Any, NamedTuple
 
 from fedsec.api import Columns
@@ -16,11 +18,10 @@ MAX_TEXT = 10_000_000
 """Characters of a text: no tokenizer takes a longer one in bearable time."""
 MAX_NAME = 200
 """Characters of a label's name."""
-MAX_DIGITS = 20
 MAX_SHOWN = 6
 """Names of labels that a message lists."""
 _PLAIN = Columns()
-_NUMBER = re.compile(r"\s*[+-]?\d+\s*")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def number_labels(
 ) -> tuple[list[tuple[Example, ...]], tuple[str, ...]]:
     """The examples of every split with their labels as numbers, and the labels' names.
 
-    Whole numbers stay as they are; names get numbers in their sorted order, over all splits together.
+    Whole numbers stay as they are, however they are written (1, "1", 1.0); names get numbers in their sorted order,
+    over all splits together. Numbers with a fraction are scores and no classes.
 
     Args:
         splits: at least one.
@@ -127,6 +129,8 @@ def number_labels(
     if not names and _is_name(first):
         names = _distinct_names(splits)
     known = {name: place for place, name in enumerate(names)}
+    if not names:
+        _check_whole(splits)
     largest = (len(names) or MAX_CLASSES) - 1
     numbered = [
         tuple(
@@ -185,6 +189,37 @@ def _is_name(label: object) -> bool:
     return 0 < len(label.strip()) <= MAX_NAME and _is_unicode(label)
 
 
+def _number_in(label: object) -> int | float | None:
+    """The number that a label is, as a file of whatever kind may hold it; None if it is none."""
+    if isinstance(label, str):
+        return float(label) if _NUMBER.fullmatch(label) else None
+    if isinstance(label, Decimal):
+        return float(label)
+    return label if isinstance(label, int | float) and not isinstance(label, bool) else None
+
+
+def _is_fraction(number: int | float | None) -> bool:
+    return isinstance(number, float) and isfinite(number) and not number.is_integer()
+
+
+def _check_whole(splits: Sequence[Split]) -> None:
+    """Refuse scores, with the first that is no whole number and how many different ones there are."""
+    first, different = "", set[int | float]()
+    for split in splits:
+        for place, row in enumerate(split.rows, 1):
+            number = _number_in(row.label)
+            if number is None:
+                continue
+            different.add(number)
+            if not first and _is_fraction(number):
+                first = f"{split.where}: row {place} has label {row.label!r:.40}"
+    if first:
+        raise FedsecError(
+            f"{first}; there are {len(different):,} different numbers, and numbers with a fraction are no classes; "
+            f"allowed: whole numbers from 0 to {MAX_CLASSES - 1}, or names; choose with data.columns.label"
+        )
+
+
 def _distinct_names(splits: Sequence[Split]) -> tuple[str, ...]:
     names: set[str] = set()
     for split in splits:
@@ -202,12 +237,11 @@ def _distinct_names(splits: Sequence[Split]) -> tuple[str, ...]:
 
 
 def _number(label: object, known: Mapping[str, int], largest: int, where: str, place: int) -> int:
-    if isinstance(label, str) and label.strip() in known and not _NUMBER.fullmatch(label):
+    number = _number_in(label)
+    if number is not None and 0 <= number <= largest and number == int(number):
+        return int(number)
+    if isinstance(label, str) and label.strip() in known:
         return known[label.strip()]
-    is_number = _NUMBER.fullmatch(label) if isinstance(label, str) else type(label) is int
-    number = int(str(label)) if is_number and len(str(label)) < MAX_DIGITS else -1
-    if 0 <= number <= largest:
-        return number
     names = f", or one of {', '.join(known)}" if 0 < len(known) <= MAX_SHOWN else ""
     raise FedsecError(
         f"{where}: row {place} has label {label!r:.40}; allowed: a whole number from 0 to {largest}{names}"

@@ -68,7 +68,7 @@ def check_types(schema: pa.Schema, layout: Layout, where: str) -> list[str]:
         kind = schema.field(name).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
         if pa.types.is_nested(inner) or _is_binary(inner) or isinstance(inner, pa.BaseExtensionType):
-            raise FedsecError(f"{where}: column '{name}' holds {str(kind)[:80]}; allowed: texts and whole numbers")
+            raise FedsecError(f"{where}: column '{name}' holds {str(kind)[:80]}; allowed: texts and numbers")
     return names
 
 

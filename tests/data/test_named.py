@@ -256,7 +256,7 @@ def test_labels_may_be_names_numbered_in_their_order_over_both_files(tmp_path: P
     assert all(corpus.labels[row.label] == row.text for row in corpus.train + corpus.test)
 
 
-@pytest.mark.parametrize("label", [1, "1", 1.5, "", " ", True, ["spam"], "x" * 201, "\ud800"])
+@pytest.mark.parametrize("label", [1, "1", 1.5, "1.5", "", " ", True, ["spam"], "x" * 201, "\ud800"])
 def test_what_is_no_name_among_names_is_refused(label: object, tmp_path: Path) -> None:
     rows = [{"text": "a", "label": "spam"}, {"text": "a", "label": label}]
     with pytest.raises(FedsecError, match=r"a\.jsonl: row 2 has label .*other rows have names"):

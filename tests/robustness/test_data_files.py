@@ -164,7 +164,7 @@ CASES: dict[str, Case] = {
         _parquet({"text": pa.array([b"\xff\xfe"] * 3).view(pa.string()), "label": [0, 1, 0]}),
         "cannot be read",
     ),
-    "parquet label of floats": Case("a.parquet", _parquet({**PLAIN, "label": [0.0, 1.5, 0.0]}), "row 1 has label 0.0"),
+    "parquet label of floats": Case("a.parquet", _parquet({**PLAIN, "label": [0.0, 1.5, 0.0]}), "row 2 has label 1.5"),
     "parquet label of dates": Case(
         "a.parquet", _parquet({**PLAIN, "label": pa.array([1, 2, 3], pa.date32())}), "row 1 has label datetime.date"
     ),
