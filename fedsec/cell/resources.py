@@ -226,6 +226,8 @@ def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
         if wanted is not None and wanted > len(rows):
             raise FedsecError(f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}")
     if corpus.labels:
+        if scenario.model.task != CAUSAL_LM:
+            _check_classes(corpus.train, corpus.labels, f"the {len(corpus.train):,} training rows of {name}{least}")
         return
     if scenario.model.task != CAUSAL_LM:
         raise FedsecError(
@@ -236,4 +238,14 @@ def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
         raise FedsecError(
             f"data.partition.kind dirichlet shares out labels, and {name} has none; take iid, quantity-skew or "
             "by-column"
+        )
+
+
+def _check_classes(rows: Sequence[Example], labels: Sequence[str], what: str) -> None:
+    """Refuse rows of one class: its head learns to say it always, with no gradient and every answer right."""
+    found = {row.label for row in rows}
+    if len(found) < 2:
+        raise FedsecError(
+            f"{what} have one class only, '{labels[min(found)]:.60}', and there is nothing to tell apart; give rows of "
+            f"two or more, say with data.columns.label which column holds them, or take model.task: {CAUSAL_LM}"
         )

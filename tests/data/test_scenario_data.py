@@ -13,7 +13,7 @@ from fedsec.config.dump import dump
 from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError
 from fedsec.config.schema import Scenario
-from fedsec.errors import FedsecError
+from fedsec.errors import ExitCode, FedsecError
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import data_hash
 
@@ -155,6 +155,33 @@ def test_what_only_the_file_tells_is_refused_when_it_is_read(rows: Callable[...,
     skewed = {"path": path, "partition": {"kind": "dirichlet"}}
     with pytest.raises(FedsecError, match=r"dirichlet shares out labels, and .*rows\.jsonl has none; take iid"):
         Resources().corpus(_scenario(skewed, "causal-lm"))
+
+
+@pytest.mark.parametrize("label", [0, 1, 3, "good", 1.0])
+def test_one_class_is_nothing_to_learn(label: object, rows: Callable[..., str]) -> None:
+    path = rows([{"text": f"row {i}", "label": label} for i in range(20)])
+    shown = "good" if label == "good" else f"{label:.0f}"
+    with pytest.raises(
+        FedsecError, match=rf"the 18 training rows of .*rows\.jsonl have one class only, '{shown}'"
+    ) as it:
+        Resources().corpus(_scenario({"path": path}))
+    assert it.value.exit_code == ExitCode.USAGE
+    assert len(Resources().corpus(_scenario({"path": path}, "causal-lm")).train) == 18
+
+
+def test_the_class_that_only_the_test_rows_have_is_no_second_one(tmp_path: Path) -> None:
+    for name, labels in (("train", "000"), ("test", "01")):
+        lines = (json.dumps({"text": "a", "label": int(label)}) + "\n" for label in labels)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    with pytest.raises(FedsecError, match=r"the 3 training rows of .* have one class only, '0'"):
+        Resources().corpus(_scenario({"path": str(tmp_path)}))
+
+
+def test_one_class_may_be_all_that_short_rows_leave(rows: Callable[..., str]) -> None:
+    path = rows([{"text": "a b c" if i % 2 else "a", "label": i % 2} for i in range(20)])
+    assert Resources().corpus(_scenario({"path": path})).labels == ("0", "1")
+    with pytest.raises(FedsecError, match=r"that data\.min_words 2 leaves have one class only, '1'"):
+        Resources().corpus(_scenario({"path": path, "min_words": 2}))
 
 
 @pytest.mark.parametrize(("split", "there"), [("train", 18), ("test", 2)])
