@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fedsec.config.endings import TEXT_ENDINGS
-from fedsec.data.layout import Layout, Row
+from fedsec.data.layout import Layout, Row, kind_of
 from fedsec.data.tables import table_rows
 from fedsec.errors import FedsecError
 
@@ -83,7 +83,7 @@ def _json_lines(text: str, path: Path) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             raise FedsecError(f"{path}:{number} is not JSON: {error!s:.200}") from error
         if not isinstance(row, dict):
-            raise FedsecError(f"{path}:{number} is no JSON object with `text` and `label`")
+            raise FedsecError(f"{path}:{number} is {kind_of(row)}, and no JSON object with a key for each column")
         yield row
 
 

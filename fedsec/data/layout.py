@@ -144,34 +144,80 @@ def number_labels(
 
 def _read(row: Row, layout: Layout, where: str) -> Read:
     columns = layout.columns
-    parts = [row.get(name) for name in columns.text]
-    text = " ".join(part.strip() for part in parts if isinstance(part, str)).strip()
-    if not text or not all(isinstance(part, str) for part in parts) or not _is_unicode(text):
-        raise FedsecError(f"{where} needs a text in {', '.join(columns.text)}")
+    needs = f"{where} needs a text in {', '.join(columns.text)}"
+    text = " ".join(_string(row, name, needs).strip() for name in columns.text).strip()
+    if not text:
+        raise FedsecError(f"{needs}, and there is nothing but spaces")
     prompt = _prompt(row, columns, where)
     if len(text) + len(prompt) > MAX_TEXT:
         raise FedsecError(f"{where} has {len(text) + len(prompt):,} characters; allowed: at most {MAX_TEXT:,}")
     group = _group(row, layout.group, where) if layout.group else ""
+    if columns.label and layout.labelled and columns.label not in row:
+        raise FedsecError(f"{where} needs a label in {columns.label}{_absent(row, columns.label)}")
     return Read(text, prompt, group, row.get(columns.label) if columns.label else None)
+
+
+def _string(row: Row, name: str, needs: str) -> str:
+    """The string in a column; `needs` begins the message where there is none."""
+    value = row.get(name)
+    if name not in row:
+        raise FedsecError(f"{needs}{_absent(row, name)}")
+    if not isinstance(value, str) or not _is_unicode(value):
+        raise FedsecError(f"{needs}, and '{name}' holds {kind_of(value)}")
+    return value
+
+
+def _absent(row: Row, name: str) -> str:
+    """That a row lacks a column, and what it has in place of it."""
+    shown = ", ".join(f"{column!r:.30}" for column in list(row)[:MAX_SHOWN]) or "no columns"
+    more = f" and {len(row) - MAX_SHOWN} more" if len(row) > MAX_SHOWN else ""
+    return f", and there is no '{name}' but {shown}{more}; choose with data.columns"
+
+
+def kind_of(value: object) -> str:
+    """What messages call a value that is out of place, in the words of JSON."""
+    if isinstance(value, str):
+        return "a text" if _is_unicode(value) else "half a surrogate pair, which is no character"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a number" if isinstance(value, int | float | Decimal) else f"a {type(value).__name__}"
 
 
 def _prompt(row: Row, columns: Columns, where: str) -> str:
     parts = []
     for place, name in enumerate(columns.prompt):
-        value = row.get(name)
-        if name not in row or not (value is None or (isinstance(value, str) and _is_unicode(value))):
-            raise FedsecError(f"{where} needs a text, which may be empty, in {name}, a part of the prompt")
-        if value and value.strip():
+        needs = f"{where} needs a text, which may be empty, in {name}, a part of the prompt"
+        value = "" if name in row and row[name] is None else _string(row, name, needs)
+        if value.strip():
             parts.append((columns.headings[place] if columns.headings else "") + value.strip())
     return "\n\n".join(parts) + columns.ending if parts else ""
 
 
 def _group(row: Row, column: str, where: str) -> str:
+    needs = f"{where} needs a name or a whole number in {column}, which data.partition.column names"
     value = row.get(column)
+    if column not in row:
+        raise FedsecError(f"{needs}{_absent(row, column)}")
     group = str(value).strip() if isinstance(value, str | int) else ""
     if not group or not _is_unicode(group):
-        raise FedsecError(f"{where} needs a name or a whole number in {column}, which data.partition.column names")
+        empty = isinstance(value, str) and not value.strip()
+        raise FedsecError(f"{needs}, and it holds {'nothing but spaces' if empty else kind_of(value)}")
     return group
+
+
+def _shown(label: object) -> str:
+    """A label as messages show it."""
+    if label is None:
+        return "no label, or null for one"
+    is_scalar = isinstance(label, str | int | float | Decimal) and not isinstance(label, bool)
+    if not is_scalar:
+        return f"{kind_of(label)} for a label"
+    half = "" if not isinstance(label, str) or _is_unicode(label) else ", half a surrogate pair"
+    return f"label {label!r:.40}{half}"
 
 
 def _is_unicode(text: str) -> bool:
@@ -225,10 +271,9 @@ def _distinct_names(splits: Sequence[Split]) -> tuple[str, ...]:
     for split in splits:
         for place, row in enumerate(split.rows, 1):
             if not isinstance(row.label, str) or not _is_name(row.label):
-                shown = f"{row.label!r:.40}"
                 raise FedsecError(
-                    f"{split.where}: row {place} has label {shown}; other rows have names for labels, so allowed is: "
-                    f"a name of at most {MAX_NAME} characters"
+                    f"{split.where}: row {place} has {_shown(row.label)}; other rows have names for labels, so "
+                    f"allowed is: a name of at most {MAX_NAME} characters"
                 )
             names.add(row.label.strip())
         if len(names) > MAX_CLASSES:
@@ -243,6 +288,4 @@ def _number(label: object, known: Mapping[str, int], largest: int, where: str, p
     if isinstance(label, str) and label.strip() in known:
         return known[label.strip()]
     names = f", or one of {', '.join(known)}" if 0 < len(known) <= MAX_SHOWN else ""
-    raise FedsecError(
-        f"{where}: row {place} has label {label!r:.40}; allowed: a whole number from 0 to {largest}{names}"
-    )
+    raise FedsecError(f"{where}: row {place} has {_shown(label)}; allowed: a whole number from 0 to {largest}{names}")

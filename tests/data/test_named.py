@@ -214,10 +214,28 @@ def test_columns_are_chosen(tmp_path: Path) -> None:
         _load_with(path, {"text": "story"})
     with pytest.raises(FedsecError, match="row 1 needs a text, which may be empty, in story"):
         _load_with(path, {"text": "body", "prompt": "story"})
-    with pytest.raises(FedsecError, match="row 1 has label None"):
+    with pytest.raises(FedsecError, match="row 1 needs a label in class, and there is no"):
         _load_with(path, {"text": "body", "label": "class"})
     with pytest.raises(FedsecError, match="row 1 needs a name or a whole number in hospital"):
         _load_with(path, {"text": "body"}, {"kind": "by-column", "column": "hospital"})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(["a"], "a list"), ({}, "an object"), (7.5, "a number"), (True, "true"), ("\ud800", "half a surrogate pair")],
+)
+def test_what_a_prompt_or_a_group_cannot_be_is_said(value: object, said: str, tmp_path: Path) -> None:
+    path = _rows(tmp_path / "a.jsonl", [{"text": "a", "label": 0, "ask": value, "ward": value}])
+    with pytest.raises(FedsecError, match=f"a text, which may be empty, in ask, a part of the prompt, and .*{said}"):
+        _load_with(path, {"prompt": "ask"})
+    if value is not True:
+        with pytest.raises(FedsecError, match=f"a name or a whole number in ward, .*holds {said}"):
+            _load_with(path, partition={"kind": "by-column", "column": "ward"})
+    for choice in ({"prompt": "question"}, {"label": "class"}, {"text": ["text", "title"]}):
+        with pytest.raises(
+            FedsecError, match=r"there is no '(question|class|title)' but 'text', 'label', 'ask', 'ward'; ch"
+        ):
+            _load_with(path, choice)
 
 
 def test_the_test_file_needs_no_column_to_deal_rows_by(tmp_path: Path) -> None:
@@ -237,14 +255,14 @@ def test_texts_of_which_none_has_a_label_have_none(tmp_path: Path) -> None:
 def test_a_missing_label_among_labels_is_a_fault(place: int, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"text": "a", "label": 1} for _ in range(3)]
     del rows[place]["label"]
-    with pytest.raises(FedsecError, match=rf"a\.jsonl: row {place + 1} has label None"):
+    with pytest.raises(FedsecError, match=rf"a\.jsonl: row {place + 1} has no label"):
         load_path(_rows(tmp_path / "a.jsonl", rows))
 
 
 def test_a_test_file_without_labels_does_not_go_with_a_labelled_train_file(tmp_path: Path) -> None:
     _rows(tmp_path / "train.jsonl", [{"text": "a", "label": 0}])
     _rows(tmp_path / "test.jsonl", [{"text": "a"}])
-    with pytest.raises(FedsecError, match=r"test\.jsonl: row 1 has label None"):
+    with pytest.raises(FedsecError, match=r"test\.jsonl: row 1 has no label"):
         load_path(tmp_path)
 
 
@@ -259,7 +277,7 @@ def test_labels_may_be_names_numbered_in_their_order_over_both_files(tmp_path: P
 @pytest.mark.parametrize("label", [1, "1", 1.5, "1.5", "", " ", True, ["spam"], "x" * 201, "\ud800"])
 def test_what_is_no_name_among_names_is_refused(label: object, tmp_path: Path) -> None:
     rows = [{"text": "a", "label": "spam"}, {"text": "a", "label": label}]
-    with pytest.raises(FedsecError, match=r"a\.jsonl: row 2 has label .*other rows have names"):
+    with pytest.raises(FedsecError, match=r"a\.jsonl: row 2 has .*label.*other rows have names"):
         load_path(_rows(tmp_path / "a.jsonl", rows))
 
 

@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
     "one row": Case("a.jsonl", GOOD, "at least 2 rows"),
     "cut off": Case("a.jsonl", GOOD + GOOD[:12], ":2 is not JSON"),
     "two values in a line": Case("a.jsonl", GOOD[:-1] + GOOD, ":1 is not JSON: Extra data"),
-    "a list": Case("a.jsonl", GOOD + b'["a", 0]', ":2 is no JSON object"),
+    "a list": Case("a.jsonl", GOOD + b'["a", 0]', ":2 is a list, and no JSON object"),
     "deep nesting": Case("a.jsonl", GOOD + b"[" * 200_000, ":2 is not JSON"),
     "deep mappings": Case("a.jsonl", GOOD + b'{"text": ' * 100_000, ":2 is not JSON"),
     "a key twice": Case("a.jsonl", b'{"text": "a", "label": 0, "label": 1}', ":1 is not JSON: the key 'label' stands"),
@@ -105,16 +105,16 @@ CASES: dict[str, Case] = {
     "text of spaces": Case("a.jsonl", _line("0", '" \\t\\u2003 "'), "row 2 needs a text"),
     "no text": Case("a.jsonl", GOOD + b'{"label": 0}', "row 2 needs a text"),
     # labels
-    "label missing": Case("a.jsonl", GOOD + b'{"text": "a"}', "row 2 has label None"),
+    "label missing": Case("a.jsonl", GOOD + b'{"text": "a"}', "row 2 has no label"),
     "label nan": Case("a.jsonl", _line("NaN"), "row 2 has label nan"),
     "label infinite": Case("a.jsonl", _line("-Infinity"), "row 2 has label -inf"),
-    "label true": Case("a.jsonl", _line("true"), "row 2 has label True"),
+    "label true": Case("a.jsonl", _line("true"), "row 2 has true for a label"),
     "label 1.5": Case("a.jsonl", _line("1.5"), "row 2 has label 1.5"),
     "label -1": Case("a.jsonl", _line("-1"), "row 2 has label -1"),
     "label beyond all classes": Case(
         "a.jsonl", _line("10000"), "row 2 has label 10000; allowed: a whole number from 0"
     ),
-    "label a list": Case("a.jsonl", _line("[0]"), "row 2 has label [0]"),
+    "label a list": Case("a.jsonl", _line("[0]"), "row 2 has a list for a label"),
     "label a name among numbers": Case("a.jsonl", _line('"good"'), "row 2 has label 'good'"),
     "label a number among names": Case("a.jsonl", b'{"text": "a", "label": "b"}\n' + GOOD, "row 2 has label 0; other"),
     # tables
@@ -155,7 +155,7 @@ CASES: dict[str, Case] = {
     "parquet of countless rows": Case("a.parquet", _repeated("x", 100_000), "more than 1,000,000 bytes unpacked"),
     "parquet without a text": Case("a.parquet", _parquet({"label": [0, 1]}), "has no column 'text'; it has 'label'"),
     "parquet null text": Case("a.parquet", _parquet({**PLAIN, "text": ["a", None, "b"]}), "row 2 needs a text"),
-    "parquet null label": Case("a.parquet", _parquet({**PLAIN, "label": [0, None, 1]}), "row 2 has label None"),
+    "parquet null label": Case("a.parquet", _parquet({**PLAIN, "label": [0, None, 1]}), "row 2 has no label"),
     "parquet nested": Case("a.parquet", _parquet({**PLAIN, "text": DEEP * 3}), "column 'text' holds list<"),
     "parquet struct": Case("a.parquet", _parquet({**PLAIN, "text": [{"a": "b"}] * 3}), "column 'text' holds struct<"),
     "parquet binary": Case("a.parquet", _parquet({**PLAIN, "text": [b"\xff"] * 3}), "column 'text' holds binary"),
@@ -166,7 +166,7 @@ CASES: dict[str, Case] = {
     ),
     "parquet label of floats": Case("a.parquet", _parquet({**PLAIN, "label": [0.0, 1.5, 0.0]}), "row 2 has label 1.5"),
     "parquet label of dates": Case(
-        "a.parquet", _parquet({**PLAIN, "label": pa.array([1, 2, 3], pa.date32())}), "row 1 has label datetime.date"
+        "a.parquet", _parquet({**PLAIN, "label": pa.array([1, 2, 3], pa.date32())}), "row 1 has a date for a label"
     ),
     # names
     "another ending": Case("a.pickle", b"cos\nsystem\n(S'touch executed'\ntR.", "give a folder or a file that ends in"),
