@@ -99,7 +99,7 @@ def _check_weights(module: Any, found: Mapping[str, Any], path: str, *, whole: b
     if not faults:
         return
     unused = sorted(found["unexpected_keys"])
-    hint = f" Nothing takes {_some(unused)}." if lacking and unused else ""
+    hint = f" What they hold as {_some(unused)} fits nowhere." if lacking and unused else ""
     kind = "complete causal language model" if whole else f"complete {type(module.base_model).__name__}"
     raise MissingDataError(
         f"model '{path}' cannot be loaded: it is no {kind}, {' and '.join(faults)}.{hint} What is not in the weights "
@@ -109,7 +109,7 @@ def _check_weights(module: Any, found: Mapping[str, Any], path: str, *, whole: b
 
 
 def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} others' if len(names) > 3 else ''}"
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 def _shape(sizes: Sequence[int]) -> str:

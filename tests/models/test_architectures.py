@@ -264,7 +264,7 @@ def _layer_off(part: str) -> Change:
 MISFITS: dict[str, tuple[Change, str]] = {
     "none fits": (
         lambda held: {f"student.{name}": tensor for name, tensor in held.items()},
-        r"weights lack bert\.embeddings\.LayerNorm\.bias, .* and \d+ others\. Nothing takes student\.bert",
+        r"weights lack bert\.embeddings\.LayerNorm\.bias, .* more\. What they hold as student\.bert.* fits nowhere",
     ),
     "a layer is missing": (_layer_off("layer.1.output"), r"weights lack bert\.encoder\.layer\.1\.output"),
     "one tensor is missing": (_layer_off("key.bias"), r"lack bert\.encoder\.layer\.0\.attention\.self\.key\.bias"),
