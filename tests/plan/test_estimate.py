@@ -61,7 +61,7 @@ def test_sizes_are_those_of_the_model_that_is_built() -> None:
 def test_sizes_of_a_local_folder_are_its_configs(tmp_path: Path) -> None:
     config = {"n_layer": 2, "n_embd": 8, "vocab_size": 100, "n_positions": 16, "n_inner": None}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    known = architecture(_scenario(model={"name": str(tmp_path)}))
+    known = architecture(_scenario(model={"name": str(tmp_path)}, data__max_tokens=16))
     assert known == estimate.Architecture(2, 8, 32, 100, 16)
 
 
