@@ -1,7 +1,8 @@
 """Cards of the reconstruction attacks."""
 
-from .film_cards import CARDS as FILM
-from .matching_cards import CARDS as MATCHING
-from .span_cards import CARDS as SPAN
+from .dager.cards import CARDS as DAGER
+from .embedding_algebra.cards import CARDS as EMBEDDING_ALGEBRA
+from .film.cards import CARDS as FILM
+from .matching.cards import CARDS as MATCHING
 
-CARDS = (*SPAN, *MATCHING, *FILM)
+CARDS = (*EMBEDDING_ALGEBRA, *DAGER, *MATCHING, *FILM)

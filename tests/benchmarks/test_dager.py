@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedsec.attacks.reconstruction.dager_exchange import Exchange
+from fedsec.attacks.reconstruction.dager.exchange import Exchange
 from fedsec.maths.activations import layer_input
 from fedsec.models import minilm
 from fedsec.seeds import SeedTree

@@ -202,7 +202,7 @@ def test_a_text_in_an_exception_goes_to_the_owners_log_alone(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if place == "reconstruct":
-        module = "fedsec.attacks.reconstruction.embedding_algebra.EmbeddingAlgebra.reconstruct"
+        module = "fedsec.attacks.reconstruction.embedding_algebra.attack.EmbeddingAlgebra.reconstruct"
         monkeypatch.setattr(module, _quotes)
     elif place == "on_update":
         monkeypatch.setattr("fedsec.attacks.byzantine.sign_flip.SignFlip.on_update", _quotes)

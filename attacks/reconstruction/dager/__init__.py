@@ -1,0 +1,1 @@
+"""DAGER and what it is made of: spans, candidates, judging, search, decoders."""

@@ -1,0 +1,1 @@
+"""Reading a text off the embeddings' gradients by least squares."""

@@ -1,0 +1,1 @@
+"""Gradient matching: the objective and what optimises it, and the attacks that are built on it."""
