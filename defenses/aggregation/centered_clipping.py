@@ -51,14 +51,15 @@ class CenteredClipping:
             factors = torch.where(lengths > tau, tau / lengths.clamp_min(1e-300), 1.0) / n
             place = place * (1.0 - factors.sum())
             place[:n] += factors
-        return Weighted(place[:n], (float(place[n]) * start.double()).float())
+        return Weighted(place[:n], float(place[n]) * start)
 
     def _distances(self, rows: Rows, start: torch.Tensor, context: RoundContext) -> torch.Tensor:
         """Squared distances between the rows and v [kept + 1, kept + 1]; one step needs those from v only."""
         n = len(rows)
         if self.iterations > 1 or self.geometry != "raw":
             return squared_distances(rows.beside(start[None]), context, self.geometry)
-        from_start = rows.squared_norms() - 2 * rows.along(start) + start.double().square().sum()
+        along = rows.along(start)  # takes the norms in the same pass
+        from_start = rows.squared_norms() - 2 * along + torch.linalg.vector_norm(start, dtype=torch.float64).square()
         distances = torch.zeros(n + 1, n + 1, dtype=torch.float64)
         distances[n, :n] = distances[:n, n] = from_start.clamp_min(0.0)
         return distances

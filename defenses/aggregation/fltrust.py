@@ -51,6 +51,7 @@ class FLTrust:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """|g_i|^2 [kept], <g_i, g_0> [kept], |g_0|^2; fp64."""
         if self.geometry == "raw":
-            return rows.squared_norms(), rows.along(own), own.double().square().sum()
+            along = rows.along(own)  # takes the norms in the same pass
+            return rows.squared_norms(), along, torch.linalg.vector_norm(own, dtype=torch.float64).square()
         found, n = gram(rows.beside(own[None]), context, self.geometry), len(rows)
         return found.diagonal()[:n].clamp_min(0.0), found[:n, n], found[n, n]

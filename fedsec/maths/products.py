@@ -1,39 +1,24 @@
-"""Inner products of many long rows, in one pass over them where that is accurate enough."""
+"""Inner products of many long rows, in one pass over them in fp64."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from fedsec.maths.fp64_blocks import Part, fp64_blocks
 from fedsec.maths.threads import over_columns
 
 NORM_CAP = 100.0
 """Rows above this many times the median norm are scaled down to it before products are taken."""
 
-BLOCK = 8192
-"""Columns per product: 50 rows of it are 1.6 MB in fp32, which stays in the cache."""
-
-PIECE = 64
-"""Columns over which fp32 products are summed up in fp32. How far such sums are off depends on the matrix library's
-kernel, so they are short: with 256 columns, AVX-512 kernels missed the accuracy that `products` promises."""
-
-EXACT_BELOW = 5e8
-"""Multiplications up to which products are taken in fp64: 20 rows of a million columns, half a second at worst."""
-
-CANCELS = 0.25
-"""A squared distance below this share of the squares that it is the difference of is computed again, closer by."""
-
-CANCELS_EXACT = 1e-8
-"""The same in fp64."""
+CANCELS = 1e-4
+"""A squared distance below this share of the squares that it is the difference of is computed again, closer by. Within
+a block, fp64 sums are off by 6e-11 of the squares at the very worst (5e5 equal terms that all round one way in one
+sum), and by 1e-14 in any kernel that was seen."""
 
 _ALIKE = 1e-10
 """Rows at a squared distance above this share of their squares are not equal, whatever rounding did."""
-
-_SAMPLE, _PLACES = 128, 16
-"""Columns in a row and places, in which rows are compared to find a centre among them."""
-
-_SANE = (1e-12, 1e12)
-"""Root mean squares of values whose squares and their sums fp32 holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,172 +38,124 @@ class Products:
 
 
 def products(sources: Sequence[torch.Tensor], beside: int = 0) -> Products:
-    """What is between all rows: from products in fp32 within blocks of columns and fp64 over them.
+    """Take the norms of all rows and the distances between them, in fp64 and in one pass.
 
-    Products are taken relative to a row amid the others. A distance between rows that are much closer to each other
-    than to that row would lose its digits: such rows are taken again relative to one of themselves, and what still
-    cancels then in fp64, relative to one after the other. Distances are good to 1e-6 relative (1e-5 between rows each
-    of which holds one value throughout). Small problems are in fp64 at once, relative to the row of median norm.
-    Centring on the mean would let one row at 1e3 ruin the distances among honest rows of spread 1e-3.
+    A product of two rows does not depend on any third, so that a hostile row cannot spoil the digits of honest rows'
+    distances. Between rows that are much closer to each other than they are long, digits cancel: such distances are
+    taken again relative to one of the rows. Distances are good to 1e-6 relative.
 
     Args:
         sources: fp32 [rows, columns] each, finite, of the same columns; rows may be files mapped into memory.
         beside: how many of the last rows have no say in what is far out of line, and are never scaled.
     """
-    rows, columns = sum(len(source) for source in sources), sources[0].shape[1]
-    everybody, ones = torch.arange(rows), torch.ones(rows, dtype=torch.float64)
-    if rows * rows * columns > EXACT_BELOW:
-        centre, typical = _amid(sources, rows)
-        if _SANE[0] < typical < _SANE[1]:
-            found = _one_pass(sources, everybody, centre, ones, torch.float32)
-            sound = bool(found.centred.isfinite().all())
-            scale = _scale(found.squares() if sound else _squared_norms(sources), beside)
-            if bool((scale < 1).any()):
-                found = _one_pass(sources, everybody, centre, scale, torch.float32)
-            if bool(found.centred.isfinite().all()):
-                distances = _closer(sources, found, centre, scale, (torch.float32, torch.float64))
-                return _tied(sources, Products(scale, distances, _squares(sources, found, scale)))
-    squares, own = _squared_norms(sources), rows - beside
+    gram = _gram([(source, None) for source in sources], sources[0].shape[1])
+    squares = gram.diagonal().clone()
     scale = _scale(squares, beside)
-    centre = int(squares[:own].argsort()[(own - 1) // 2])
-    found = _one_pass(sources, everybody, centre, scale, torch.float64)
-    distances = _closer(sources, found, centre, scale, (torch.float64, torch.float64))
+    gram *= scale[:, None] * scale
+    distances = _distances(gram)
+    doubtful = _doubtful(distances, gram.diagonal())
+    while bool(doubtful.any()):  # every pass settles all pairs of one row, so that there is an end
+        near = int(doubtful.sum(dim=1).argmax())
+        members = doubtful[near].clone()
+        members[near] = True
+        places = members.nonzero()[:, 0]
+        again = _centred_gram(sources, places, near, scale)
+        nearer, still = _distances(again), doubtful[places][:, places]
+        distances[places[:, None], places] = torch.where(still, nearer, distances[places][:, places])
+        left, own = _doubtful(nearer, again.diagonal()), int((places == near).nonzero()[0])
+        left[own], left[:, own] = False, False
+        doubtful[places[:, None], places] = left & still
     return _tied(sources, Products(scale, distances, squares * scale.square()))
 
 
-def capped(sources: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What caps each row, and the squared norms of the capped rows [rows] each, fp64; without any other product.
+def capped_by(squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What caps each row, and the squared norms of the capped rows [rows] each, fp64.
 
     Args:
-        sources: as in `products`.
+        squares: squared norms of the rows as they are [rows], fp64.
     """
-    squares = _squared_norms(sources)
     scale = _scale(squares, 0)
     return scale, squares * scale.square()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """Inner products relative to one row, the centre."""
-
-    centred: torch.Tensor
-    """Of the rows less the centre [rows, rows], fp64."""
-    on_centre: torch.Tensor
-    """Of the rows less the centre, with the centre [rows], fp64."""
-    centre_square: torch.Tensor
-    """Of the centre with itself, fp64 scalar."""
-
-    def squares(self) -> torch.Tensor:
-        """Squared norms of the rows [rows], fp64."""
-        return (self.centred.diagonal() + 2 * self.on_centre + self.centre_square).clamp_min(0.0)
-
-
-def _one_pass(
-    sources: Sequence[torch.Tensor], members: torch.Tensor, centre: int, scale: torch.Tensor, dtype: torch.dtype
-) -> _Pass:
-    """Products of the `members` [count] among all rows, relative to the row `centre`, in one pass over the columns.
+def beside_vector(sources: Sequence[torch.Tensor], vector: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared norms of the rows as they are, and their products with a vector [rows] each, fp64, in one pass.
 
     Args:
-        sources: all rows.
-        members: numbers of rows; in ascending order.
-        centre: number of a row.
-        scale: of all rows.
-        dtype: of the products within a block.
+        sources: as in `products`.
+        vector: fp32 [columns]; None for norms only, the products are 0 then.
     """
-    device, count = sources[0].device, len(members)
-    parts = _parts(sources, members, scale.to(device, dtype))
-    source, place = _locate(sources, centre)
+    rows, parts = sum(len(source) for source in sources), [(source, None) for source in sources]
 
-    def of_columns(first_column: int, last: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        buffer = torch.empty(count, min(BLOCK, last - first_column), dtype=dtype, device=device)
-        centred = torch.zeros(count, count, dtype=torch.float64, device=device)
-        on_centre = torch.zeros(count, dtype=torch.float64, device=device)
-        square = torch.zeros((), dtype=torch.float64, device=device)
-        for start in range(first_column, last, BLOCK):
-            stop = min(start + BLOCK, last)
-            middle = source[place, start:stop].to(dtype) * float(scale[centre])  # [block]
-            block = buffer[:, : stop - start]
-            for part, places, own, first in parts:
-                _less(part[:, start:stop], places, own, middle, block[first:])
-            centred += _gram(block)
-            on_centre += block @ middle
-            square += middle.dot(middle)
-        return centred.cpu(), on_centre.cpu(), square.cpu()
+    def of_columns(first: int, last: int) -> torch.Tensor:
+        total = torch.zeros(2, rows, dtype=torch.float64, device=sources[0].device)
+        for columns, block in fp64_blocks(parts, first, last):
+            total[0] += torch.linalg.vecdot(block, block)
+            if vector is not None:
+                total[1] += block @ vector[columns].to(block)
+        return total.cpu()
 
-    found = over_columns(sources[0].shape[1], of_columns)
-    centred, on_centre, square = (torch.stack(kind).sum(dim=0) for kind in zip(*found, strict=True))
-    return _Pass(centred, on_centre, square)
+    squares, along = torch.stack(over_columns(sources[0].shape[1], of_columns, rows)).sum(dim=0)
+    return squares, along
 
 
-def _gram(block: torch.Tensor) -> torch.Tensor:
-    """Inner products of the rows of `block` [rows, columns], fp64: of short pieces in its own type, of these in fp64.
-
-    Over long ones, sums of equal terms in fp32 all round one way: rows of one AdamW step hold such.
-    """
-    rows, columns = block.shape
-    whole = columns - columns % PIECE
-    pieces = block[:, :whole].view(rows, -1, PIECE).transpose(0, 1)  # [pieces, rows, PIECE]
-    total = torch.bmm(pieces, pieces.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
-    rest = block[:, whole:]
-    return total + rest @ rest.T
-
-
-def _less(
-    part: torch.Tensor,
-    places: torch.Tensor | None,
-    scale: torch.Tensor | None,
-    middle: torch.Tensor,
-    out: torch.Tensor,
-) -> None:
-    """Write rows of `part` [rows, block] times their scales, less `middle` [block], into the first rows of `out`."""
-    chosen = part if places is None else part[places]
-    out = out[: len(chosen)]
-    if scale is None and out.dtype == chosen.dtype:
-        torch.sub(chosen, middle, out=out)
-        return
-    out.copy_(chosen)
-    if scale is not None:
-        out.mul_(scale)
-    out.sub_(middle)
-
-
-def _closer(
-    sources: Sequence[torch.Tensor], found: _Pass, centre: int, scale: torch.Tensor, types: Sequence[torch.dtype]
+def _gram(
+    parts: Sequence[Part],
+    columns: int,
+    scale: torch.Tensor | None = None,
+    centre: tuple[torch.Tensor, float] | None = None,
 ) -> torch.Tensor:
-    """Squared distances [rows, rows], each taken from near enough to keep its digits.
+    """Inner products of the rows of all parts [rows, rows], fp64.
+
+    Args:
+        parts: rows of sources.
+        columns: how many each has.
+        scale: what each row is multiplied by [rows], fp64; None for 1.
+        centre: what is taken off each row: a vector [columns], fp32, and what it is multiplied by.
+    """
+    rows = sum(len(source) if places is None else len(places) for source, places in parts)
+
+    def of_columns(first: int, last: int) -> torch.Tensor:
+        total = torch.zeros(rows, rows, dtype=torch.float64, device=parts[0][0].device)
+        for place, block in fp64_blocks(parts, first, last):
+            if scale is not None:
+                block *= scale[:, None]
+            if centre is not None:
+                block -= centre[0][place].to(block) * centre[1]
+            total += _square(block)
+        return total.cpu()
+
+    return torch.stack(over_columns(columns, of_columns, rows)).sum(dim=0)
+
+
+def _square(block: torch.Tensor) -> torch.Tensor:
+    """`block @ block.T` [rows, rows]; numpy sees that it is symmetric, and takes half the time."""
+    if block.device.type != "cpu":
+        return block @ block.T
+    values = block.numpy()
+    return torch.from_numpy(np.matmul(values, values.T))
+
+
+def _centred_gram(
+    sources: Sequence[torch.Tensor], members: torch.Tensor, centre: int, scale: torch.Tensor
+) -> torch.Tensor:
+    """Inner products of some scaled rows [members, members], fp64, relative to one of them.
 
     Args:
         sources: all rows.
-        found: products of all rows, relative to `centre`, of the first of the types.
+        members: numbers of rows, in ascending order.
         centre: number of a row.
         scale: of all rows.
-        types: of the products of further passes.
     """
-    distances = _distances(found.centred)
-    doubtful = _doubtful(distances, found.centred.diagonal(), types[0])
-    doubtful[centre], doubtful[:, centre] = False, False  # a row's own square is its distance from the centre
-    dtype = types[0]
-    while bool(doubtful.any()):
-        near = int(doubtful.sum(dim=1).argmax())
-        members = doubtful[near].clone()
-        members[near] = True
-        rows = members.nonzero()[:, 0]
-        again = _one_pass(sources, rows, near, scale, dtype)
-        nearer, open_pairs = _distances(again.centred), doubtful[rows][:, rows]
-        distances[rows[:, None], rows] = torch.where(open_pairs, nearer, distances[rows][:, rows])
-        left, own = _doubtful(nearer, again.centred.diagonal(), dtype), int((rows == near).nonzero()[0])
-        left[own], left[:, own] = False, False
-        doubtful[rows[:, None], rows] = left & open_pairs
-        dtype = types[1]  # every pass settles all pairs of one row, so that there is an end
-    return distances
-
-
-def _squares(sources: Sequence[torch.Tensor], found: _Pass, scale: torch.Tensor) -> torch.Tensor:
-    """Squared norms [rows], fp64; in a pass of their own where a row is much shorter than the centre."""
-    squares = found.squares()
-    if bool((squares < CANCELS * (found.centred.diagonal() + found.centre_square)).any()):
-        return _squared_norms(sources) * scale.square()
-    return squares
+    device, before, parts = sources[0].device, 0, list[Part]()
+    for source in sources:
+        own = members[(members >= before) & (members < before + len(source))] - before
+        if len(own):
+            parts.append((source, own.to(device)))
+        before += len(source)
+    source, place = _locate(sources, centre)
+    scales = scale[members].to(device)
+    return _gram(parts, source.shape[1], scales, (source[place], float(scale[centre])))
 
 
 def _tied(sources: Sequence[torch.Tensor], found: Products) -> Products:
@@ -239,16 +176,15 @@ def _equal(sources: Sequence[torch.Tensor], row: int, other: int) -> bool:
     return torch.equal(one[place], two[beside].to(one.device))
 
 
-def _distances(centred: torch.Tensor) -> torch.Tensor:
-    squares = centred.diagonal()
-    distances = squares[:, None] + squares - 2 * centred
+def _distances(gram: torch.Tensor) -> torch.Tensor:
+    squares = gram.diagonal()
+    distances = squares[:, None] + squares - 2 * gram
     return ((distances + distances.T) / 2).clamp_min_(0.0).fill_diagonal_(0.0)
 
 
-def _doubtful(distances: torch.Tensor, squares: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _doubtful(distances: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
     """Pairs whose distance is a small difference of large numbers [rows, rows]."""
-    share = CANCELS if dtype == torch.float32 else CANCELS_EXACT
-    found: torch.Tensor = distances < share * (squares[:, None] + squares)
+    found: torch.Tensor = distances < CANCELS * (squares[:, None] + squares)
     return found.fill_diagonal_(False)
 
 
@@ -263,55 +199,9 @@ def _scale(squares: torch.Tensor, beside: int) -> torch.Tensor:
     return scale
 
 
-def _amid(sources: Sequence[torch.Tensor], rows: int) -> tuple[int, float]:
-    """The row that half of the others are nearest to, and the size of its values, by a sample of the columns.
-
-    A hostile row may look like one in the sample: that costs time and no digit.
-    """
-    columns = sources[0].shape[1]
-    starts = torch.linspace(0, max(0, columns - _SAMPLE), _PLACES).long().tolist()
-    sample = torch.cat([torch.cat([s[:, at : at + _SAMPLE] for at in starts], dim=1) for s in sources]).cpu().double()
-    between = torch.cdist(sample, sample, compute_mode="donot_use_mm_for_euclid_dist")  # [rows, rows]
-    centre = int(between.sort(dim=1).values[:, rows // 2].argmin())
-    return centre, float(sample[centre].square().mean().sqrt())
-
-
-def _parts(
-    sources: Sequence[torch.Tensor], members: torch.Tensor, scale: torch.Tensor
-) -> list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, int]]:
-    """Of each source: itself, its members' places (None: all), their scales (None: 1), and where they begin."""
-    found, first, before = list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, int]](), 0, 0
-    for source in sources:
-        own = members[(members >= before) & (members < before + len(source))]
-        if len(own):
-            places = None if len(own) == len(source) else (own - before).to(source.device)
-            scales = scale[own.to(scale.device)][:, None]
-            found.append((source, places, scales if bool((scales != 1).any()) else None, first))
-        first, before = first + len(own), before + len(source)
-    return found
-
-
 def _locate(sources: Sequence[torch.Tensor], row: int) -> tuple[torch.Tensor, int]:
     for source in sources:
         if row < len(source):
             return source, row
         row -= len(source)
     raise IndexError(row)
-
-
-def _squared_norms(sources: Sequence[torch.Tensor]) -> torch.Tensor:
-    """fp64 [rows], so that 1e30 does not overflow."""
-
-    def of_columns(first: int, last: int) -> torch.Tensor:
-        found = []
-        for source in sources:
-            total = torch.zeros(len(source), dtype=torch.float64, device=source.device)
-            buffer = torch.empty(len(source), min(BLOCK, last - first), dtype=torch.float64, device=source.device)
-            for start in range(first, last, BLOCK):
-                block = buffer[:, : min(BLOCK, last - start)]
-                block.copy_(source[:, start : min(start + BLOCK, last)])
-                total += block.square_().sum(dim=1)
-            found.append(total.cpu())
-        return torch.cat(found)
-
-    return torch.stack(over_columns(sources[0].shape[1], of_columns)).sum(dim=0)

@@ -5,11 +5,12 @@ from functools import cached_property
 
 import torch
 
-from fedsec.maths.products import Products, capped, products
+from fedsec.maths.fp64_blocks import fp64_blocks
+from fedsec.maths.products import Products, beside_vector, capped_by, products
 from fedsec.maths.threads import over_columns
 
 CHUNK = 1 << 13
-"""Columns per step of a weighted sum: 50 rows of it are 3 MB in fp64."""
+"""Columns of the kept rows that are made at a time."""
 
 
 class Rows:
@@ -93,7 +94,7 @@ class Rows:
     def _norms(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What caps each sender's row, and the squared norms then [senders], fp64; without products unless known."""
         if self._base is None and "_senders" not in self.__dict__:
-            return capped(self._sources)
+            return capped_by(beside_vector(self._sources, None)[0])
         return self._senders.scale, self._senders.squares
 
     def squared_norms(self) -> torch.Tensor:
@@ -142,10 +143,14 @@ class Rows:
     def along(self, vector: torch.Tensor) -> torch.Tensor:
         """Inner products of the kept rows with a vector [kept], fp64; good beside rows of any length.
 
+        Their norms are taken in the same pass where they are not known yet.
+
         Args:
             vector: fp32 [parameters].
         """
-        found = torch.cat([_along(source, vector) for source in self._sources])
+        squares, found = beside_vector(self._sources, vector)
+        if self._base is None and "_senders" not in self.__dict__ and "_norms" not in self.__dict__:
+            self.__dict__["_norms"] = capped_by(squares)
         return self._made @ (found * self._norms[0])
 
     def weighted_sum(self, weights: torch.Tensor) -> torch.Tensor:
@@ -169,7 +174,7 @@ def _of(sources: tuple[torch.Tensor, ...], mixing: torch.Tensor | None) -> Rows:
 
 
 def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """`weights @ matrix` [columns], fp32, accumulated in fp64 over chunks.
+    """`weights @ matrix` [columns], fp32, accumulated in fp64 block by block.
 
     Rows of weight 0 are not read where they are the most; picking the others out takes as long as reading as many.
 
@@ -181,33 +186,13 @@ def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     heavy = weights.nonzero()[:, 0]
     some = 2 * len(heavy) < len(matrix)
     weights = (weights[heavy] if some else weights).to(device)
-    heavy = heavy.to(device)
+    part = (matrix, heavy.to(device) if some else None)
     result = torch.zeros(columns, dtype=torch.float32, device=device)
 
     def of_columns(first: int, last: int) -> None:
-        buffer = torch.empty(len(weights), min(CHUNK, last - first), dtype=torch.float64, device=device)
-        for start in range(first, last, CHUNK):
-            stop = min(start + CHUNK, last)
-            block = buffer[:, : stop - start]
-            block.copy_(matrix[heavy, start:stop] if some else matrix[:, start:stop])
-            result[start:stop] = weights @ block
+        for place, block in fp64_blocks([part], first, last):
+            result[place] = weights @ block
 
     if len(heavy):
-        over_columns(columns, of_columns)
+        over_columns(columns, of_columns, len(weights))
     return result
-
-
-def _along(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """`matrix @ vector` [rows], fp64; for fp32 [rows, columns] and [columns]."""
-
-    def of_columns(first: int, last: int) -> torch.Tensor:
-        total = torch.zeros(len(matrix), dtype=torch.float64, device=matrix.device)
-        buffer = torch.empty(len(matrix), min(CHUNK, last - first), dtype=torch.float64, device=matrix.device)
-        for start in range(first, last, CHUNK):
-            stop = min(start + CHUNK, last)
-            block = buffer[:, : stop - start]
-            block.copy_(matrix[:, start:stop])
-            total += block @ vector[start:stop].double()
-        return total.cpu()
-
-    return torch.stack(over_columns(matrix.shape[1], of_columns)).sum(dim=0)
