@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +84,19 @@ class Resources:
         return found
 
     def encodings(
-        self, cell: Cell, module: nn.Module, splits: tuple[Tokenised, Tokenised], pad_id: int
+        self, cell: Cell, module: nn.Module, splits: tuple[Tokenised, Tokenised], drawn: np.ndarray, pad_id: int
     ) -> dict[Tokens, Output] | None:
-        """A frozen encoder's outputs for the cell's texts; cells of the same model, data and seed share them."""
-        key = digest([cell.scenario.model_dump(mode="json", include={"model", "data"}), cell.seed])
+        """A frozen encoder's outputs for the cell's texts; cells of the same model, data, seed and rows share them.
+
+        Args:
+            cell: the cell.
+            module: its model.
+            splits: the training rows that are drawn, and the test rows.
+            drawn: numbers of the training rows.
+            pad_id: padding token.
+        """
+        inputs = cell.scenario.model_dump(mode="json", include={"model", "data"})
+        key = digest([inputs, cell.seed, sha256(drawn.tobytes()).hexdigest()])
         if key not in self._encodings:
             while len(self._encodings) >= ENCODINGS_KEPT:
                 del self._encodings[next(iter(self._encodings))]

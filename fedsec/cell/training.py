@@ -31,6 +31,7 @@ from fedsec.data.tokens import Tokenised, content_ids, joined
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.clients import Adversary
+from fedsec.federation.draws import drawn_rows
 from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
 from fedsec.federation.own_training import OwnTraining
@@ -156,7 +157,11 @@ def train(
     examples, tokens, held_rows = _with_planted(materials, planted)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
     start = _start(cell, corpus, materials, model, resources, checkpoint)
-    _encode_once(cell, model, resources, (train_split, test_split), base.tokenizer)
+    settings = _settings(cell, observe)
+    pinned = malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset()
+    if is_frozen(model.setup):
+        drawn = drawn_rows(settings.rounds, settings.cohort, rows, trusted, settings.training, seeds, pinned)
+        _encode_once(cell, model, resources, train_split, drawn, test_split, base.tokenizer)
     vault, public = Vault(), PublicText(resources, (*part.train, *part.test), base.tokenizer)
     around = Surroundings(model=model, tokenizer=base.tokenizer, classes=corpus.labels, vault=vault, public=public)
     watchers = {key: CellWatcher(one, around) for key, one in watching.items()}
@@ -169,7 +174,7 @@ def train(
         tokenizer=base.tokenizer,
         rows=held_rows,
         trusted=trusted,
-        pinned=malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset(),
+        pinned=pinned,
         classes=corpus.labels,
         stack=stack,
         adversary=_adversary(cell, plan) if acts and cell.forges else None,
@@ -179,7 +184,7 @@ def train(
         vault=vault,
         store=RoundStore(rounds_path(checkpoint.path) if checkpoint else None),
         crew=resources.crew,
-        settings=_settings(cell, observe),
+        settings=settings,
         seeds=seeds,
         on_round=on_round,
         on_notice=on_notice,
@@ -275,13 +280,19 @@ def _prefix(cell: Cell, seen: frozenset[int], checkpoint: Checkpoint | None) -> 
 
 
 def _encode_once(
-    cell: Cell, model: FlatModel, resources: Resources, splits: tuple[Tokenised, Tokenised], tokenizer: Any
+    cell: Cell,
+    model: FlatModel,
+    resources: Resources,
+    train: Tokenised,
+    drawn: np.ndarray,
+    test: Tokenised,
+    tokenizer: Any,
 ) -> None:
-    """Where the encoder is frozen, its outputs for the cell's texts stand in for it."""
-    if is_frozen(model.setup):
-        known = resources.encodings(cell, model.module, splits, tokenizer.pad_token_id)
-        if known is not None:
-            FrozenEncoder.put_into(model.module, known)
+    """The frozen encoder's outputs for the test rows and the training rows that are drawn stand in for it."""
+    used = Tokenised([train.ids[row] for row in drawn], train.labels[drawn])
+    known = resources.encodings(cell, model.module, (used, test), drawn, tokenizer.pad_token_id)
+    if known is not None:
+        FrozenEncoder.put_into(model.module, known)
 
 
 def lacking(cell: Cell, setup: ModelSetup) -> frozenset[Asset]:

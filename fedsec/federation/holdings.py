@@ -10,6 +10,7 @@ from fedsec.api import Sample, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Batch, Tokenised, collate, content_ids
 from fedsec.errors import FedsecError
+from fedsec.federation.draws import batch_rows
 from fedsec.federation.transcript import Secret
 from fedsec.seeds import SeedTree
 
@@ -67,20 +68,8 @@ class Holdings:
         return Held(self.tokenise(examples), np.arange(len(examples)), examples, origins)
 
     def choose(self, number: int, client: int, rows: np.ndarray, training: TrainingSettings) -> list[np.ndarray]:
-        """Row numbers of each local step; no row comes twice in a batch.
-
-        Fixed batches: the rows in random order, reshuffled when too few are left. Poisson batches: each row by a coin
-        of its own for each step, so that a batch may hold any number of rows, none included.
-        """
-        steps, size = training.local_steps, min(training.batch_size, len(rows))
-        generator = self.seeds.numpy("batches", round_number=number, client=client)
-        if training.sampling == "poisson":
-            return [rows[generator.random(len(rows)) < sampling_rate(len(rows), training)] for _ in range(steps)]
-        per_pass = len(rows) // size
-        orders = [generator.permutation(rows) for _ in range(-(-steps // per_pass))]
-        return [
-            orders[step // per_pass][step % per_pass * size : (step % per_pass + 1) * size] for step in range(steps)
-        ]
+        """Row numbers of each local step of a client in a round; see `fedsec.federation.draws`."""
+        return batch_rows(number, client, rows, training, self.seeds)
 
     def batches(self, held: Held, chosen: Sequence[np.ndarray]) -> list[Batch]:
         """The chosen rows of each step as batches."""
@@ -101,11 +90,6 @@ class Holdings:
 
     def _original(self, row: int | None) -> tuple[int, ...]:
         return () if row is None else content_ids(self.train.ids[row], self.tokenizer)
-
-
-def sampling_rate(rows: int, training: TrainingSettings) -> float:
-    """The share of a client's rows that a batch holds on average: the probability of each under Poisson sampling."""
-    return min(1.0, training.batch_size / max(1, rows))
 
 
 def expected_rows(rows: int, training: TrainingSettings) -> float | None:

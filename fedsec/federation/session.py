@@ -27,6 +27,7 @@ from fedsec.api import (
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability, Held
 from fedsec.federation.clients import Clients, Surroundings
+from fedsec.federation.draws import SERVER, cohort_of
 from fedsec.federation.holdings import Held as Own
 from fedsec.federation.holdings import Holdings, check_samples, expected_rows
 from fedsec.federation.measurements import Measurements
@@ -46,8 +47,6 @@ from fedsec.models.local import LocalTrainer
 from fedsec.wire.receive import Message, Received, receive
 
 _BYTES_PER_VALUE = 4
-SERVER = -1
-"""Stands for a client's number where the server trains."""
 
 
 class Session:
@@ -239,14 +238,15 @@ class Session:
         self._monitor.begin(self.done, self._current)
 
     def _sample(self, number: int) -> list[int]:
-        generator, pinned = self._f.seeds.numpy("cohort", round_number=number), self._f.pinned
-        others = [client for client in range(len(self._f.rows)) if client not in pinned]
-        if self._f.settings.training.sampling == "poisson":
-            rate = (self._f.settings.cohort - len(pinned)) / max(1, len(others))
-            drawn = generator.random(len(others)) < rate
-            return sorted([*pinned, *(client for client, taken in zip(others, drawn, strict=True) if taken)])
-        chosen = generator.choice(others, size=self._f.settings.cohort - len(pinned), replace=False)
-        return sorted([*pinned, *(int(client) for client in chosen)])
+        settings, pinned = self._f.settings, self._f.pinned
+        return cohort_of(
+            number,
+            self._f.seeds,
+            clients=len(self._f.rows),
+            size=settings.cohort,
+            pinned=pinned,
+            sampling=settings.training.sampling,
+        )
 
     def _own_update(self, number: int) -> torch.Tensor:
         """What the server makes of its own rows by the clients' protocol [parameters]."""

@@ -2,7 +2,7 @@
 
 from fedsec.api import PrivacyTerms
 from fedsec.federation.clients import Clients
-from fedsec.federation.holdings import sampling_rate
+from fedsec.federation.draws import sampling_rate
 from fedsec.federation.parties import Federation
 from fedsec.privacy.ledger import DROWNED, Ledger
 

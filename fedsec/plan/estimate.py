@@ -205,8 +205,9 @@ def _seconds(cell: Cell, speed: Speed, *, encoded: bool) -> float | None:
     train_rows, test_rows = _rows(scenario)
     evaluations = -(-federation.rounds // federation.evaluate_every) + 1
     frozen = tuning == "head" and scenario.model.task == "sequence-classification"
-    if frozen:  # the encoder runs once per text
-        products = 0.0 if encoded else (train_rows + test_rows) * tokens * forward
+    if frozen:  # the encoder runs once per text that is drawn
+        drawn = min(train_rows, steps * federation.batch_size)
+        products = 0.0 if encoded else (drawn + test_rows) * tokens * forward
         beside = steps * STEP_SECONDS
     else:
         factor = {"full": 3.0, "lora": 2.0}.get(tuning, 1.0)

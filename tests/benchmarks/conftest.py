@@ -1,6 +1,7 @@
 """What the benchmarks share: sizes, scripts in processes of their own, and the table at the end of `make bench`.
 
-A benchmark notes in `extra_info`: `ratio` (ours over the other, so smaller is better), `against` (what the other is),
+A benchmark notes in `extra_info`: `ratio` (ours over the other, so smaller is better), `cpu` (the same of CPU seconds,
+which hardly depend on what else the machine does), `against` (what the other is),
 `target` (what the ratio should stay under; reported, never asserted), or instead of the last `target_seconds` for an
 entry whose target is a time. Further comparisons out of the same measurement stand under `also`, in the same form.
 """
@@ -85,11 +86,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     rows = config.stash.get(ROWS, [])
     if not rows:
         return
-    lines = [("entry", "value", "target", "met", "against")]
+    lines = [("entry", "value", "cpu", "target", "met", "against")]
     for name, info in rows:
         lines.append(_line(name.removeprefix("test_"), info))
         lines += [_line(f"  {part['name']}", part) for part in info.get("also", [])]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
     terminalreporter.section("ratios: ours over the other, smaller is better")
     if any(info.get("quick") for _, info in rows):
         terminalreporter.write_line(f"{QUICK}=1: tiny sizes, no figure below means anything")
@@ -98,11 +99,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{padded}  {against}")
 
 
-def _line(name: str, info: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def _line(name: str, info: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     if "target_seconds" in info:
         value, target, unit = info["seconds"], info["target_seconds"], " s"
     else:
         value, target, unit = info["ratio"], info.get("target"), ""
+    cpu = f"{info['cpu']:.3f}" if "cpu" in info else "-"
     if target is None:
-        return name, f"{value:.3f}{unit}", "-", "-", info["against"]
-    return name, f"{value:.3f}{unit}", f"{target:.3g}{unit}", "yes" if value <= target else "NO", info["against"]
+        return name, f"{value:.3f}{unit}", cpu, "-", "-", info["against"]
+    met = "yes" if value <= target else "NO"
+    return name, f"{value:.3f}{unit}", cpu, f"{target:.3g}{unit}", met, info["against"]

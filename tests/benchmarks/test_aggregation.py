@@ -84,27 +84,34 @@ def compare(benchmark: Any, script: Any, size: Instance, monkeypatch: pytest.Mon
     ) -> dict[str, Any]:
         arguments = ("aggregation.py", size, f"--ours={name}", f"--other={other}", *options)
         found: dict[str, Any] = benchmark.pedantic(script, args=arguments, kwargs={"python": python}, rounds=1)
-        seconds, versions = found["seconds"], found["versions"]
+        seconds, cpu, versions = found["seconds"], found["cpu"], found["versions"]
         first, *others = [form for form in seconds if form != "ours"]
         shape = f"n={size.rows}, d={size.columns:.0e}, f={size.declared}, {size.threads} threads"
         benchmark.extra_info.update(
-            **_entry(seconds, first, f"{against.format(**versions)}, {shape}"),
+            **_entry(seconds, cpu, first, f"{against.format(**versions)}, {shape}"),
             target=target,
             seconds=seconds,
             difference=found["difference"],
             versions=versions,
-            also=[{"name": f"on {form}", **_entry(seconds, form, "for information")} for form in others],
+            also=[{"name": f"on {form}", **_entry(seconds, cpu, form, "for information")} for form in others],
         )
         return found
 
     return run
 
 
-def _entry(seconds: dict[str, list[float]], form: str, against: str) -> dict[str, Any]:
+def _entry(seconds: dict[str, list[float]], cpu: dict[str, list[float]], form: str, against: str) -> dict[str, Any]:
     """The median over repetitions, each of which is ours and then the other in its forms."""
-    ours, other = seconds["ours"], seconds[form]
-    ratio = median(a / b for a, b in zip(ours, other, strict=True))
-    return {"ratio": ratio, "against": f"{against}: {median(other):.3f} s, fedsec {median(ours):.3f} s"}
+    ours, other = median(seconds["ours"]), median(seconds[form])
+    return {
+        "ratio": _ratio(seconds, form),
+        "cpu": _ratio(cpu, form),
+        "against": f"{against}: {other:.3f} s, fedsec {ours:.3f} s",
+    }
+
+
+def _ratio(taken: dict[str, list[float]], form: str) -> float:
+    return median(a / b for a, b in zip(taken["ours"], taken[form], strict=True))
 
 
 @pytest.mark.parametrize("name", BY_DISTANCES)

@@ -38,6 +38,7 @@ def test_federation_against_a_bare_loop(benchmark: Any, script: Any, sizes: Any,
             {
                 "name": "against FedAvg by hand",
                 "ratio": median(pair["ours"] / pair["floor_with_averaging"] for pair in pairs),
+                "cpu": median(pair["cpu"] / pair["cpu_floor_with_averaging"] for pair in pairs),
                 "against": "the bare loop with its averaging of weights",
             },
             {

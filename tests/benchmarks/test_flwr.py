@@ -61,10 +61,12 @@ def test_federation_against_flower(
         found["flower"].append(flower(f"--cpus-per-client={cpus}"))
     reload = flower(f"--cpus-per-client={cpus}", "--reload")
     call = {engine: median(one["call"] for one in runs) for engine, runs in found.items()}
+    cpu = {engine: median(one["cpu"] for one in runs) for engine, runs in found.items()}
     rounds = {engine: median(_per_round(one) for one in runs) for engine, runs in found.items()}
     versions = found["flower"][0]["versions"]
     benchmark.extra_info.update(
         ratio=call["fedsec"] / call["flower"],
+        cpu=cpu["fedsec"] / cpu["flower"],
         against=f"flwr {versions['flwr']} (ray {versions['ray']}), whole call, {cpus} cpus per client of {cores}: "
         f"{call['flower']:.1f} s, fedsec {call['fedsec']:.1f} s, bare loop {call['bare']:.1f} s",
         target=TARGET,
@@ -75,8 +77,14 @@ def test_federation_against_flower(
         threads=found["fedsec"][0]["threads"],
         also=[
             _also("rounds alone", rounds, "fedsec", "flower", f"{rounds['flower']:.2f} s per round", target=TARGET),
-            _also("fedsec over the bare loop", call, "fedsec", "bare", "whole call"),
-            _also("flower over the bare loop", call, "flower", "bare", "whole call"),
+            {
+                **_also("fedsec over the bare loop", call, "fedsec", "bare", "whole call"),
+                "cpu": cpu["fedsec"] / cpu["bare"],
+            },
+            {
+                **_also("flower over the bare loop", call, "flower", "bare", "whole call"),
+                "cpu": cpu["flower"] / cpu["bare"],
+            },
             _also("flower over the bare loop, rounds alone", rounds, "flower", "bare", "per round"),
             {
                 "name": "flower that loads the model for every message",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import pytest
@@ -24,14 +25,15 @@ ROUNDS = 7
 def _paired(benchmark: Any, ours: Callable[[], Any], floor: Callable[[], Any], against: str) -> None:
     """Time both in turn; the ratio is the median over pairs, so drift of a shared machine cancels out."""
     ours(), floor()
-    ratios = []
+    wall, cpu = [], []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
-        ours()
-        between = time.perf_counter()
-        floor()
-        ratios.append((between - began) / (time.perf_counter() - between))
-    benchmark.extra_info.update(ratio=sorted(ratios)[ROUNDS // 2], against=against)
+        stamps = [(time.perf_counter(), time.process_time())]
+        for run in (ours, floor):
+            run()
+            stamps.append((time.perf_counter(), time.process_time()))
+        for ratios, (began, between, ended) in zip((wall, cpu), zip(*stamps, strict=True), strict=True):
+            ratios.append((between - began) / (ended - between))
+    benchmark.extra_info.update(ratio=median(wall), cpu=median(cpu), against=against)
     benchmark.pedantic(ours, rounds=3)
 
 

@@ -144,14 +144,16 @@ def main() -> None:
     result = torch.as_tensor(mine())
     references = [run() for run in others.values()]
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
+    cpu: dict[str, list[float]] = {name: [] for name in seconds}
     for _ in range(arguments.repeats):
         for name, run in {"ours": mine, **others}.items():
             time.sleep(PAUSE)
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
             run()
             seconds[name].append(time.perf_counter() - began)
+            cpu[name].append(time.process_time() - cpu_began)
     difference = None if references[0] is None else _difference(result, references[0])
-    found = {"seconds": seconds, "difference": difference, "versions": versions()}
+    found = {"seconds": seconds, "cpu": cpu, "difference": difference, "versions": versions()}
     arguments.out.write_text(json.dumps(found))
 
 

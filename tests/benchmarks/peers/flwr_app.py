@@ -64,6 +64,7 @@ def train(message: Message, context: Context) -> Message:
     batches = _batches()[int(context.node_config["partition-id"])]
     loss = train_client(model, list(parameters.values()), batches)
     arrays = ArrayRecord({name: p.detach() for name, p in parameters.items()})
+    (Path(settings()["spent"]) / str(os.getpid())).write_text(str(time.process_time()))
     examples = sum(len(batch.labels) for batch in batches)
     metrics = MetricRecord({"train_loss": float(loss), "num-examples": examples})
     return Message(content=RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)

@@ -104,17 +104,20 @@ def _interleaved(
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Seconds of each federation round and of its floor; the first and the last round are left out."""
     ours: list[float] = []
+    cpu: list[tuple[float, float]] = []
     floor: list[tuple[float, float]] = []
     losses: list[float] = []
-    resumed = 0.0
+    resumed, cpu_resumed = 0.0, 0.0
     bare.restart()
 
     def on_round(progress: Any) -> None:
-        nonlocal resumed
+        nonlocal resumed, cpu_resumed
         ours.append(time.perf_counter() - resumed)
+        cpu_ours = time.process_time()
         losses.append(progress.loss)
         floor.append(bare.round(spy.take()))
-        resumed = time.perf_counter()
+        cpu.append((cpu_ours - cpu_resumed, time.process_time() - cpu_ours))
+        resumed, cpu_resumed = time.perf_counter(), time.process_time()
 
     rounds = work.rounds + 2
     run(cell(work, rounds=rounds, evaluate_every=rounds, **chosen), on_round)
@@ -126,6 +129,8 @@ def _interleaved(
                 "ours": ours[number],
                 "floor": (before[0] + after[0]) / 2,
                 "floor_with_averaging": (before[1] + after[1]) / 2,
+                "cpu": cpu[number][0],
+                "cpu_floor_with_averaging": (cpu[number - 1][1] + cpu[number][1]) / 2,
             }
         )
     return pairs, losses

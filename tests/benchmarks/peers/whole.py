@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 
 import torch
@@ -26,8 +27,16 @@ def main() -> None:
     work = work_of(arguments)
     for name in ("peft", "transformers"):  # imports that no engine is charged with
         import_module(name)
+    began = _cpu()
     result = _fedsec(work, arguments.data) if arguments.engine == "fedsec" else _bare(work, arguments)
+    result["cpu"] = _cpu() - began
     arguments.out.write_text(json.dumps({**result, "threads": torch.get_num_threads()}))
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of those that it has ended."""
+    both = (getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def _fedsec(work: Work, data: Path) -> dict[str, object]:
