@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedsec.metrics.words import pieces_of
+
 FOLDS = 5
-_WORD = r"\w+|[^\w\s]"
 
 
 def blind_scores(texts: Sequence[str], members: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -35,7 +36,7 @@ def blind_scores(texts: Sequence[str], members: np.ndarray, generator: np.random
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
-    words = CountVectorizer(binary=True, token_pattern=_WORD).fit_transform(texts)
+    words = CountVectorizer(binary=True, analyzer=pieces_of).fit_transform(texts)
     raw = [text.encode("utf-8", "replace") for text in texts]
     sizes = np.array([[np.log1p(len(one)), len(zlib.compress(one)) / max(1, len(one))] for one in raw])
     spread = sizes.std(axis=0)

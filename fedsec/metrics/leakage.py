@@ -5,7 +5,6 @@ prediction score 0. Special tokens and padding never count, but in the metrics t
 known token are left out of every metric: there is nothing in them to read.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,9 @@ from scipy.optimize import linear_sum_assignment
 from fedsec.api import BetterFor, MetricValue, Reconstruction
 from fedsec.federation.transcript import Secret
 from fedsec.metrics.stats.intervals import of_mean
+from fedsec.metrics.words import WordTokenizer, pieces_of, words_of
 
 Tokens = tuple[int, ...]
-_PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
-"""A run of letters and digits, or any other visible character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +262,9 @@ def _frame(tokenizer: Any) -> tuple[Tokens, Tokens]:
 
 def _assign_by_words(truths: Sequence[str], guesses: Sequence[str]) -> dict[int, int]:
     """The guess of each text, so that the summed ROUGE-1 F is largest."""
-    from rouge_score.rouge_scorer import RougeScorer
-
     if not guesses:
         return {}
-    split = RougeScorer(["rouge1"])._tokenizer.tokenize
-    own, other = ([tuple(split(text)) for text in part] for part in (truths, guesses))
+    own, other = ([words_of(text) for text in part] for part in (truths, guesses))
     gain = np.array([[_f1(truth, guess)[0] for guess in other] for truth in own])
     rows, columns = linear_sum_assignment(gain, maximize=True)
     return {int(row): int(column) for row, column in zip(rows, columns, strict=True)}
@@ -283,13 +278,14 @@ def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]], lacking: in
         words: each text and its reconstruction.
         lacking: texts that were left out before.
 
-    Source: Lin, ACL workshop 2004, as rouge-score computes it. Deviations: none.
+    Source: Lin, ACL workshop 2004, as rouge-score computes it. Deviations: words of every script count, where its own
+    tokenizer drops all but a to z and digits; in ASCII texts they are the same.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=WordTokenizer())
     found = [scorer.score(truth, guess) for truth, guess in words]
-    lengths = [len(scorer._tokenizer.tokenize(truth)) for truth, _ in words]
+    lengths = [len(words_of(truth)) for truth, _ in words]
     columns = {}
     for name, key, least in (("rouge-1", "rouge1", 1), ("rouge-2", "rouge2", 2), ("rouge-l", "rougeL", 1)):
         values = [
@@ -304,7 +300,8 @@ def _rouge(clients: Sequence[int], words: Sequence[tuple[str, str]], lacking: in
 def _planted_found(scored: Scored, words: Sequence[tuple[str, str]], tokenizer: Any) -> Column:
     """Which planted values the matched reconstruction spells out, case and spaces aside.
 
-    Text is compared, not tokens: BPE splits a value otherwise within a text than alone. What no update could hold is
+    Text is compared, not tokens: BPE splits a value otherwise within a text than alone. Its words and signs are:
+    WordPiece sets signs apart by spaces, and `ann a` must not become `anna` when they go. What no update could hold is
     left out: values that truncation took away, and those that the vocabulary cannot spell.
     """
     values: list[tuple[int, float]] = []
@@ -314,8 +311,8 @@ def _planted_found(scored: Scored, words: Sequence[tuple[str, str]], tokenizer: 
         truth = trained_on if pair.original == pair.truth else _words(pair.original, tokenizer)
         for planted in pair.planted:
             pieces = _spelled(planted, tokenizer)
-            if pieces and _contains(_pieces(truth), pieces):
-                values.append((pair.client, float(_contains(_pieces(guess), pieces))))
+            if pieces and _contains(pieces_of(truth), pieces):
+                values.append((pair.client, float(_contains(pieces_of(guess), pieces))))
             else:
                 left_out += 1
     return Column(values, left_out)
@@ -325,12 +322,7 @@ def _spelled(value: str, tokenizer: Any) -> list[str]:
     """The value's pieces as a model's text shows them (without accents, for one); none if it has unknown tokens."""
     ids = list(tokenizer(value, add_special_tokens=False)["input_ids"])
     unknown = getattr(tokenizer, "unk_token_id", None)
-    return [] if unknown in ids else _pieces(_words(tuple(ids), tokenizer))
-
-
-def _pieces(text: str) -> list[str]:
-    """Words and signs. WordPiece sets signs apart by spaces; `ann a` must not become `anna` when they go."""
-    return _PIECE.findall(text.casefold())
+    return [] if unknown in ids else pieces_of(_words(tuple(ids), tokenizer))
 
 
 def _contains(pieces: Sequence[str], part: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsec.api import Form
+from fedsec.metrics.words import shown_words
 from fedsec.report import plots
 from fedsec.report.findings import brief
 from fedsec.report.numbers import amount, between, percent, reach, span, written
@@ -104,12 +105,14 @@ def _measured(rounds: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _compared(text: Row) -> dict[str, list[tuple[bool, str]]]:
-    """Both texts in pieces, each with whether it differs."""
-    ours, theirs = (str(text[key] or "").split() for key in ("original", "recovered"))
+    """Both texts in pieces, each with whether it differs; joined they are the texts again, or their beginnings."""
+    ours, theirs = (shown_words(str(text[key] or "")) for key in ("original", "recovered"))
     if max(len(ours), len(theirs)) > MOST_WORDS:  # comparing takes quadratic time
         ours, theirs = ([*words[:MOST_WORDS], "…"] if len(words) > MOST_WORDS else words for words in (ours, theirs))
+    one, other = ([word.rstrip() for word in words] for words in (ours, theirs))
     pieces: dict[str, list[tuple[bool, str]]] = {"original_pieces": [], "recovered_pieces": []}
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
-        pieces["original_pieces"].append((tag != "equal", " ".join(ours[i:j])))
-        pieces["recovered_pieces"].append((tag != "equal", " ".join(theirs[k:m])))
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        for name, piece in (("original_pieces", "".join(ours[i:j])), ("recovered_pieces", "".join(theirs[k:m]))):
+            word = piece.rstrip()  # what is marked ends with its last letter
+            pieces[name] += [(tag != "equal", word), (False, piece[len(word) :])]
     return pieces

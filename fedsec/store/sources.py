@@ -29,7 +29,9 @@ _SCORING = "fedsec.cell.score"
 """What scores a cell, with all that it imports of the rooms below."""
 _FOLLOWED = ("attacks", "defenses", "scenarios", "goals", "metrics", "cell")
 """Parts of fedsec that are hashed for the plug-in that imports them; the rest is the engine's own."""
-_LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "opacus", "tokenizers", "rouge-score", "scikit-learn")
+_LIBRARIES = (
+    "torch", "transformers", "peft", "numpy", "scipy", "opacus", "tokenizers", "rouge-score", "regex", "scikit-learn",
+)  # fmt: skip
 # What a card says to people only; no result depends on it.
 _WORDS = (
     "summary", "paper", "deviations", "limits", "cost", "unit", "provenance", "licence", "wants", "headline", "beside",

@@ -357,8 +357,8 @@ def test_rejected_updates_skipped_rounds_and_every_metric_are_listed(full: str) 
 def test_texts_stand_beside_each_other_with_the_differences_marked() -> None:
     texts = [text("chest pain since Monday", "chest pain since Friday"), text("lost", None), text("same", "same", 7)]
     source = render(*scored([trained(attack="dager", texts=texts, metrics=leakage(0.5, 0.5))]))
-    assert "<bdi>chest pain since <mark>Monday</mark> </bdi>" in source
-    assert "<bdi>chest pain since <mark>Friday</mark> </bdi>" in source
+    assert "<bdi>chest pain since <mark>Monday</mark></bdi>" in source
+    assert "<bdi>chest pain since <mark>Friday</mark></bdi>" in source
     said = Page(source).text
     assert "client 7: exact, verified" in said
     assert "client 0: nothing recovered" in said
