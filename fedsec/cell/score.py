@@ -21,7 +21,7 @@ from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
-from fedsec.metrics.utility import utility
+from fedsec.metrics.utility import constant_answer, utility
 from fedsec.plan.cells import NONE, Cell, knowledge, population
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
@@ -42,7 +42,8 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
     outcome = trained.outcome
     resample = SeedTree(cell.seed).numpy("utility intervals")
     metrics = {**utility(outcome.final, trained.test, resample), **costs(outcome.rounds)}
-    metrics |= tail_accuracy(outcome.curve, len(outcome.rounds), outcome.final)
+    constant = constant_answer(trained.test)
+    metrics |= tail_accuracy(outcome.curve, len(outcome.rounds), outcome.final, constant)
     metrics |= refusals(outcome.final, guarded=bool(trained.stack.query_hooks))
     head, found = head_of(cell, OK, None), None
     used: Collection[Knowledge] = outcome.knowledge_used

@@ -152,6 +152,7 @@ CARDS = (
                 sentence="brings out its target in {value} of them",
                 square="with the trigger",
                 axis="success with the trigger",
+                guess="without the trigger",
             ),
             Shown(
                 metric="robustness/untriggered-rate",

@@ -35,6 +35,7 @@ class Extract:
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
         """The share of the training texts that are among the claims, and of the others as what chance is."""
         value = extraction_recall(truth.held, answer)
-        strange = tuple(set(truth.unheld) - set(truth.held))
-        chance = extraction_recall(strange, answer).value or 0.0 if strange else 0.0
-        return Scored(metrics={"extraction/recall": replace(value, baseline=chance, chance=chance, best=1.0)})
+        strange = extraction_recall(tuple(set(truth.unheld) - set(truth.held)), answer).value
+        if value.value is not None:
+            value = replace(value, baseline=strange, chance=strange or 0.0, best=1.0)
+        return Scored(metrics={"extraction/recall": value})

@@ -13,9 +13,12 @@ def costs(rounds: Sequence[RoundSummary]) -> dict[str, MetricValue]:
         "cost/download-bytes": ("bytes", [r.download_bytes for r in rounds]),
         "cost/seconds-per-round": ("seconds", [r.seconds for r in rounds]),
     }
-    return {name: plain(sum(values) / len(values), unit, len(values)) for name, (unit, values) in columns.items()}
+    return {
+        name: plain(sum(values) / len(values) if values else None, unit, len(values))
+        for name, (unit, values) in columns.items()
+    }
 
 
-def plain(value: float, unit: str, n: int) -> MetricValue:
-    """A cost without an interval."""
+def plain(value: float | None, unit: str, n: int) -> MetricValue:
+    """A cost without an interval; None where n is 0."""
     return MetricValue(value=value, unit=unit, better_for=BetterFor.NEITHER, n=n)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fedsec.api import BetterFor, MetricValue, Reconstruction
-from fedsec.metrics.stats.intervals import wilson
+from fedsec.metrics.rates import rate
 
 
 def extraction_recall(texts: Sequence[tuple[int, ...]], claims: Sequence[Reconstruction]) -> MetricValue:
@@ -19,13 +19,4 @@ def extraction_recall(texts: Sequence[tuple[int, ...]], claims: Sequence[Reconst
     surest = sorted(claims, key=lambda claim: (claim.score != claim.score, claim.score, claim.tokens))
     claimed = list(dict.fromkeys(claim.tokens for claim in surest))[: len(different)]
     found = len(different.intersection(claimed))
-    interval = wilson(found, len(different))
-    return MetricValue(
-        value=found / len(different),
-        unit="fraction",
-        better_for=BetterFor.ATTACKER,
-        n=len(different),
-        ci_low=interval.low,
-        ci_high=interval.high,
-        method=interval.method,
-    )
+    return rate(found, len(different), BetterFor.ATTACKER)

@@ -8,6 +8,7 @@ known token are left out of every metric: there is nothing in them to read.
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,7 +212,11 @@ def _claims(scored: Scored, unknown: int | None) -> Column:
 
 
 def _words(tokens: Tokens, tokenizer: Any) -> str:
-    return str(tokenizer.decode(list(tokens), skip_special_tokens=True)) if tokens else ""
+    """The text of these tokens; an unknown one stays a word, as it is a token in every other metric."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    parts = [list(part) for _, part in groupby(tokens, lambda token: token == unknown)]
+    texts = [tokenizer.decode(part, skip_special_tokens=part[0] != unknown) for part in parts]
+    return " ".join(map(str, texts))
 
 
 def _best(texts: Column, clients: Collection[int]) -> Column:

@@ -2,7 +2,7 @@
 
 from fedsec.api import BetterFor, MetricValue
 from fedsec.federation.evaluation import Evaluation
-from fedsec.metrics.stats.intervals import wilson
+from fedsec.metrics.rates import rate
 
 
 def refusals(evaluation: Evaluation, *, guarded: bool) -> dict[str, MetricValue]:
@@ -13,16 +13,6 @@ def refusals(evaluation: Evaluation, *, guarded: bool) -> dict[str, MetricValue]
         guarded: whether a defense stands before it.
     """
     rows = len(evaluation.correct) if evaluation.texts is None else len(evaluation.texts.right)
-    if not guarded or not rows:
+    if not guarded:
         return {}
-    interval = wilson(evaluation.refused, rows)
-    value = MetricValue(
-        value=evaluation.refused / rows,
-        unit="fraction",
-        better_for=BetterFor.ATTACKER,
-        n=rows,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        method=interval.method,
-    )
-    return {"defense/false-refusal-rate": value}
+    return {"defense/false-refusal-rate": rate(evaluation.refused, rows, BetterFor.ATTACKER)}

@@ -8,6 +8,7 @@ import numpy as np
 from fedsec.api import BetterFor, MetricValue
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
+from fedsec.metrics.rates import rate
 from fedsec.metrics.stats.intervals import FEW, RESAMPLES, Interval, wilson
 
 LARGEST_LOSS = 100.0
@@ -25,36 +26,25 @@ def utility(evaluation: Evaluation, test: Tokenised, generator: np.random.Genera
     """
     constant = constant_answer(test)
     if evaluation.texts is None:
-        return {"utility/accuracy": replace(accuracy(evaluation), baseline=constant)}
+        right = rate(int(evaluation.correct.sum()), len(evaluation.correct), BetterFor.DEFENDER, baseline=constant)
+        return {"utility/accuracy": right}
     return {
         "utility/perplexity": perplexity(evaluation.texts, generator),
         "utility/next-token-accuracy": replace(next_token_accuracy(evaluation.texts, generator), baseline=constant),
     }
 
 
-def constant_answer(test: Tokenised) -> float:
-    """The share that always the same answer gets right: of rows the largest class, of learned tokens the commonest."""
+def constant_answer(test: Tokenised) -> float | None:
+    """The share that always the same answer gets right: of rows the largest class, of learned tokens the commonest.
+
+    None of an empty test set.
+    """
     if test.learned_from is None:
         answers = test.labels
     else:
         parts = (ids[first:] for ids, first in zip(test.ids, test.learned_from, strict=True))
-        answers = np.concatenate([np.array(part, dtype=np.int64) for part in parts])
-    return float(np.unique(answers, return_counts=True)[1].max() / len(answers))
-
-
-def accuracy(evaluation: Evaluation) -> MetricValue:
-    """Accuracy after the last round with Wilson's interval over the test rows."""
-    rows = len(evaluation.correct)
-    interval = wilson(int(evaluation.correct.sum()), rows)
-    return MetricValue(
-        value=evaluation.accuracy,
-        unit="fraction",
-        better_for=BetterFor.DEFENDER,
-        n=rows,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        method=interval.method,
-    )
+        answers = np.array([token for part in parts for token in part], dtype=np.int64)
+    return float(np.unique(answers, return_counts=True)[1].max() / len(answers)) if len(answers) else None
 
 
 def perplexity(texts: TokenCounts, generator: np.random.Generator) -> MetricValue:
@@ -70,6 +60,8 @@ def perplexity(texts: TokenCounts, generator: np.random.Generator) -> MetricValu
     Source: Jelinek et al., "Perplexity - a measure of the difficulty of speech recognition tasks", JASA 1977.
     Deviations: per token of the model's own tokenizer, so that models of different tokenizers do not compare.
     """
+    if not texts.learned.sum():
+        return MetricValue(value=None, unit="perplexity", better_for=BetterFor.ATTACKER, n=0)
     nll = np.minimum(texts.nll, LARGEST_LOSS * texts.learned)
     interval = _of_ratio(nll, texts.learned, generator)
     return MetricValue(
@@ -85,12 +77,14 @@ def perplexity(texts: TokenCounts, generator: np.random.Generator) -> MetricValu
 
 def next_token_accuracy(texts: TokenCounts, generator: np.random.Generator) -> MetricValue:
     """Learned tokens that the model gives the highest probability, with an interval over texts."""
-    rate = float(texts.right.sum() / texts.learned.sum())
+    if not texts.learned.sum():
+        return MetricValue(value=None, unit="fraction", better_for=BetterFor.DEFENDER, n=0)
+    share = float(texts.right.sum() / texts.learned.sum())
     interval = _of_ratio(texts.right.astype(float), texts.learned, generator)
-    if rate in (0.0, 1.0):  # texts that all agree still leave room for one that was not drawn
-        interval = wilson(rate * len(texts.right), len(texts.right))._replace(method="wilson-texts")
+    if share in (0.0, 1.0):  # texts that all agree still leave room for one that was not drawn
+        interval = wilson(share * len(texts.right), len(texts.right))._replace(method="wilson-texts")
     return MetricValue(
-        value=rate,
+        value=share,
         unit="fraction",
         better_for=BetterFor.DEFENDER,
         n=len(texts.right),

@@ -402,6 +402,20 @@ def test_a_text_with_one_known_token_counts() -> None:
     assert (found["leakage/exact-match"].value, found["leakage/exact-match"].left_out) == (1.0, 0)
 
 
+def test_an_unknown_token_is_a_word_that_was_not_read() -> None:
+    """Words that the vocabulary lacks must not drop out of a text, so that what is left of it looks read."""
+    text = (*_ids("now"), UNKNOWN, UNKNOWN, *_ids("cat"))
+    secrets = {0: Secret((text,), (6,), (0,), ((),))}
+    claims = [Reconstruction(client=0, tokens=_ids("now cat"), score=0.0)]
+    found = leakage(match(secrets, claims), WithUnknown(), np.random.default_rng(0))
+    for name in ("rouge-1", "rouge-l", "token-f1"):
+        assert found[f"leakage/{name}"].value == pytest.approx(2 / 3)
+    assert found["leakage/rouge-2"].value == 0.0
+    claims = [Reconstruction(client=0, tokens=text, score=0.0)]
+    found = leakage(match(secrets, claims), WithUnknown(), np.random.default_rng(0))
+    assert {value.value for name, value in found.items() if name != "leakage/verified-exact"} == {1.0}
+
+
 # --- the papers' convention, and the best text of a batch ------------------------------------------------------------
 
 

@@ -11,12 +11,13 @@ import pytest
 
 import fedsec
 from fedsec import registry
-from fedsec.api import BetterFor, MetricValue, Reconstruction
+from fedsec.api import BetterFor, MetricValue, Reconstruction, Tells
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
 from fedsec.federation.transcript import Secret
 from fedsec.metrics.backdoor import rates
 from fedsec.metrics.cost import costs, plain
+from fedsec.metrics.extraction import extraction_recall
 from fedsec.metrics.free_ride import free_ride_weight
 from fedsec.metrics.leakage import leakage, match
 from fedsec.metrics.membership import membership
@@ -51,9 +52,13 @@ def test_what_was_left_out_is_written_only_if_there_is_any() -> None:
 _WRITTEN = TokenCounts(np.array([4.0, 2.0]), np.array([2, 1]), np.array([1, 0]))
 
 
+def _tokenizer() -> Any:
+    return tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
+
+
 def _produced() -> dict[str, MetricValue]:
     """Everything that the metrics' functions give, from a text with planted data, guessed and claimed."""
-    tokenizer = tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
+    tokenizer = _tokenizer()
     ids = tuple(tokenizer("call ann lee today", add_special_tokens=False)["input_ids"])
     secret = Secret((ids,), (len(ids) + 2,), (0,), (("ann lee",),))
     claim = Reconstruction(client=0, tokens=ids, score=0.0, verified=True)
@@ -67,7 +72,7 @@ def _produced() -> dict[str, MetricValue]:
         **costs(rounds),
         "cost/attack-seconds": plain(1.0, "seconds", 1),
         **detection(rounds, [0], np.random.default_rng(0)),
-        **tail_accuracy([(1, 0.5, 0.5)], 1, Evaluation(np.array([True, False]), 0.5)),
+        **tail_accuracy([(1, 0.5, 0.5)], 1, Evaluation(np.array([True, False]), 0.5), 0.5),
         **utility(_RIGHT, Tokenised([[1], [1]], np.array([0, 1])), np.random.default_rng(0)),
         **utility(
             Evaluation(np.zeros(0, dtype=bool), 2.0, _WRITTEN),
@@ -105,3 +110,45 @@ def test_every_metric_that_the_engine_names_has_a_card() -> None:
     assert len(named) > 8
     cards = {card.name for card in registry.metrics()}
     assert {name: path.name for name, path in named.items() if name not in cards} == {}
+
+
+_NONE_RIGHT = Evaluation(np.zeros(0, dtype=bool), 0.5)
+_NONE_WRITTEN = TokenCounts(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+def _empty() -> dict[str, MetricValue]:
+    """What the metrics' functions give where there is nothing to measure."""
+    generator, none = np.random.default_rng(0), np.zeros(0, dtype=np.int64)
+    rows = Tokenised([], none)
+    return {
+        **leakage(match({}, []), _tokenizer(), generator),
+        **costs([]),
+        **tail_accuracy([(1, 0.5, 0.5)], 1, _NONE_RIGHT, None),
+        **utility(_NONE_RIGHT, rows, generator),
+        **utility(_NONE_RIGHT._replace(texts=_NONE_WRITTEN), Tokenised([], none, none), generator),
+        **refusals(_NONE_RIGHT, guarded=True),
+        **membership(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
+        **rates([], [], none, none),
+        "robustness/free-ride-weight": free_ride_weight([], [0], generator),
+        "extraction/recall": extraction_recall([], []),
+    }
+
+
+def test_where_nothing_counts_there_is_no_value_and_not_nought() -> None:
+    found = _empty()
+    assert len(found) > 20
+    for name, value in found.items():
+        assert (value.value, value.n, value.ci_low, value.ci_high) == (None, 0, None, None), name
+        assert value.baseline is None, name
+        assert value.as_json()["value"] is None
+
+
+def test_every_rate_of_the_model_stands_beside_that_of_a_guess() -> None:
+    produced = _produced()
+    told = [name for name in produced if registry.metrics().get(name).tells in (Tells.CORRECT, Tells.TAIL)]
+    assert len(told) == 3
+    beside = [*told, "robustness/r-accuracy", "robustness/attack-success-rate", "membership/auc"]
+    assert {name: produced[name].baseline for name in beside if produced[name].baseline is None} == {}
+    found = rates([1, 1, 0, 2], [1, 0, 0, 2], np.array([1, 1, 1, 1]), np.array([0, 0, 0, 2]))
+    assert found["robustness/attack-success-rate"].baseline == found["robustness/untriggered-rate"].value == 1 / 4
+    assert found["robustness/r-accuracy"].baseline == 3 / 4, "the probes' largest class"
