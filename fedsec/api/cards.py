@@ -307,6 +307,8 @@ class MetricCard(Card):
     tells: Tells | None = None
     words: str = ""
     """What tables call it, where it tells one of these."""
+    guess: str = ""
+    """What its baseline is of, likewise: `always the largest class`."""
 
     def describe(self) -> dict[str, Any]:
         """The card as JSON."""

@@ -109,7 +109,12 @@ def _told(shown: "Shown", goal: str | None = None) -> Column:
 def _of_utility(rows: Sequence[Row]) -> list[Column]:
     """What the models are worth: the share of what is right, and the quality that is told in its place."""
     from fedsec.api import Tells
-    from fedsec.report.rows import name_telling, words_for
+    from fedsec.report.rows import guesses, name_telling, words_for
+
+    def heading(name: str) -> str:
+        found = [f"{100 * value:.0f}" for value in guesses(rows, name)]
+        share = " to ".join(dict.fromkeys([found[0], found[-1]])) if found else ""
+        return f"{words_for(name)}\n(a guess: {share} %)" if share else words_for(name)
 
     kinds = {kind: [name_telling(row["metrics"], kind) for row in rows] for kind in (Tells.CORRECT, Tells.QUALITY)}
     right = [
@@ -117,18 +122,19 @@ def _of_utility(rows: Sequence[Row]) -> list[Column]:
     ]
     quality = dict.fromkeys(name for name in kinds[Tells.QUALITY] if name)
     return [
-        *((words_for(name), partial(_percent, name=name)) for name in dict.fromkeys(right)),
+        *((heading(name), partial(_percent, name=name)) for name in dict.fromkeys(right)),
         *((words_for(name), partial(_number, name=name)) for name in quality),
     ]
 
 
 def _note(row: Row) -> str:
-    """What is not ok about a row, and in how many of its seeds if not in all."""
+    """What is not ok about a row, in how many of its seeds if not in all, and whether a control did not learn."""
     failed, seeds = row.get("failed", 0), row.get("seeds", 0)
     part = f" in {failed} of {failed + seeds} seeds" if failed and seeds else ""
     harm = row.get("harm")
     unknown = "harm undefined" if row["status"] == "ok" and harm is not None and harm["value"] is None else ""
-    return f"{_SIGNS[row['status']]}{part}{unknown}"
+    idle = "did not learn" if row["attack"] == "none" and row.get("learned") is False else ""
+    return f"{_SIGNS[row['status']]}{part}{unknown}{idle}"
 
 
 def _number(row: Row, name: str) -> str:

@@ -45,16 +45,19 @@ def axis(scale: Scale) -> str:
     return _svg(labels)
 
 
-def bar(scale: Scale, before: float | None, after: Metric) -> str:
+def bar(scale: Scale, before: float | None, after: Metric, guess: float | None = None) -> str:
     """A row's figure.
 
     Args:
         scale: of the table.
         before: accuracy without an attack, if it is known.
         after: accuracy under the worst attack.
+        guess: what always the same answer gets, if it is known.
     """
     middle, value = HEIGHT / 2, scale.x(after["value"])
     parts = [_line(scale.x(tick), 0, scale.x(tick), HEIGHT, "rule") for tick in scale.ticks]
+    if guess is not None:
+        parts.append(_line(scale.x(guess), 0, scale.x(guess), HEIGHT, "guess"))
     if before is not None:
         parts += [
             _line(scale.x(before), middle, value, middle, "way"),

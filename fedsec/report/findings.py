@@ -1,10 +1,10 @@
 """What a scorecard says, in plain words: the same sentences in the terminal and in the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import GoalCard, Shown, Tells
+from fedsec.api import Form, GoalCard, Shown, Tells
 from fedsec.report.harm import drawn
 from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
 from fedsec.report.rows import (
@@ -13,6 +13,8 @@ from fedsec.report.rows import (
     damage,
     damage_in,
     goal_of,
+    guess_words,
+    guesses,
     is_damage,
     name_telling,
     shown_beside,
@@ -20,6 +22,9 @@ from fedsec.report.rows import (
     words_for,
 )
 from fedsec.report.scorecard import settings_label
+
+NOT_LEARNED = "the model did not learn without an attack either"
+"""By the interval of its accuracy it is no better there than always the same answer."""
 
 MOST_DEFENSES = 4
 """Whose results against one attack are told one by one; a table reads better from there on."""
@@ -49,16 +54,20 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
     """The defenses whose results against an attack are told, and sentences if others are left to the table."""
     fared: dict[str, float] = {}
     unknown: dict[str, str] = {}
+    idle: dict[str, None] = {}  # controls that did not learn
     for row in rows:
         if row["status"] != "ok" or row["defense"] == NONE:
             continue
         ill, reason = _ill(row), undefined(row)
-        if ill is not None:
+        if row["attack"] == NONE and row.get("learned") is False:
+            idle[row["defense"]] = None
+        elif ill is not None:
             fared[row["defense"]] = max(ill, fared.get(row["defense"], ill))
         elif reason is not None:
             unknown[row["defense"]] = reason
     unknown = {defense: reason for defense, reason in unknown.items() if defense not in fared}
-    if len(fared) + len(unknown) <= MOST_DEFENSES:
+    fared = {defense: ill for defense, ill in fared.items() if defense not in idle}
+    if len(fared) + len(unknown) + len(idle) <= MOST_DEFENSES:
         return {row["defense"] for row in rows}, []
     notes, told = [], {NONE}
     if fared:
@@ -72,6 +81,8 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
         reason = next(iter(unknown.values()))
         many = f"{_first(list(unknown))}, the harm is undefined"
         notes.append(f"Against {many}: {brief(reason).rstrip('.')}.")
+    if idle:
+        notes.append(f"With {_first(list(idle))}, the model is no better than a guess: it did not learn.")
     return told, notes
 
 
@@ -108,19 +119,23 @@ def worst_findings(entries: Sequence[Row]) -> list[str]:
         if len(ranks) > 1:
             ranked = ";\n".join(f"{place}. {_worst(one)}" for place, one in enumerate(by_worst_case(ranks), 1))
             left = f"by the {correct_words(entry['metrics'] for entry in ranks)} left"
-            lead = f"Worst case per rule{where}, {left}, best first (in brackets 95\u00a0% intervals)"
+            lead = f"Worst case per rule{where}, {left}, best first (in brackets 95\u00a0% intervals{_guessed(ranks)})"
             paragraphs.append(f"{lead}:\n{ranked}.")
         plain = next((entry for entry in ranks if entry["defense"] == NONE), None)
         paragraphs += [_below_plain(entry, plain, where) for entry in ranks if plain and worse_than_plain(entry, plain)]
-        apart = [entry for entry in own if not is_ranked(entry)]
-        if apart and len(own) > 1:
-            names = ", ".join("no defense" if entry["defense"] == NONE else entry["defense"] for entry in apart)
-            reason = brief(apart[0]["harm"]["reason"]).rstrip(".")
-            paragraphs.append(f"Not ranked by the worst case{where}, the harm being undefined: {names} ({reason}).")
+        apart = [entry for entry in own if not is_ranked(entry)] if len(own) > 1 else []
+        paragraphs += [f"Not ranked by the worst case{where}, {text}." for text in _apart(apart)]
         open_ones = [f"{entry['defense']} ({', '.join(entry['unknown'])})" for entry in own if entry["unknown"]]
         if open_ones:
             paragraphs.append(f"May be worse{where}, an attack having no result: {'; '.join(open_ones)}.")
     return paragraphs
+
+
+def _guessed(rows: Sequence[Row]) -> str:
+    """What always the same answer gets, as far as it is the same in all rows."""
+    name = name_telling(rows[0]["metrics"], Tells.CORRECT)
+    found = guesses(rows, name) if name else ()
+    return f"; {guess_words(name)}: {percent(found[0])}" if name and len(found) == 1 else ""
 
 
 def correct_words(metrics: Iterable[Row]) -> str:
@@ -130,8 +145,27 @@ def correct_words(metrics: Iterable[Row]) -> str:
 
 
 def is_ranked(entry: Row) -> bool:
-    """Whether an entry of `worst_case` has a harm, and so a place among the others."""
-    return undefined(entry) is None
+    """Whether an entry of `worst_case` has a place among the others: a harm, and a control that learned."""
+    return unranked(entry) is None
+
+
+def unranked(entry: Row) -> str | None:
+    """Why an entry of `worst_case` has no place among the others; None where it has one."""
+    reason = undefined(entry)
+    if reason is not None:
+        return f"harm undefined: {brief(reason).rstrip('.')}"
+    return NOT_LEARNED if entry.get("learned") is False else None
+
+
+def _apart(entries: Sequence[Row]) -> Iterator[str]:
+    """Those that are not ranked, by why."""
+    for harmless in (True, False):
+        own = [entry for entry in entries if (undefined(entry) is not None) == harmless]
+        names = ", ".join("no defense" if entry["defense"] == NONE else entry["defense"] for entry in own)
+        if own and harmless:
+            yield f"the harm being undefined: {names} ({brief(own[0]['harm']['reason']).rstrip('.')})"
+        elif own:
+            yield f"as {NOT_LEARNED}: {names}"
 
 
 def by_worst_case(entries: Sequence[Row]) -> list[Row]:
@@ -235,11 +269,16 @@ def _outcomes(lead: str, ran: Sequence[Row], rows: Sequence[Row]) -> list[str]:
 def _outcome(row: Row) -> str:
     """What came of a row: of its attack's goal first, then what an attack that acts left of the model."""
     metrics, card = row["metrics"], None if row["attack"] == NONE else goal_of(row)
+    idle = row.get("learned") is False
     if row["attack"] == NONE:
-        return f"reaches {quality(metrics)}" if quality(metrics) != NO_VALUE else f"has {NO_VALUE}"
+        told = quality(metrics)
+        guess = guess_words(name_telling(metrics, Tells.CORRECT) or "")
+        mark = f", and is no better than {guess}: it did not learn" if idle else ""
+        return f"reaches {told}{mark}" if told != NO_VALUE else f"has {NO_VALUE}"
+    left = f"{_left(metrics)}{', which did not learn' if idle and damage_in(metrics) else ''}"
     if card is None or is_damage(card):
-        return _left(metrics)
-    return "; ".join([*_pursued(card, metrics), *([f"it {_left(metrics)}"] if row.get("acts") else [])])
+        return left
+    return "; ".join([*_pursued(card, metrics), *([f"it {left}"] if row.get("acts") else [])])
 
 
 def _pursued(card: GoalCard, metrics: Row) -> list[str]:
@@ -293,9 +332,9 @@ def _left(metrics: Row) -> str:
     instead = telling(metrics, Tells.QUALITY) is not None
     of_what = f" of {words_for(name)}" if instead and name else ""
     points = f"{percent(abs(lost['value']), '')} points{of_what} {side} the same training without it"
-    main = (
-        quality(metrics) if instead or right is None or name is None else f"{percent(right['value'])} {words_for(name)}"
-    )
+    guess = f" ({guess_words(name)}: {percent(right['baseline'])})" if name and "baseline" in right else ""
+    plain = right is None or name is None
+    main = quality(metrics) if instead or plain else f"{percent(right['value'])} {words_for(str(name))}{guess}"
     return f"leaves {main}, {points} (95\u00a0% interval {reach(lost, told[1].form)}{chance})"
 
 
@@ -306,7 +345,8 @@ def quality(metrics: Row) -> str:
         if name is not None:
             value, words = metrics[name], words_for(name)
             if value["unit"] == "fraction":
-                return f"{percent(value['value'])} {words} (95\u00a0% interval {span(value)})"
+                interval = evidence(value, Form.PERCENT, f"{guess_words(name)}:")
+                return f"{percent(value['value'])} {words} (95\u00a0% interval {interval})"
             return f"a {words} of {value['value']:.4g} (95\u00a0% interval {between(value)})"
     return NO_VALUE
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsec.report.numbers import NO_VALUE
+from fedsec.report.rows import NONE
 from fedsec.report.scorecard import settings_label
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def as_text(scorecard: Row, path: Path, errors: int, missing: int) -> str:
         status = "" if row["status"] == "ok" else f" [{row['status']}]"
         if (row.get("harm") or {}).get("reason"):
             values += f"; harm undefined: {row['harm']['reason']}"
+        if row["attack"] == NONE and row.get("learned") is False:
+            values += "; did not learn: no better than a guess"
         lines.append(f"  {label}{status}: {values}")
     return "\n".join(lines)
 
@@ -78,6 +81,8 @@ def as_html(scorecard: Row, path: Path, errors: int, missing: int) -> str:
         status = row["status"] if not row["reason"] else f"{row['status']}: {row['reason']}"
         if (row.get("harm") or {}).get("reason"):
             status += f"; harm undefined: {row['harm']['reason']}"
+        if row["attack"] == NONE and row.get("learned") is False:
+            status += "; did not learn: no better than a guess"
         cells = [*([settings_label(row["settings"])] if varied else []), row["attack"], row["defense"], status]
         body.append(_line("td", [*cells, *(values.get(name, "") for name in names)]))
     title = f"{scorecard['scenario']}: {_state(scorecard, errors, missing)}"
@@ -109,4 +114,6 @@ def _values(row: Row) -> Iterator[tuple[str, str]]:
         text = NO_VALUE if metric["value"] is None else f"{metric['value']:.3g}"
         if metric["ci_low"] is not None and metric["ci_high"] is not None:
             text += f" [{metric['ci_low']:.3g}, {metric['ci_high']:.3g}]"
+        if metric.get("baseline") is not None:
+            text += f" (guess {metric['baseline']:.3g})"
         yield name, text

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsec.api import Asks, GoalCard, Shown, Tells
+from fedsec.api import Asks, Form, GoalCard, Shown, Tells
 from fedsec.report.findings import brief, controls_first, filled, partly, undefined
 from fedsec.report.harm import drawn
-from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
+from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
 from fedsec.report.rows import (
     NONE,
     RESULT,
@@ -54,7 +54,7 @@ def unadapted(row: Row) -> bool:
 
 def _square(row: Row | None) -> dict[str, Any]:
     """A square of the table: its look, its main number, lines below that and which of these head others."""
-    square: dict[str, Any] = {"main": "", "lines": [], "heads": (), "undefined": None, "unadapted": False}
+    square: dict[str, Any] = {"main": "", "lines": [], "heads": (), "undefined": None, "unadapted": False, "idle": ""}
     if row is None:
         return {**square, "look": "missing", "main": "no result"}
     if row["status"] not in RESULT:
@@ -62,6 +62,9 @@ def _square(row: Row | None) -> dict[str, Any]:
         share = [f"in {part} seeds"] if (part := partly(row)) else []
         return {**square, "look": look, "main": row["status"], "lines": [*share, brief(row["reason"])]}
     square["unadapted"] = unadapted(row)
+    if row.get("learned") is False and (row["attack"] == NONE or row.get("acts")):
+        whose = "no better than a guess:" if row["attack"] == NONE else "its control"
+        square["idle"] = f"{whose} did not learn"
     card = None if row["attack"] == NONE else goal_of(row)
     main, pairs = _contents(row, card)
     if row["status"] == "blocked":
@@ -119,7 +122,7 @@ def _quality(metrics: Row) -> tuple[str, list[tuple[str, ...]]]:
         return NO_VALUE, []
     value = metrics[name]
     plain = value["unit"] == "fraction"
-    interval = f"interval {span(value) if plain else between(value)}"
+    interval = f"interval {evidence(value, Form.PERCENT, 'guess') if plain else between(value)}"
     main = percent(value["value"]) if plain else f"{value['value']:.4g}"
     return main, [(f"{words_for(name)}, n = {value['n']}", interval)]
 

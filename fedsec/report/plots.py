@@ -77,24 +77,29 @@ def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     """Accuracy over rounds: a panel per attack and setting, a line per defense.
 
     Panels with the same lines are drawn once and named after all of them: an attack that only watches changes nothing.
+    A dotted line is what always the same answer gets, where that is known.
 
     Args:
         contents: cell files.
         defenses: their labels, in the order that numbers and colours them.
     """
     found: dict[tuple[str, str], dict[int, list[Curve]]] = {}
+    guessed: dict[str, list[float]] = {}  # by settings, which decide what is tested
     for content in contents:
-        if content.get("curve"):
-            cell = content["cell"]
-            lines = found.setdefault((settings_label(cell["settings"]), cell["attack"]), {})
-            points = tuple((float(p[0]), float(p[1])) for p in content["curve"] if p[1] is not None)
-            if points:
-                lines.setdefault(defenses.index(cell["defense"]), []).append(points)
-    found = {key: lines for key, lines in found.items() if lines}
+        points = tuple((float(p[0]), float(p[1])) for p in content.get("curve") or () if p[1] is not None)
+        if points:
+            cell, setting = content["cell"], settings_label(content["cell"]["settings"])
+            lines = found.setdefault((setting, cell["attack"]), {})
+            lines.setdefault(defenses.index(cell["defense"]), []).append(points)
+            guess = (correct(cell["metrics"]) or {}).get("baseline")
+            guessed.setdefault(setting, []).extend([] if guess is None else [float(guess)])
     panels: list[Panel] = []
     heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
+    heights += [guess for several in guessed.values() for guess in several]
     for attacks, settings, lines in _merged(found):
         figure, axes = canvas("rounds of training", "accuracy")
+        for guess in sorted({sum(of) / len(of) for setting in settings if (of := guessed[setting])}):
+            axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (1, 3)), label="guess")
         _draw_curves(axes, lines, heights)
         title = ", ".join("no attack" if attack == NONE else attack for attack in attacks)
         panels.append(Panel(title, "; ".join(s for s in settings if s), svg(figure, f"curve{len(panels)}")))
@@ -156,13 +161,15 @@ def _is_point(point: object) -> bool:
 def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     """Utility against harm: a panel per attack and setting, a dot per defense, if there are two or more.
 
+    A defense whose control did not learn has none: its accuracy is chance.
+
     Args:
         rows: the scorecard's summary.
         defenses: their labels, in the order that numbers and colours them.
     """
     groups: dict[tuple[str, str], list[tuple[int, Row, Row, bool]]] = {}
     for row in rows:
-        harm, utility = row.get("harm"), _undisturbed(row, rows)
+        harm, utility = row.get("harm"), None if row.get("learned") is False else _undisturbed(row, rows)
         if row["attack"] != NONE and row["status"] in RESULT and harm and harm["value"] is not None and utility:
             point = (defenses.index(row["defense"]), _within(harm), utility, bool(row.get("pareto")))
             groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)

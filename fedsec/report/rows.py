@@ -1,6 +1,6 @@
 """What a row of the scorecard holds, found through the cards of its goal and of the metrics; no name stands here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedsec import registry
@@ -77,6 +77,29 @@ def words_for(name: str) -> str:
 def correct(metrics: Row) -> Any:
     """The share of what a model does that is right; None without a value."""
     return telling(metrics, Tells.CORRECT)
+
+
+def learned(metrics: Row) -> bool | None:
+    """Whether a model is right more often than always the same answer is, by its interval; None where one is unknown.
+
+    A control that is not has learnt nothing that shows: nothing is ranked against it or compared with it unmarked.
+    """
+    value = correct(metrics)
+    if value is None or value.get("baseline") is None or value["ci_low"] is None:
+        return None
+    return bool(value["ci_low"] > value["baseline"])
+
+
+def guess_words(name: str) -> str:
+    """What a metric's baseline is of."""
+    card = registry.metrics().get(name) if name in registry.metrics() else None
+    return (card.guess if card else "") or "a guess"
+
+
+def guesses(rows: Iterable[Row], name: str) -> tuple[float, ...]:
+    """The different baselines of a metric in the metrics of these rows, in order of size."""
+    found = (one[name].get("baseline") for one in (row["metrics"] for row in rows) if name in one)
+    return tuple(sorted({float(value) for value in found if value is not None}))
 
 
 def _names(kind: Tells) -> tuple[str, ...]:

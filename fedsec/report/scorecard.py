@@ -9,7 +9,7 @@ from fedsec.api import Compared, GoalCard, MetricValue, Tells
 from fedsec.metrics.stats.intervals import Interval, over_seeds
 from fedsec.registry import load_attribute
 from fedsec.report.harm import drawn, harm_by, harm_of
-from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goals_of, name_telling
+from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goals_of, learned, name_telling
 
 SCHEMA = 1
 _SETTLED = (*RESULT, "n/a")
@@ -27,6 +27,9 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
         scenario: its name.
         key: the run's key.
         contents: the cells' files in the plan's order.
+
+    `learned` says of each row and cell whether its control (the same defense and settings without an attack; itself if
+    it is one) is right more often than always the same answer; null where that is unknown.
     """
     summary = _summary(contents)
     return {
@@ -64,6 +67,8 @@ def _compared_cell(content: Content, contents: Sequence[Content]) -> dict[str, A
     metrics = {**cell["metrics"], **_comparisons(cell, [content], contents)}
     cell["metrics"] = dict(sorted(metrics.items()))
     cell["harm"] = harm_of(cell)
+    control = _control(content, contents)
+    cell["learned"] = None if control is None else learned(control["cell"]["metrics"])
     return cell
 
 
@@ -112,6 +117,9 @@ def _summary(contents: Sequence[Content]) -> list[dict[str, Any]]:
         groups.setdefault(_key(content["cell"]), []).append(content)
     rows = [_row(group, contents) for group in groups.values()]
     for row in rows:
+        control = _control_row(row, rows)
+        row["learned"] = None if control is None else learned(control["metrics"])
+    for row in rows:
         row["pareto"] = _pareto(row, rows)
     return rows
 
@@ -128,7 +136,8 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
     is that of the one attack. `unknown` names the attacks that have a figure against another defense and none against
     this one because their cells failed or are missing. `below_plain` is by how much the model is worse than the plain
     mean's under the mean's own worst attack, paired by seed and test row; only where the mean has a worst case. `harm`
-    is that of the damage alone; where it is undefined, the entry is no place in a ranking.
+    is that of the damage alone; where it is undefined, or the control did not learn, the entry has no place in a
+    ranking.
     """
     found: list[dict[str, Any]] = []
     told = damage()
@@ -158,6 +167,7 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
                 "compared": len(faced),
                 "unknown": [attack for attack in attacks if attack not in settled],
                 "seeds": worst["seeds"],
+                "learned": worst["learned"],
                 "harm": harm_by(told[0], worst["metrics"], own=False),
                 "metrics": {name: worst["metrics"][name] for name in names if name in worst["metrics"]},
             }
@@ -258,22 +268,21 @@ def _pareto(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
-    """(what is right without an attack, harm) of a defense; None without either."""
-    control = next(
-        (
-            value["value"]
-            for other in rows
-            if other["attack"] == NONE
-            and other["defense"] == row["defense"]
-            and other["settings"] == row["settings"]
-            and (value := correct(other["metrics"]))
-        ),
-        None,
-    )
-    harm = row["harm"]
-    if row["attack"] == NONE or control is None or row["status"] not in RESULT or not harm or harm["value"] is None:
+    """(what is right without an attack, harm) of a defense; None without either, or if its control did not learn."""
+    control, harm = _control_row(row, rows), row["harm"]
+    right = None if control is None or row["learned"] is False else correct(control["metrics"])
+    if row["attack"] == NONE or right is None or row["status"] not in RESULT or not harm or harm["value"] is None:
         return None
-    return float(control), drawn(harm)
+    return float(right["value"]), drawn(harm)
+
+
+def _control_row(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row without an attack of the same defense and settings; None without a result."""
+    for other in rows:
+        same = other["defense"] == row["defense"] and other["settings"] == row["settings"]
+        if other["attack"] == NONE and same and correct(other["metrics"]):
+            return other
+    return None
 
 
 def _weakest(guarantees: Sequence[object]) -> Mapping[str, Any] | None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsec.api import Tells
+from fedsec.api import Form, Tells
 from fedsec.report.bars import axis, bar, scale_of
-from fedsec.report.findings import by_worst_case, controls_first, correct_words, is_ranked, undefined, worse_than_plain
+from fedsec.report.findings import by_worst_case, controls_first, correct_words, is_ranked, unranked, worse_than_plain
 from fedsec.report.grid import shade
 from fedsec.report.harm import harm_by
-from fedsec.report.numbers import percent, span
+from fedsec.report.numbers import evidence, percent, span
 from fedsec.report.rows import NONE, correct, damage, damage_in, telling
 from fedsec.report.scorecard import settings_label
 
@@ -42,16 +42,16 @@ def _table(rows: Sequence[Row], entries: Sequence[Row]) -> dict[str, Any]:
     lines = []
     for entry in by_worst_case(entries):
         defense = entry["defense"]
-        control = before[defense]
+        control, left = before[defense], after[defense]
         tail = telling(entry["metrics"], Tells.TAIL)
         lines.append(
             {
                 "defense": "no defense" if defense == NONE else defense,
                 "worse": plain is not None and is_ranked(entry) and worse_than_plain(entry, plain),
-                "unranked": undefined(entry),
-                "bar": bar(scale, control["value"] if control else None, after[defense]),
-                "left": f"{percent(after[defense]['value'])}, {span(after[defense])}",
-                "tail": f"last fifth of the rounds: {percent(tail['value'])}" if tail else "",
+                "unranked": unranked(entry),
+                "bar": bar(scale, control["value"] if control else None, left, left.get("baseline")),
+                "left": f"{percent(left['value'])}, {evidence(left, Form.PERCENT, 'guess')}",
+                "tail": f"last fifth of the rounds: {percent(tail['value'])}{_guess(tail)}" if tail else "",
                 "control": percent(control["value"]) if control else "none",
                 "squares": [_square(at.get((attack, defense)), entry) for attack in attacks],
             }
@@ -60,12 +60,17 @@ def _table(rows: Sequence[Row], entries: Sequence[Row]) -> dict[str, Any]:
     return {"attacks": attacks, "words": words, "axis": axis(scale), "lines": lines}
 
 
+def _guess(metric: Row) -> str:
+    return "" if metric.get("baseline") is None else f"; guess {percent(metric['baseline'])}"
+
+
 def _accuracy(row: Row | None) -> Any:
     return correct(row["metrics"]) if row else None
 
 
 def _reach(metric: Row) -> list[float]:
-    return [float(metric[end]) for end in ("value", "ci_low", "ci_high") if metric[end] is not None]
+    ends = ("value", "ci_low", "ci_high", "baseline")
+    return [float(metric[end]) for end in ends if metric.get(end) is not None]
 
 
 def _square(row: Row | None, entry: Row) -> dict[str, Any]:

@@ -223,12 +223,13 @@ def test_a_backdoor_is_told_by_its_lift_and_then_by_what_it_left() -> None:
     assert said(*contents) == (
         "Undefended, badnets sends 85 points more of 100 texts to its target than go there without the trigger "
         "(95 % interval 78 to 92); it brings out its target in 90 % of them (82.6 to 94.5 %); "
-        "5 % of them go there without it (2.2 to 11.2 %); it leaves 77 % accuracy, 3 points below the same training "
+        "5 % of them go there without it (2.2 to 11.2 %); it leaves 77 % accuracy (always the largest "
+        "class: 10 %), 3 points below the same training "
         "without it (95 % interval −0.4 to 6.4, so it may be chance)."  # noqa: RUF001
     )
     assert shown(*contents) == (
         "85 | points of lift, n = 100 | interval 78 to 92 | 90 % with the trigger | interval 82.6 to 94.5 %"
-        " | 5 % without it | interval 2.2 to 11.2 % | 77 % accuracy left | interval 67.8 to 84.2 %"
+        " | 5 % without it | interval 2.2 to 11.2 % | 77 % accuracy left | interval 67.8 to 84.2 %; guess 10 %"
         " | lost: 3 points | interval −0.4 to 6.4"  # noqa: RUF001
     )
     one = square(*contents)
@@ -245,7 +246,7 @@ def test_a_free_rider_is_told_by_its_weight_even_where_there_is_none() -> None:
     control = trained(GOOD)
     assert said(control, rides(0.2, correct=GOOD)).startswith(
         "Undefended, lazy gets 20 % of the aggregation's weight without training (95 % interval 5.7 to 51 %); "
-        "it leaves 80 % accuracy, 0 points below the same training without it"
+        "it leaves 80 % accuracy (always the largest class: 10 %), 0 points below the same training without it"
     )
     assert said(control, rides(0.0, correct=GOOD)).startswith("Undefended, lazy gets none of the aggregation's weight")
     assert shown(control, rides(0.2, correct=GOOD)).startswith("20 % | of the weight, n = 10 rounds | interval 5.7")

@@ -235,7 +235,8 @@ def test_findings_of_an_attack_that_reads() -> None:
         not_run("error", "OSError: full", attack="dager", defense="dp"),
     )
     assert [paragraph.replace("\u00a0", " ") for paragraph in findings(rows)] == [
-        "Without an attack, the undefended model reaches 75 % accuracy (95 % interval 30.1 to 95.4 %).",
+        "Without an attack, the undefended model reaches 75 % accuracy (95 % interval 30.1 to 95.4 %; "
+        "always the largest class: 10 %).",
         "Undefended, dager recovers 100 % of 10 texts exactly (95 % interval 72.2 to 100 %; a blind guess: 0 %). "
         "Against frozen, it is blocked: frozen removes the embeddings. "
         "Against krum, it recovers none of 10 texts exactly (95 % interval 0 to 27.8 %; a blind guess: 0 %), "
@@ -250,8 +251,11 @@ def test_findings_of_an_attack_that_ruins() -> None:
     weak = trained("0" + "1" * 99, attack="flip", defense="krum", position="client")
     rows = rows_of(trained("1" * 100), trained("1" * 100, defense="krum"), strong, weak)
     said = findings(rows)[-1].replace("\u00a0", " ")
-    assert "Undefended, flip leaves 40 % accuracy, 60 points below the same training without it" in said
-    assert "Against krum, it leaves 99 % accuracy, 1 points below" in said
+    assert (
+        "flip leaves 40 % accuracy (always the largest class: 10 %), 60 points below the same training without it"
+        in said
+    )
+    assert "Against krum, it leaves 99 % accuracy (always the largest class: 10 %), 1 points below" in said
     assert said.count("it may be chance") == 1
     assert said.index("it may be chance") > said.index("Against krum")
 

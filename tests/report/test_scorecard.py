@@ -212,10 +212,10 @@ def defended(name: str, accuracy: str, exact: float, **fields: Any) -> list[Cont
 
 def test_pareto_needs_no_better_rival_in_both() -> None:
     rows = summary(
-        *defended("none", "1111", 1.0),
-        *defended("cheap", "1110", 0.5),
-        *defended("worse", "1100", 0.5),
-        *defended("strong", "1000", 0.0),
+        *defended("none", "11111111", 1.0),
+        *defended("cheap", "11111100", 0.5),
+        *defended("worse", "11110000", 0.5),
+        *defended("strong", "11100000", 0.0),
     )
     front = {defense: row["pareto"] for (attack, defense), row in rows.items() if attack != "none"}
     assert front == {"none": True, "cheap": True, "worse": False, "strong": True}

@@ -317,7 +317,7 @@ def test_one_without_a_harm_stands_below_those_that_are_ranked() -> None:
     entries[2]["harm"] = {"value": None, "reason": "its control has no result"}  # Bulyan, else the best
     (table,) = worst_tables(rows_of(*cells), entries)
     assert [line["defense"] for line in table["lines"]] == ["no defense", "krum", "bulyan"]
-    assert [line["unranked"] for line in table["lines"]] == [None, None, "its control has no result"]
+    assert [line["unranked"] for line in table["lines"]] == [None, None, "harm undefined: its control has no result"]
     words = "\n".join(worst_findings(entries))
     assert "3. " not in words
     assert "the harm being undefined: bulyan (its control has no result)." in words
