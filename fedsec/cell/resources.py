@@ -14,6 +14,7 @@ from fedsec import registry
 from fedsec.api import Population, TrainingSettings
 from fedsec.cell.pool import Pool
 from fedsec.config.schema import Component, Data, Scenario
+from fedsec.data.classes import classes_of
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
 from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
@@ -45,6 +46,8 @@ class Resources:
     """Who trains clients side by side."""
     starts: "dict[str, PublicStart]" = field(default_factory=dict)
     """Starts from public rows that this process trained or read."""
+    told: set[str] = field(default_factory=set)
+    """What has been said of corpora."""
     _corpora: dict[str, Corpus | FedsecError] = field(default_factory=dict)
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
@@ -66,6 +69,14 @@ class Resources:
         found = self._loaded(key, data)
         _check_fit(scenario, found)
         return found
+
+    def about(self, scenario: Scenario) -> tuple[str, ...]:
+        """What whoever runs it should know of the scenario's corpus: its classes, if they are learnt; each once."""
+        classes = None if scenario.model.task == CAUSAL_LM else classes_of(self.corpus(scenario))
+        lines = [] if classes is None else [f"data: {classes.in_words()}", classes.doubt()]
+        new = tuple(line for line in lines if line is not None and line not in self.told)
+        self.told.update(new)
+        return new
 
     def auxiliary(self, scenario: Scenario) -> tuple[Example, ...]:
         """The training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
@@ -238,6 +249,8 @@ def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
     if corpus.labels:
         if scenario.model.task != CAUSAL_LM:
             _check_classes(corpus.train, corpus.labels, f"the {len(corpus.train):,} training rows of {name}{least}")
+            if (classes := classes_of(corpus)) is not None:
+                classes.check(f"{name}{least}")
         return
     if scenario.model.task != CAUSAL_LM:
         raise FedsecError(

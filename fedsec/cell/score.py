@@ -13,6 +13,7 @@ from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
 from fedsec.cell.training import Trained, lacking
+from fedsec.data.classes import classes_of
 from fedsec.data.tokens import content_ids
 from fedsec.errors import FedsecError, WrongAnswerError
 from fedsec.federation.evaluation import REFUSED, Evaluation
@@ -22,6 +23,7 @@ from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.utility import constant_answer, utility
+from fedsec.models.base import CAUSAL_LM
 from fedsec.plan.cells import NONE, Cell, knowledge, population
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
@@ -75,6 +77,7 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
         "predicted": outcome.final.predicted.tolist(),
         "right": _shares(outcome.final),
         "malicious": sorted(trained.malicious),
+        "data": _data(cell, trained),
         "attacked": found.attacked if found is not None else None,
         "notes": dict(found.scored.notes) if found is not None else {},
         "texts": found.texts if found is not None and cell.scenario.keep_text else None,
@@ -273,6 +276,12 @@ def _attacked(cell: Cell, trained: Trained, secrets: Mapping[int, Mapping[int, S
     rank = tuning.rank if tuning.kind == "lora" else None
     width = getattr(trained.model.module.config, "hidden_size", None)
     return {"tokens": tokens, "width": width, "rank": rank} if tokens else None
+
+
+def _data(cell: Cell, trained: Trained) -> dict[str, Any] | None:
+    """The rows of each class in this cell's part of the corpus, and the same in words; None where none is learnt."""
+    classes = None if cell.scenario.model.task == CAUSAL_LM else classes_of(trained.materials.part)
+    return None if classes is None else {**classes.as_json(), "words": classes.in_words(), "doubt": classes.doubt()}
 
 
 def _shares(evaluation: Evaluation) -> list[float] | None:

@@ -110,6 +110,7 @@ def train(
     *,
     watching: Mapping[str, Cell] = MappingProxyType({}),
     on_notice: Callable[[str], None] = lambda _: None,
+    on_data: Callable[[str], None] = lambda _: None,
     pools: Callable[..., Pool | None] = pool_of,
 ) -> Trained:
     """Run the federation of a cell.
@@ -122,10 +123,13 @@ def train(
         checkpoint: where progress is kept, and taken up again; None keeps none.
         watching: cells by key whose attacks look at rounds as they happen.
         on_notice: told, before training, what whoever runs it should know.
+        on_data: told, once for each corpus, how many rows of which classes it has, and what looks wrong with them.
         pools: draws the pool of candidates; tests put another coin there.
     """
     scenario, seeds = cell.scenario, SeedTree(cell.seed)
     corpus = resources.corpus(scenario)
+    for text in resources.about(scenario):
+        on_data(text)
     base = load_model(scenario, len(corpus.labels), seeds)
     part, train_split, test_split = split(scenario, corpus, base.tokenizer, seeds)
     pool = pools(scenario, part.train, seeds)

@@ -14,6 +14,7 @@ from rich.text import Text
 from fedsec.cli.options import Display
 from fedsec.federation.progress import Progress as Round
 from fedsec.plan.cells import Cell
+from fedsec.report.visible import visible
 from fedsec.runner.observer import Observer
 
 PLAIN_SECONDS = 5.0
@@ -77,7 +78,7 @@ class _Lines(Observer):
         self.say(f"attacking: {cell.label}")
 
     def notice(self, text: str) -> None:
-        self.say(text)
+        self.say(visible(text))
 
     def finished(self, cell: Cell, status: str) -> None:
         self._done += 1
@@ -143,7 +144,7 @@ class _Bars(Observer):
         self._lines[1].attacking(cell)
 
     def notice(self, text: str) -> None:
-        self.progress.console.print(Text(text))
+        self.progress.console.print(Text(visible(text)))
 
     def finished(self, cell: Cell, status: str) -> None:
         self.progress.advance(self._cells)

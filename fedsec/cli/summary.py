@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
 from fedsec.report.visible import visible
@@ -32,6 +33,8 @@ def print_result(result: "RunResult", question: str) -> None:
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
     console.print(Text(visible(question), style="bold"))
+    for line in about_classes(result.cells):
+        console.print(Text(visible(line)))
     for table in _tables(result.scorecard):
         console.print(table)
     rows = result.scorecard["summary"]

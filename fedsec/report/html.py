@@ -15,6 +15,7 @@ from markupsafe import Markup
 from fedsec import registry
 from fedsec.api import GoalCard, Tells
 from fedsec.report import plots
+from fedsec.report.classes import about_classes
 from fedsec.report.details import detail
 from fedsec.report.expected import compared
 from fedsec.report.findings import controls_first, findings, worst_findings
@@ -48,6 +49,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
         "findings": [*worst_findings(scorecard["worst_case"]), *findings(rows), *promises(rows)],
+        "classes": about_classes(contents),
         "counts": ", ".join(f"{number} {status}" for status, number in statuses.items()),
         "missing": max(0, len(record.get("cells", ())) - len(contents)),
         "worst": worst_tables(rows, scorecard["worst_case"]),

@@ -58,8 +58,8 @@ def run_group(tasks: list[Task], report: Report, resources: Resources, checkpoin
     def notice(text: str) -> None:
         report.notice(f"{first.cell.label}: {text}")
 
-    training = partial(train, first.cell, rounds, resources, report.round, kept, watching=watching, on_notice=notice)
-    trained = attempt(training)
+    told: dict[str, Any] = {"watching": watching, "on_notice": notice, "on_data": report.notice}
+    trained = attempt(partial(train, first.cell, rounds, resources, report.round, kept, **told))
     if isinstance(trained, Failure):
         report.fail(tasks, trained)
         return False

@@ -106,6 +106,7 @@ class Workers:
         self._tasks: dict[int, Task] = {}
         self._waiting: list[_Job] = []
         self._workers: list[_Worker] = []
+        self._noticed: set[str] = set()
         self._selector = selectors.DefaultSelector()
         self._looked = 0.0
 
@@ -236,7 +237,9 @@ class Workers:
         elif what == "round":
             worker.observer.round(Progress(**said["progress"]))
         elif what == "notice":
-            self._observer.notice(said["text"])
+            if said["text"] not in self._noticed:  # every worker loads the same data
+                self._noticed.add(said["text"])
+                self._observer.notice(said["text"])
         elif what == "scoring":
             worker.scoring = self._tasks[said["index"]]
             if looks_on(worker.scoring.cell):
