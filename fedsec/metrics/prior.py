@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fedsec.api import Auxiliary, Reconstruction
+from fedsec.metrics.words import words_of
 
 TYPICAL_LENGTH = 20
 """Content tokens guessed where lengths are not granted."""
@@ -124,7 +125,9 @@ def _until_end(row: Sequence[int], ends: set[int], special: set[int]) -> tuple[i
 
 
 def likely_words(tokenizer: Any) -> list[int]:
-    """Ids of the vocabulary's whole English-looking words, the commonest first; of anything but specials without any.
+    """Ids of the vocabulary's whole words, the commonest first; of anything but specials without any.
+
+    They are the English-looking ones, unless it has more words with other letters: then all of them.
 
     Single characters and continuation pieces are left out: vocabularies list them first or among the words, so that
     Zipf's law would give them most of its mass (67 % in MiniLM's, where `the` came 780th). WordPiece lists `a` and `i`
@@ -134,13 +137,25 @@ def likely_words(tokenizer: Any) -> list[int]:
     vocabulary = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     content = [(i, token) for i, token in enumerate(vocabulary) if i not in special and token]
     # Where words carry their space, pieces without one go on with a word, as ## does in WordPiece.
-    spaced = [i for i, token in content if token[0] in _SPACES and _is_word(token[1:])]
-    if spaced:
-        return spaced
-    plain = [(i, token) for i, token in content if _is_word(token)]
-    letters = [i for i, token in plain if len(token) == 1]
-    words = [i for i, token in plain if len(token) > 1]
-    return words[:_COMMONER] + letters + words[_COMMONER:] or [i for i, _ in content]
+    spaced = [(i, token) for i, token in content if token[0] in _SPACES]
+    english = [i for i, token in spaced if _is_word(token[1:])]
+    if not english:
+        plain = [(i, token) for i, token in content if _is_word(token)]
+        letters = [i for i, token in plain if len(token) == 1]
+        words = [i for i, token in plain if len(token) > 1]
+        english = words[:_COMMONER] + letters + words[_COMMONER:]
+    others = [i for i, token in spaced or content if _is_other_word(token, tokenizer)]
+    if len(others) > len(english):
+        return sorted([*english, *others])
+    return english or [i for i, _ in content]
+
+
+def _is_other_word(token: str, tokenizer: Any) -> bool:
+    """Whether a token is a whole word with letters beyond ASCII, as a text shows it: byte-level tokens are no text."""
+    if token.removeprefix(_SPACES[0]).removeprefix(_SPACES[1]).isascii() or token.startswith("##"):
+        return False
+    text = str(tokenizer.convert_tokens_to_string([token])).strip().removeprefix(_SPACES[1])
+    return words_of(text) == [text.casefold()] and (len(text) > 1 or words_of(text * 2) == [text.casefold()] * 2)
 
 
 def _is_word(token: str) -> bool:
