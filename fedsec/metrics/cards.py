@@ -3,8 +3,15 @@
 from fedsec.api import BetterFor, MetricCard, Tells
 
 
-def _leakage(name: str, summary: str) -> MetricCard:
-    return MetricCard(name=f"leakage/{name}", summary=summary, unit="fraction", better_for=BetterFor.ATTACKER)
+def _leakage(name: str, summary: str, *limits: str) -> MetricCard:
+    return MetricCard(
+        name=f"leakage/{name}", summary=summary, unit="fraction", better_for=BetterFor.ATTACKER, limits=limits
+    )
+
+
+_WORDS = (
+    "Words of every script; in scripts without spaces each letter counts as one. English values are rouge-score's own."
+)
 
 
 _FLAGGED = (
@@ -62,9 +69,9 @@ CARDS = (
         ),
     ),
     _leakage("exact-match", "Texts recovered token by token, in order, special tokens aside."),
-    _leakage("rouge-1", "Word overlap (ROUGE-1 F) of each text with the reconstruction matched to it."),
-    _leakage("rouge-2", "Word pair overlap (ROUGE-2 F), over texts of at least two words."),
-    _leakage("rouge-l", "Longest common word sequence (ROUGE-L F)."),
+    _leakage("rouge-1", "Word overlap (ROUGE-1 F) of each text with the reconstruction matched to it.", _WORDS),
+    _leakage("rouge-2", "Word pair overlap (ROUGE-2 F), over texts of at least two words.", _WORDS),
+    _leakage("rouge-l", "Longest common word sequence (ROUGE-L F).", _WORDS),
     _leakage("best-rouge-l", "ROUGE-L F of each client's best recovered text; interval over clients."),
     *(
         _leakage(f"{name}-lamp", f"{name.upper()} F as in LAMP's and DAGER's tables: special tokens count as words.")

@@ -6,6 +6,7 @@ import pytest
 
 from fedsec.cli.summary import print_result
 from fedsec.report import plots
+from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.grid import grids
 from fedsec.report.html import render
@@ -160,6 +161,19 @@ def test_curves_have_a_dotted_line_at_the_guess() -> None:
     assert dotted == [1, 0]
     (far,) = plots.curves([beside(80, 0.02, curve=[0.7, 0.8])], ["none"])
     assert ">0 %</text>" in far.svg, "the axis reaches down to it"
+
+
+def test_the_report_and_the_terminal_say_which_classes_there_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    words, doubt = "9 training and 3 test rows of 30 classes: '<b>' 2 (17 %)", "30 classes share 9 training rows"
+    contents = [
+        {**beside(80), "data": {"words": words, "doubt": None}},
+        {**beside(80, seed=1), "data": {"words": f"{words}!", "doubt": doubt}},
+    ]
+    for text in (plain(Page(render(*scored(contents))).text), _printed(contents, capsys, tmp_path)):
+        assert f"Data: {words}; other seeds or settings have other rows. Look at the labels: {doubt}." in text
+    assert about_classes([beside(80), {**beside(80), "data": None}]) == []
 
 
 def _printed(contents: list[Content], capsys: pytest.CaptureFixture[str], path: Any) -> str:

@@ -18,6 +18,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.rounds: list[int] = []
+        self.notices: list[str] = []
         self.failures: list[Any] = []
         self.contents: list[dict[str, Any]] = []
 
@@ -29,6 +30,9 @@ class Notes:
 
     def round(self, progress: Any) -> None:
         self.rounds.append(progress.round)
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
 
     def finish(self, task: Any, content: dict[str, Any]) -> None:
         self.contents.append(content)
@@ -64,3 +68,7 @@ def test_a_checkpoint_that_lacks_a_round_which_a_cell_attacks_is_not_taken_up(
         assert run_group(list(tasks), notes, Resources(), path), notes.failures
         assert [content["cell"]["status"] for content in notes.contents] == ["ok"] * len(tasks)
         assert notes.rounds == trained
+        (told,) = notes.notices
+        assert told.startswith("data: ")
+        counted = [content["data"]["classes"] for content in notes.contents]
+        assert {sum(one["train"] for one in classes) for classes in counted} == {30}
