@@ -154,7 +154,7 @@ def test_two_workers_give_the_bytes_of_one(tmp_path: Path) -> None:
     assert _bytes(alone) == _bytes(both)
     assert listens.workers == {1, 2}
     (notice,) = listens.notices  # both workers load the data, and it is told once
-    assert " of 4 classes: '" in notice
+    assert " of 2 classes: '" in notice
     assert sorted(listens.told) == sorted(["ok"] * 12 + ["round 1", "round 2"] * 8)
     record = json.loads((both.path / "record.json").read_text())
     assert (record["workers"], record["threads"], record["device"]) == (2, 1, "cpu")
