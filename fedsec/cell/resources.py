@@ -245,7 +245,10 @@ def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
     least = f" that data.min_words {data.min_words} leaves" if data.min_words > 1 else ""
     for split, wanted, rows in (("train", data.train, corpus.train), ("test", data.test, corpus.test)):
         if wanted is not None and wanted > len(rows):
-            raise FedsecError(f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}")
+            raise FedsecError(
+                f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}; give more rows, or "
+                f"--set data.{split}={len(rows)}"
+            )
     if corpus.labels:
         if scenario.model.task != CAUSAL_LM:
             _check_classes(corpus.train, corpus.labels, f"the {len(corpus.train):,} training rows of {name}{least}")

@@ -257,7 +257,8 @@ def _without_labels(valid: Valid, name: str | None, path: str | None) -> Iterato
 def _fault_of_path(path: str) -> str | None:
     found = exists(path) if path else None
     if found is None:
-        return f"{show(path)} does not exist (relative paths start at the working directory)"
+        starts = "relative paths start at the scenario file's folder, those of --set at the working directory"
+        return f"{show(path)} does not exist ({starts})"
     if found.is_dir() or (found.is_file() and found.name.endswith(ENDINGS)):
         return None
     return f"{show(path)} cannot be read; allowed: a folder, or a file that ends in {', '.join(ENDINGS)}"

@@ -1,10 +1,12 @@
 """A scenario back to the YAML form, every value explicit."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fedsec.config.components import CONTROL
+from fedsec.config.paths import seen_from
 from fedsec.config.scalars import resolve
 from fedsec.config.schema import Component, Scenario
 
@@ -21,9 +23,15 @@ def dump(scenario: Scenario) -> dict[str, Any]:
     return data
 
 
-def dump_text(scenario: Scenario) -> str:
-    """The YAML text of a scenario; reading it makes an equal scenario."""
-    return yaml.dump(dump(scenario), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+def dump_text(scenario: Scenario, folder: Path | None = None) -> str:
+    """The YAML text of a scenario; reading it makes an equal scenario.
+
+    Args:
+        scenario: a checked scenario.
+        folder: where the file will lie, so that its relative paths start there; the working directory if absent.
+    """
+    data = dump(scenario) if folder is None else seen_from(dump(scenario), folder)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _written(component: Component) -> str | dict[str, Any]:

@@ -1,6 +1,8 @@
 """Scenarios from a file, by a shipped name, or from plain data in Python."""
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from fedsec.config.components import exists
 from fedsec.config.dump import dump
 from fedsec.config.fields import nearest
 from fedsec.config.overrides import apply_overrides
+from fedsec.config.paths import starting_at
 from fedsec.config.problems import ConfigError, Problem, show
 from fedsec.config.schema import Scenario
 from fedsec.config.shipped import shipped, shipped_files
@@ -24,8 +27,9 @@ def load_scenario(what: str | Path | Mapping[str, Any], overrides: Sequence[str]
     """A checked scenario in normal form.
 
     Args:
-        what: a .yaml or .yml file, the name of a shipped scenario, or a mapping in the YAML form.
-        overrides: values to replace, each `PATH=VALUE`.
+        what: a .yaml or .yml file, the name of a shipped scenario, or a mapping in the YAML form. Relative paths in a
+            file start at its folder, those in a mapping at the working directory.
+        overrides: values to replace, each `PATH=VALUE`; relative paths in them start at the working directory.
 
     Raises:
         ConfigError: faults in the scenario, all of them.
@@ -35,8 +39,10 @@ def load_scenario(what: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if isinstance(what, Mapping):
         tree: Tree | None = from_data(what, "<mapping>")
     else:
-        source, text = _text(what)
+        source, text, folder = _text(what)
         tree, problems = yaml_tree.read(text, source)
+        if tree is not None and folder:
+            tree = replace(tree, data=starting_at(tree.data, folder))
     if tree is None:
         raise ConfigError(problems)
     tree, faults = apply_overrides(tree, overrides)
@@ -68,16 +74,16 @@ def substitute(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     return checked(put(dump(scenario), given), "substitute", [*given, *scenario.matrix.vary])
 
 
-def _text(what: str | Path) -> tuple[str, str]:
-    """What problems call the scenario, and its text."""
+def _text(what: str | Path) -> tuple[str, str, str]:
+    """What problems call the scenario, its text, and the folder that its paths start at; a shipped one has none."""
     name = str(what)
     if isinstance(what, str) and not name.endswith(ENDINGS):
         files = shipped_files()  # looked up in a listing: no name becomes a path
         if name in files:
-            return f"{name}.yaml", yaml_tree.decode(files[name].read_bytes(), f"{name}.yaml")
+            return f"{name}.yaml", yaml_tree.decode(files[name].read_bytes(), f"{name}.yaml"), ""
         if exists(name) is None:
             raise _unknown_name(name)
-    return name, yaml_tree.decode(_read(Path(what)), name)
+    return name, yaml_tree.decode(_read(Path(what)), name), os.path.dirname(name)  # noqa: PTH120  ("" stays "")
 
 
 def _unknown_name(name: str) -> UnknownNameError:

@@ -56,7 +56,7 @@ class Model(_Part):
     """The base model. A registered model's own parameters (tiny-bert's `layers`) stand beside these."""
 
     name: Annotated[str, Field(min_length=1, max_length=500)]
-    """A registered name, a local folder or a hub id."""
+    """A registered name, a local folder (from the scenario file's folder, as `data.path`) or a hub id."""
     task: Literal["sequence-classification", "causal-lm"] = "sequence-classification"
     """What it learns: a text's class, or to write the text after its prompt."""
     tuning: Tuning = Tuning()
@@ -114,7 +114,8 @@ class Data(_Part):
     """A registered data set, or `owner/name` on the Hugging Face hub; give either `name` or `path`."""
     path: str | None = None
     """A local file (jsonl, csv, tsv, parquet, txt), or a folder with a train file and maybe a file to test on: `test`,
-    or else `validation`, `val`, `valid`, `dev` or `eval`."""
+    or else `validation`, `val`, `valid`, `dev` or `eval`. A relative path starts at the scenario file's folder;
+    one of `--set`, or in Python, at the working directory."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Full commit hash (40 hex digits) of the hub's repository. Needed for `owner/name`; a registered set that is given
     one is read from the hub at that commit, not from $FEDSEC_DATA."""

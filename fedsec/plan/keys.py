@@ -1,9 +1,12 @@
 """What identifies a training and a cell's result: settings, sources, data and weights. Imports no torch."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fedsec import registry
 from fedsec.api import Card
+from fedsec.config.paths import with_paths
 from fedsec.config.schema import Scenario
 from fedsec.models.inputs import model_hash
 from fedsec.plan.cells import NONE, Cell
@@ -26,6 +29,15 @@ def prefix_key(cell: Cell) -> str | None:
     return digest([content, "prefix", group_sources(cell, acts=False)])
 
 
+def by_content(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A scenario's data with the content of every local file or folder in place of where it lies.
+
+    Args:
+        data: a scenario, or a part of it, in the YAML form or as the schema dumps it.
+    """
+    return with_paths(data, lambda path: f"{Path(path).name}:{data_hash(None, path)}")
+
+
 def start_key(cell: Cell, trained: list[str]) -> str:
     """Equal for cells whose start from public rows is the same.
 
@@ -34,13 +46,13 @@ def start_key(cell: Cell, trained: list[str]) -> str:
         trained: names of what is trained, which a defense may have changed.
     """
     read = inputs(cell.scenario)
-    settings = cell.scenario.model_dump(mode="json", include={"model", "data", "federation"})
+    settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation"}))
     loaders = [card_hash(card) for card in _loaders(cell, auxiliary=False)]
     return digest([settings, cell.seed, trained, read["data"], read["weights"], training_hash(), loaders])
 
 
 def _trained(cell: Cell) -> list[Any]:
-    settings = cell.scenario.model_dump(mode="json", include={"model", "data", "federation"})
+    settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation"}))
     return [settings, cell.defense, cell.seed]
 
 
@@ -61,7 +73,8 @@ def _planting(cell: Cell) -> str | None:
 
 def cell_key(cell: Cell) -> str:
     """Of everything that a cell's result depends on: settings, sources, data and weights."""
-    content = cell.scenario.model_dump(mode="json", include={"model", "data", "federation", "threat", "keep_text"})
+    read_from = {"model", "data", "federation", "threat", "keep_text"}
+    content = by_content(cell.scenario.model_dump(mode="json", include=read_from))
     read = inputs(cell.scenario)
     goal = [card_hash(cell.goal)] if cell.goal is not None else []
     sources = [training_hash(), scoring_hash(), *goal, *(card_hash(card) for card in _cards(cell))]

@@ -13,7 +13,7 @@ from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
 from fedsec.federation.progress import Progress
 from fedsec.plan.cells import refusal
-from fedsec.plan.keys import inputs
+from fedsec.plan.keys import by_content, inputs
 from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, looks_on, tasks_of
 from fedsec.runner.disk import check_disk, disk_needed
 from fedsec.runner.machine import Machine, limited_threads, resolve_device
@@ -34,7 +34,7 @@ class Finished:
 
 def run_directory(scenario: Scenario, out: Path) -> RunDirectory:
     """Where a scenario's run lies, or will: `<out>/<name>/<key>`."""
-    return RunDirectory(out / scenario.name / digest(dump(scenario)))
+    return RunDirectory(out / scenario.name / digest(by_content(dump(scenario))))
 
 
 def run_scenario(scenario: Scenario, out: Path, observer: Observer, machine: Machine | None = None) -> Finished:
@@ -64,7 +64,7 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     count = machine.count(len(grouped(waiting)), device)
     made_by = environment(threads=machine.threads, workers=count, device=device)
     observer.started([task.cell for task in tasks], len(tasks) - len(waiting))
-    run.write_text("scenario.resolved.yaml", dump_text(scenario))
+    run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
     run.write_record(_record(scenario, tasks, made_by, run.record(), resumes=bool(waiting)))
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (OK, BLOCKED) for content in before.values())
