@@ -246,8 +246,8 @@ def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
     for split, wanted, rows in (("train", data.train, corpus.train), ("test", data.test, corpus.test)):
         if wanted is not None and wanted > len(rows):
             raise FedsecError(
-                f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}; give more rows, or "
-                f"--set data.{split}={len(rows)}"
+                f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}; give more rows, "
+                f"or --set data.{split}={len(rows)}"
             )
     if corpus.labels:
         if scenario.model.task != CAUSAL_LM:

@@ -1,6 +1,7 @@
 """`fedsec init`: a scenario to start from."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ import typer
 from fedsec.errors import FedsecError
 
 STARTER = """\
-# A federated training under attack, with and without a defense. It runs in under a minute: fedsec run {file}
-# Every key, its meaning and its limits stand in the schema; a wrong one is named with its line: fedsec validate {file}
+# A federated training under attack, with and without a defense. It runs in under a minute, from this folder:
+#   fedsec run {file}
+# Every key, its meaning and its limits stand in the schema; a wrong one is named with its line:
+#   fedsec validate {file}
 schema: 1
 name: {name}                # kebab-case; the run goes to runs/{name}/
 summary: What do two of ten clients that send negated updates do to the mean, and to Krum?   # the question
@@ -56,7 +59,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", envvar="FEDSEC_FORCE", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented scenario to start from: valid as it stands, and run in under a minute."""
+    from fedsec.cli.commands import command, quoted
     from fedsec.config.load import ENDINGS
+    from fedsec.report.visible import visible
     from fedsec.store.atomic import write_text
 
     if file.suffix not in ENDINGS:
@@ -65,10 +70,11 @@ def init(
         raise FedsecError(f"{file} exists; give another name, or --force to overwrite it")
     name = _name(file.stem)
     try:
-        write_text(file, STARTER.format(file=file, name=name))
+        write_text(file, STARTER.format(file=visible(shlex.quote(file.name)), name=name))
     except OSError as error:
         raise FedsecError(f"{file} cannot be written: {error}") from error
-    typer.echo(f"{file} is written. Look at it, change it, then:\n  fedsec plan {file}\n  fedsec run {file}")
+    then = "".join(f"\n  {quoted(command(verb, file))}" for verb in ("plan", "run"))
+    typer.echo(f"{file} is written. Look at it, change it, then:{then}")
 
 
 def _name(stem: str) -> str:

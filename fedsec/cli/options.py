@@ -92,8 +92,3 @@ def allow(plugins: Iterable[Path]) -> None:
         from fedsec.plugin_files import allow_plugins
 
         allow_plugins(file)
-
-
-def repeated(plugins: Iterable[Path]) -> str:
-    """The options to write after a command that is recommended."""
-    return "".join(f" --allow-plugins {file}" for file in plugins)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow, repeated
+from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow
 
 if TYPE_CHECKING:
     from fedsec.runner.preview import Plan, PlannedGroup
@@ -28,6 +28,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show the cells of a scenario by training, what is done or does not apply, and about how long the rest takes."""
+    from fedsec.cli.commands import command, quoted
     from fedsec.config.load import load_scenario
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
@@ -41,7 +42,8 @@ def plan(
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
-        _print(found, f"{scenario}{repeated(plugins)}")
+        given = {"workers": workers, "threads": None if threads == 1 else threads, "memory": memory}
+        _print(found, quoted(command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given)))
     check_disk(found.disk, found.path)
 
 
@@ -50,6 +52,7 @@ def _print(plan: "Plan", given: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fedsec.cli.commands import quoted
     from fedsec.report.visible import visible
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
@@ -67,7 +70,8 @@ def _print(plan: "Plan", given: str) -> None:
     console.print(Text(", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no cells"))
     left = any(group.left for group in plan.groups)
     if not left:
-        console.print(Text(f"Nothing is left to run. See: fedsec report {plan.path}"))
+        see = quoted(["fedsec", "report", str(plan.path)])
+        console.print(Text(visible(f"Nothing is left to run. See: {see}")), soft_wrap=True)
         return
     wait = "unknown for this model" if plan.seconds is None else f"about {_time(plan.seconds)}"
     unknown = any(cell.reads and cell.status != "done" for group in plan.groups for cell in group.cells)
@@ -79,7 +83,7 @@ def _print(plan: "Plan", given: str) -> None:
             f"{f', {_size(plan.disk)} of {_size(plan.disk_free)} of disk' if plan.disk >= _WORTH_SAYING else ''}"
         )
     )
-    console.print(Text(f"Run it: fedsec run {given}"))
+    console.print(Text(visible(f"Run it: {given}")), soft_wrap=True)
 
 
 def _time_of(group: "PlannedGroup") -> str:

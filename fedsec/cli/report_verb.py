@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedsec.cli.options import AllowPlugins, Json, allow
-from fedsec.errors import ExitCode
+from fedsec.errors import ExitCode, FedsecError
+
+if TYPE_CHECKING:
+    from fedsec.config.schema import Scenario
 
 
 def report(
@@ -23,9 +26,22 @@ def report(
     if as_json:
         typer.echo(json.dumps(result.scorecard, ensure_ascii=False))
     else:
+        from fedsec.cli.commands import again_from_here
         from fedsec.cli.summary import print_result
         from fedsec.store.rundir import RunDirectory
 
-        print_result(result, str(RunDirectory(result.path).read_json("record.json").get("summary", "")))
+        record = RunDirectory(result.path).read_json("record.json")
+        rerun = again_from_here(record, result.path)
+        print_result(result, str(record.get("summary", "")), rerun, _scenario(result.path), same=False)
     if not result.complete:
         raise typer.Exit(ExitCode.CELLS_MISSING)
+
+
+def _scenario(run: Path) -> "Scenario | None":
+    """What ran, unless its file or a plug-in that it names is gone."""
+    from fedsec.config.load import load_scenario
+
+    try:
+        return load_scenario(run / "scenario.resolved.yaml")
+    except FedsecError:
+        return None

@@ -58,9 +58,13 @@ def run(
     if as_json:
         typer.echo(json.dumps(result.scorecard, ensure_ascii=False))
     else:
+        from fedsec.cli.commands import command
         from fedsec.cli.summary import print_result
 
-        print_result(result, loaded.summary)
+        given = {"workers": workers, "threads": None if threads == 1 else threads, "memory": memory}
+        given["device"] = None if device == Device.AUTO else device.value
+        rerun = command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given)
+        print_result(result, loaded.summary, rerun, loaded)
     if not result.complete:
         raise typer.Exit(ExitCode.CELLS_MISSING)
 

@@ -21,6 +21,7 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fedsec.cli.commands import quoted
     from fedsec.report.visible import visible
 
     if not found:
@@ -47,4 +48,7 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> None:
     for run in found:
         if run.problem:
             console.print(Text(visible(f"damaged: {run.problem}")))
-    console.print(Text("More about one of them: fedsec report FOLDER"))
+    sound = [run for run in found if not run.problem]
+    if sound:
+        newest = max(sound, key=lambda run: run.created)
+        console.print(Text(visible(f"The newest: {quoted(['fedsec', 'report', newest.path])}")), soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedsec.cli.commands import next_step, quoted
 from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
@@ -16,6 +17,7 @@ from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
     from fedsec.api import Shown
+    from fedsec.config.schema import Scenario
     from fedsec.result import RunResult
 
 _SIGNS = {"ok": "", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
@@ -28,8 +30,23 @@ Column = tuple[str, Callable[[Row], str]]
 """A heading, and what stands below it."""
 
 
-def print_result(result: "RunResult", question: str) -> None:
-    """Print the question, the table, the findings, where the report is and what to do next."""
+def print_result(
+    result: "RunResult",
+    question: str,
+    rerun: Sequence[str] = (),
+    scenario: "Scenario | None" = None,
+    *,
+    same: bool = True,
+) -> None:
+    """Print the question, the table, the findings, where the report is and what to do next.
+
+    Args:
+        result: of the run.
+        question: its scenario's.
+        rerun: the words of the command that runs it again.
+        scenario: what ran, if it can be read.
+        same: whether `rerun` is what the user has just typed.
+    """
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
     console.print(Text(visible(question), style="bold"))
@@ -40,15 +57,17 @@ def print_result(result: "RunResult", question: str) -> None:
     rows = result.scorecard["summary"]
     for paragraph in [*findings(rows), *worst_findings(result.scorecard["worst_case"]), *promises(rows)]:
         console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
-    console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")))
+    console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")), soft_wrap=True)
     if not result.complete:
         where = next((path for name in ("errors.log", "events.jsonl") if (path := result.path / name).is_file()), None)
         hint = f"; see {where}" if where else ""
         counts = [
             f"{count} {what}" for count, what in ((result.errors, "in error"), (result.missing, "missing")) if count
         ]
-        console.print(Text(f"Cells: {' and '.join(counts)}{hint}. The same command retries."))
-    console.print(Text("Next:   fedsec list scenarios"))
+        retry = "The same command retries." if same or not rerun else f"To retry: {quoted(rerun)}"
+        console.print(Text(visible(f"Cells: {' and '.join(counts)}{hint}. {retry}")), soft_wrap=True)
+    elif rerun:
+        console.print(Text(visible(f"Next:   {next_step(result.scorecard, scenario, rerun)}")), soft_wrap=True)
 
 
 def _tables(scorecard: Mapping[str, Any]) -> list[Table]:

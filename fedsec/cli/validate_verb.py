@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedsec.cli.options import AllowPlugins, Json, Set, allow, repeated
+from fedsec.cli.options import AllowPlugins, Json, Set, allow
 
 
 def validate(
@@ -15,13 +15,15 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a scenario without running anything; every fault with its file, line and what is allowed."""
+    from fedsec.cli.commands import command, quoted
     from fedsec.config.load import load_scenario
     from fedsec.plan.cells import expand
 
     allow(plugins)
     loaded = load_scenario(scenario, overrides)
     cells = len(expand(loaded))
+    again = quoted(command("run", scenario, overrides=overrides, plugins=plugins))
     if as_json:
         typer.echo(json.dumps({"scenario": loaded.name, "valid": True, "cells": cells}))
     else:
-        typer.echo(f"{loaded.name} is valid: {cells} cells. Run it: fedsec run {scenario}{repeated(plugins)}")
+        typer.echo(f"{loaded.name} is valid: {cells} cells. Run it: {again}")

@@ -4,6 +4,7 @@ Here is data for the templates beside this file, which hold markup and no decisi
 goes through `visible` and then through jinja2's autoescape: names, reasons and recovered texts are hostile.
 """
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from fedsec import registry
 from fedsec.api import GoalCard, Tells
 from fedsec.report import plots
+from fedsec.report.again import again
 from fedsec.report.classes import about_classes
 from fedsec.report.details import detail
 from fedsec.report.expected import compared
@@ -48,6 +50,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "record": defaultdict(str, {"packages": {}, **record}),
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
+        "again": shlex.join(again(record)),
         "findings": [*worst_findings(scorecard["worst_case"]), *findings(rows), *promises(rows)],
         "classes": about_classes(contents),
         "counts": ", ".join(f"{number} {status}" for status, number in statuses.items()),

@@ -1,5 +1,6 @@
 """Runs a scenario: every cell that is not done yet, training shared where an attack does not change it."""
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fedsec.federation.progress import Progress
 from fedsec.plan.cells import refusal
 from fedsec.plan.keys import by_content, inputs
 from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, looks_on, tasks_of
+from fedsec.plugin_files import allowed_files
 from fedsec.runner.disk import check_disk, disk_needed
 from fedsec.runner.machine import Machine, limited_threads, resolve_device
 from fedsec.runner.observer import Observer
@@ -65,7 +67,8 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     made_by = environment(threads=machine.threads, workers=count, device=device)
     observer.started([task.cell for task in tasks], len(tasks) - len(waiting))
     run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
-    run.write_record(_record(scenario, tasks, made_by, run.record(), resumes=bool(waiting)))
+    record = _record(scenario, tasks, made_by, run.record(), resumes=bool(waiting))
+    run.write_record({**record, "plugins": _plugins(run.path)})
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (OK, BLOCKED) for content in before.values())
     recorder = Recorder(run, observer, made_by, started)
@@ -83,6 +86,12 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     _sweep(run, failed=any(content["cell"]["status"] == ERROR for task in tasks if (content := run.cell(task.key))))
     run.log("ended")
     return Finished(run, [content for task in tasks if (content := run.cell(task.key)) is not None])
+
+
+def _plugins(folder: Path) -> list[str]:
+    """The plug-in files that were allowed, as they are from the run's folder."""
+    files = (file.parent if file.name == "__init__.py" else file for file in allowed_files())
+    return [os.path.relpath(file, os.path.realpath(folder)) for file in files]
 
 
 def _sweep(run: RunDirectory, *, failed: bool) -> None:

@@ -169,6 +169,7 @@ class _Record(_Part):
     workers: int = 1
     device: str = ""
     randomness: str = ""
+    plugins: list[str] = []
     expected: _Expected | None = None
 
 

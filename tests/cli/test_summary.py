@@ -43,13 +43,14 @@ BACKDOOR["metrics"]["robustness/untriggered-rate"] = _value(0.2)
 
 def _printed(rows: list[dict[str, Any]], result: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     card = {"schema": 1, "scenario": "a", "key": "k", "cells": [], "summary": rows, "worst_case": []}
-    print_result(RunResult(Path("there"), card, **result), "A question?")
+    print_result(RunResult(Path("there"), card, **result), "A question?", ["fedsec", "run", "a file.yaml"])
     return capsys.readouterr().out
 
 
 def test_errors_and_missing_cells_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     cells = [{"cell": {"status": status}} for status in ("ok", "ok", "error")]
     text = _printed([_row("error", failed=1)], {"cells": cells, "missing": 4}, capsys)
+    assert "Next:" not in text
     assert "ERROR in 1 of 3 seeds" in text
     assert "Cells: 1 in error and 4 missing. The same command retries." in text
 
@@ -60,7 +61,7 @@ def test_a_language_models_perplexity_stands_where_accuracy_does(capsys: pytest.
     assert "accuracy" not in text
     assert "[bold]none" in text, "markup of names is text"
     assert "retries" not in text
-    assert text.rstrip().endswith("Next:   fedsec list scenarios")
+    assert text.rstrip().endswith("Next:   fedsec list attacks")
 
 
 def test_each_goal_has_the_columns_of_its_card(capsys: pytest.CaptureFixture[str]) -> None:

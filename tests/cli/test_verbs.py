@@ -1,6 +1,7 @@
 """plan, runs, doctor, init, and what holds for every verb: variables, help, speed, pipes."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def test_plan_shows_what_runs_and_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "n/a: Krum (Blanchard) needs n >= 2f+3 = 15, has 12" in done.stdout
     assert "9 waiting, 9 n/a" in done.stdout
-    assert "Run it: fedsec run quick/byzantine" in done.stdout
+    assert f"Run it: {shlex.join(['fedsec', 'run', 'quick/byzantine', *options])}\n" in done.stdout, "on one line"
     assert done.stderr == ""
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +209,7 @@ def test_init_writes_a_scenario_that_is_valid_and_quick(tmp_path: Path, monkeypa
     monkeypatch.setattr("fedsec.runner.preview.measure_speed", lambda: Speed(100e9, 20e9))
     done = _fedsec("init", "My first_one.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "fedsec run My first_one.yaml" in done.stdout
+    assert "fedsec run 'My first_one.yaml'" in done.stdout
     scenario = load_scenario(tmp_path / "My first_one.yaml")
     assert scenario.name == "my-first-one"
     seconds = preview(scenario, tmp_path / "runs", Machine()).seconds

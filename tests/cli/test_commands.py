@@ -1,0 +1,107 @@
+"""The commands that people are told to type: they work when pasted."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsec.cli.commands import again_from_here, command, next_step, quoted
+from fedsec.report.again import again
+
+from ..prepared import fedsec as _fedsec
+
+ROWS = "text,label\n" + "".join(f"some words of row {number},{number % 2}\n" for number in range(24))
+PLUGIN = """\
+from fedsec.api import DefenseCard, Mixed
+
+class First:
+    def mix(self, rows, context):
+        import torch
+        return Mixed(torch.eye(len(rows), dtype=torch.float64)[:1], 0)
+
+CARDS = (DefenseCard(name="my-first", summary="First.", target=":First", protects="robustness", needs_rows=True),)
+"""
+
+
+def test_options_are_kept_and_quoted() -> None:
+    words = command(
+        "run",
+        "it's.yaml",
+        overrides=["matrix.seed=[0, 1]"],
+        plugins=[Path("my plug.py")],
+        out=Path("o"),
+        workers=2,
+        memory=None,
+    )
+    assert shlex.split(quoted(words)) == words
+    assert words[3:] == ["--set", "matrix.seed=[0, 1]", "--allow-plugins", "my plug.py", "--out", "o", "--workers", "2"]
+    assert command("run", "x", out=Path("runs")) == ["fedsec", "run", "x"]
+
+
+def test_a_run_is_run_again_from_its_folder_or_from_here() -> None:
+    record = {"scenario": "a/b", "plugins": ["../../../../mine.py"], "threads": 2}
+    plug = ["--allow-plugins", "../../../../mine.py", "--threads", "2"]
+    assert again(record) == ["fedsec", "run", "scenario.resolved.yaml", "--out", "../../..", *plug]
+    there = again_from_here(record, Path("my runs/a/b/key"))
+    assert there[2:6] == ["my runs/a/b/key/scenario.resolved.yaml", "--out", "my runs", "--allow-plugins"]
+    assert there[6] == "mine.py"
+    assert again({}) == ["fedsec", "run", "scenario.resolved.yaml", "--out", "../.."], "whatever the record lacks"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "harms", "step"),
+    [
+        ([4], [0.5], "fedsec run x --set 'matrix.seed=[4, 5, 6]'"),
+        ([0, 1, 2], [0.1, 0.5, None], "fedsec show a1"),
+        ([0, 1, 2], [], "fedsec list attacks"),
+    ],
+)
+def test_the_next_step_fits_the_run(seeds: list[int], harms: list[Any], step: str) -> None:
+    rows = [{"attack": f"a{n}(x=1)", "harm": {"value": harm}} for n, harm in enumerate(harms)]
+    card = {"summary": [{"attack": "none", "harm": None}, *rows], "cells": [{"seed": seed} for seed in seeds]}
+    assert next_step(card, None, ["fedsec", "run", "x"]) == step
+
+
+def test_everything_that_is_told_works_when_pasted(tmp_path: Path) -> None:
+    """validate, plan, run, report.html: from a folder with a space, with `--set` and a plug-in file."""
+    here = tmp_path / "a project's folder"
+    (here / "mine").mkdir(parents=True)
+    (here / "plug ins").mkdir()
+    (here / "mine/rows.csv").write_text(ROWS)
+    (here / "plug ins/mine.py").write_text(PLUGIN)
+    scenario = {
+        "schema": 1,
+        "name": "mine/case",
+        "summary": "Does it work?",
+        "model": {"name": "tiny-bert", "width": 16, "layers": 1, "dropout": False},
+        "data": {"path": "mine/rows.csv", "max_tokens": 16},
+        "federation": {"clients": 2, "rounds": 3, "learning_rate": 0.1, "batch_size": 2},
+        "matrix": {"attack": ["none"], "defense": ["none", "my-first"]},
+    }
+    (here / "my case.yaml").write_text(json.dumps(scenario))
+    given = ["my case.yaml", "--set", "federation.rounds=1", "--allow-plugins", "plug ins/mine.py"]
+
+    def told(text: str, lead: str) -> list[str]:
+        found = re.search(rf"{lead}(fedsec .*)", text)
+        assert found, text
+        return shlex.split(found[1])[1:]
+
+    run = told(_fedsec("validate", *given, cwd=here).stdout, "Run it: ")
+    assert run == told(_fedsec("plan", *given, cwd=here).stdout, "Run it: ") == ["run", *given]
+    done = _fedsec(*run, "--workers", "1", cwd=here)
+    assert done.returncode == 0, done.stderr
+    following = told(done.stdout, "Next: +")
+    assert following == ["run", *given, "--workers", "1", "--set", "matrix.seed=[0, 1, 2]"]
+    assert "2 done" in _fedsec("plan", *following[1:-2], cwd=here).stdout
+    folder = next(here.rglob("report.html")).parent
+    page = (folder / "report.html").read_text()
+    again = re.search(r"<code>(fedsec run scenario[^<]*)</code>", page)
+    assert again, page[:3000]
+    words = shlex.split(again[1].replace("&#39;", "'"))
+    planned = _fedsec("plan", *words[2:], "--json", cwd=folder)
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["cells"] == {"done": 2, "waiting": 0, "error": 0, "n/a": 0}
+    assert (folder / json.loads(planned.stdout)["path"]).resolve() == folder.resolve()
