@@ -22,6 +22,7 @@ from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
+from fedsec.metrics.training import training
 from fedsec.metrics.utility import constant_answer, utility
 from fedsec.models.base import CAUSAL_LM
 from fedsec.plan.cells import NONE, Cell, knowledge, population
@@ -46,6 +47,7 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
     metrics = {**utility(outcome.final, trained.test, resample), **costs(outcome.rounds)}
     constant = constant_answer(trained.test)
     metrics |= tail_accuracy(outcome.curve, len(outcome.rounds), outcome.final, constant)
+    metrics |= training(outcome.rounds, trained.malicious)
     metrics |= refusals(outcome.final, guarded=bool(trained.stack.query_hooks))
     head, found = head_of(cell, OK, None), None
     used: Collection[Knowledge] = outcome.knowledge_used

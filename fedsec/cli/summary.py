@@ -13,6 +13,7 @@ from fedsec.cli.commands import next_step, quoted
 from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
+from fedsec.report.trouble import short, training_findings
 from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ def print_result(
     for table in _tables(result.scorecard):
         console.print(table)
     rows = result.scorecard["summary"]
-    for paragraph in [*findings(rows), *worst_findings(result.scorecard["worst_case"]), *promises(rows)]:
+    for paragraph in [
+        *training_findings(rows),
+        *findings(rows),
+        *worst_findings(result.scorecard["worst_case"]),
+        *promises(rows),
+    ]:
         console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
     console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")), soft_wrap=True)
     if not result.complete:
@@ -154,9 +160,9 @@ def _note(row: Row) -> str:
     failed, seeds = row.get("failed", 0), row.get("seeds", 0)
     part = f" in {failed} of {failed + seeds} seeds" if failed and seeds else ""
     harm = row.get("harm")
-    unknown = "harm undefined" if row["status"] == "ok" and harm is not None and harm["value"] is None else ""
-    idle = "did not learn" if row["attack"] == "none" and row.get("learned") is False else ""
-    return f"{_SIGNS[row['status']]}{part}{unknown}{idle}"
+    unknown = ["harm undefined"] if row["status"] == "ok" and harm is not None and harm["value"] is None else []
+    idle = ["did not learn"] if row["attack"] == "none" and row.get("learned") is False else []
+    return ", ".join([*filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *short(row)])
 
 
 def _number(row: Row, name: str) -> str:

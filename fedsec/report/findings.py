@@ -22,6 +22,7 @@ from fedsec.report.rows import (
     words_for,
 )
 from fedsec.report.scorecard import settings_label
+from fedsec.report.trouble import no_better
 
 NOT_LEARNED = "the model did not learn without an attack either"
 """By the interval of its accuracy it is no better there than always the same answer."""
@@ -273,8 +274,9 @@ def _outcome(row: Row) -> str:
     if row["attack"] == NONE:
         told = quality(metrics)
         guess = guess_words(name_telling(metrics, Tells.CORRECT) or "")
+        same = f", {no_better(row)}" if no_better(row) else ""
         mark = f", and is no better than {guess}: it did not learn" if idle else ""
-        return f"reaches {told}{mark}" if told != NO_VALUE else f"has {NO_VALUE}"
+        return f"reaches {told}{same}{mark}" if told != NO_VALUE else f"has {NO_VALUE}"
     left = f"{_left(metrics)}{', which did not learn' if idle and damage_in(metrics) else ''}"
     if card is None or is_damage(card):
         return left

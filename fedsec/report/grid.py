@@ -20,6 +20,7 @@ from fedsec.report.rows import (
     words_for,
 )
 from fedsec.report.scorecard import settings_label
+from fedsec.report.trouble import short
 
 LEVELS = (0.05, 0.2, 0.5, 0.8)
 """Where a shade of harm ends and the next begins."""
@@ -77,8 +78,9 @@ def _square(row: Row | None) -> dict[str, Any]:
     places = [sum(map(len, pairs[:place])) for place in range(1, len(pairs))]
     if reason := undefined(row):
         square["undefined"] = brief(reason)
-    look = "control" if row["attack"] == NONE else shade(row.get("harm"))
-    return {**square, "look": look, "main": main, "lines": [*lines, *_detected(row["metrics"])], "heads": places}
+    look = ("undefined" if row.get("untrained") else "control") if row["attack"] == NONE else shade(row.get("harm"))
+    lines = [*lines, *_detected(row["metrics"]), *short(row)]
+    return {**square, "look": look, "main": main, "lines": lines, "heads": places}
 
 
 def _contents(row: Row, card: GoalCard | None) -> tuple[str, list[tuple[str, ...]]]:

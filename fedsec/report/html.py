@@ -26,6 +26,7 @@ from fedsec.report.guarantees import promises
 from fedsec.report.numbers import NO_VALUE, percent
 from fedsec.report.phase import phases
 from fedsec.report.rows import NONE, RESULT, name_telling
+from fedsec.report.trouble import training_findings
 from fedsec.report.visible import visible
 from fedsec.report.worst import worst_tables
 
@@ -51,6 +52,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
         "again": shlex.join(again(record)),
+        "trouble": training_findings(rows),
         "findings": [*worst_findings(scorecard["worst_case"]), *findings(rows), *promises(rows)],
         "classes": about_classes(contents),
         "counts": ", ".join(f"{number} {status}" for status, number in statuses.items()),

@@ -9,7 +9,8 @@ from fedsec.api import Compared, GoalCard, MetricValue, Tells
 from fedsec.metrics.stats.intervals import Interval, over_seeds
 from fedsec.registry import load_attribute
 from fedsec.report.harm import drawn, harm_by, harm_of
-from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goals_of, learned, name_telling
+from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goal_of, goals_of, learned, name_telling
+from fedsec.report.untrained import any_untrained, training_of, untrained
 
 SCHEMA = 1
 _SETTLED = (*RESULT, "n/a")
@@ -66,7 +67,8 @@ def _compared_cell(content: Content, contents: Sequence[Content]) -> dict[str, A
     cell = dict(content["cell"])
     metrics = {**cell["metrics"], **_comparisons(cell, [content], contents)}
     cell["metrics"] = dict(sorted(metrics.items()))
-    cell["harm"] = harm_of(cell)
+    cell["untrained"] = untrained(content)
+    cell["harm"] = _comparable(cell, harm_of(cell), [content], contents)
     control = _control(content, contents)
     cell["learned"] = None if control is None else learned(control["cell"]["metrics"])
     return cell
@@ -81,6 +83,31 @@ def _comparisons(row: Content, ran: Sequence[Content], contents: Sequence[Conten
     for card in goals_of(row):
         found |= _compare(card, pairs)
     return {name: value.as_json() for name, value in found.items()}
+
+
+def _comparable(
+    row: Content, harm: dict[str, Any] | None, ran: Sequence[Content], contents: Sequence[Content]
+) -> dict[str, Any] | None:
+    """The harm, or that it is undefined because what it is held against did not train.
+
+    Args:
+        row: a cell or a row of the summary.
+        harm: its harm as its metrics tell it.
+        ran: its cells.
+        contents: all cells.
+    """
+    if harm is None:
+        return None
+    cells = [one["cell"] for one in ran]
+    controls = [_matching(contents, cell, defense) for cell in cells for defense in (cell["defense"], NONE)]
+    broken = any_untrained([one for one in controls if one is not None])
+    if harm["value"] is None and broken:
+        return {"value": None, "reason": f"nothing can be held against its control: {broken}"}
+    card = goal_of(row)
+    reads_model = card is not None and not card.by_round and not row.get("acts")
+    if reads_model and (own := any_untrained(ran)):  # that nothing leaks from it says nothing of who trains
+        return {"value": None, "reason": own}
+    return harm
 
 
 def _compare(card: GoalCard, pairs: Sequence[Compared]) -> dict[str, MetricValue]:
@@ -103,6 +130,12 @@ def _plain(content: Content, contents: Sequence[Content]) -> Content | None:
 
 
 def _without_attack(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
+    """The control with that defense; None where there is none, or it taught nothing that could be compared."""
+    found = _matching(contents, cell, defense)
+    return None if found is None or untrained(found) else found
+
+
+def _matching(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
     for other in contents:
         one = other["cell"]
         same = one["attack"] == NONE and one["defense"] == defense and one["status"] in RESULT
@@ -216,7 +249,8 @@ def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any
     }
     # Seeds that ran in spite of others' errors are compared as well.
     row["metrics"] |= _comparisons({**row, "status": "ok"} if counted else row, ran, contents)
-    row["harm"] = harm_of(row)
+    row["training"], row["untrained"] = training_of(ran), any_untrained(ran)
+    row["harm"] = _comparable(row, harm_of(row), ran, contents)
     return row
 
 

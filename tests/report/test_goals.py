@@ -284,7 +284,7 @@ def test_metrics_without_a_value_are_shown_as_such_everywhere() -> None:
         trained(metrics=empty),
         tells(metrics={**empty, **{name: nothing() for name in membership(0.5)}}),
     )
-    control["curve"] = attacked["curve"] = [[0, None, None], [2, None, None]]
+    control["curve"] = attacked["curve"] = [[0, None, 1.0], [2, None, 1.0]]
     known = {"metric": "membership/auc", "attack": "listener", "defense": "none", "settings": {}, "source": "a table"}
     figures = [{**known, "expected": 0.9, "tolerance": 0.01, "bound": "about"}]
     record = {"expected": {"scenario": "a/b", "verified": True, "figures": figures}}

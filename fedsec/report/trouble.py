@@ -1,0 +1,68 @@
+"""What went wrong in honest training, in plain words: said before every result, in the terminal and in the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedsec.report.rows import NONE, RESULT
+from fedsec.report.scorecard import settings_label
+from fedsec.report.untrained import complaint
+
+MOST_ATTACKED = 4
+"""Attacked rows that are told one by one."""
+
+Row = Mapping[str, Any]
+
+
+def training_findings(rows: Sequence[Row]) -> list[str]:
+    """A paragraph for each control that lost updates or rounds, and one for the attacked models that did.
+
+    Args:
+        rows: the scorecard's summary.
+    """
+    told = [row for row in rows if row["status"] in RESULT and short(row)]
+    paragraphs = [_control(row) for row in told if row["attack"] == NONE]
+    # Who only looks shares the control's training, of which all has been said.
+    attacked = [f"{row['attack']} against {_defense(row)} ({_whole(row)})" for row in told if row.get("acts")]
+    if attacked:
+        more = f"; and {len(attacked) - MOST_ATTACKED} more" if len(attacked) > MOST_ATTACKED else ""
+        paragraphs.append(f"Under attack, honest work was lost: {'; '.join(attacked[:MOST_ATTACKED])}{more}.")
+    return paragraphs
+
+
+def short(row: Row) -> list[str]:
+    """What a table has room for of a row's lost updates and rounds; empty if nothing was lost."""
+    training = row.get("training") or {}
+    lines = []
+    if training.get("dropped"):
+        lines.append(f"{training['dropped']} of {training['updates']} honest updates dropped")
+    if training.get("skipped"):
+        lines.append(f"{training['skipped']} of {training['rounds']} rounds skipped")
+    return lines or (["did not train"] if row.get("untrained") else [])
+
+
+def no_better(row: Row) -> str:
+    """That a trained model is no better than it was at the start; empty where it is, or was not evaluated."""
+    training = row.get("training") or {}
+    start, end = training.get("start"), training.get("end")
+    return "" if start is None or end is None or end > start else "no better than before training"
+
+
+def _control(row: Row) -> str:
+    who = "Without an attack" if row["defense"] == NONE else f"With {row['defense']} and no attack"
+    label = settings_label(row["settings"])
+    text = f"{who}{f' ({label})' if label else ''}, {_whole(row)}."
+    if row.get("untrained"):
+        text += " It shows nothing about this training, and nothing is compared with it."
+    if str((row.get("training") or {}).get("dropped_because")).startswith("holds"):
+        text += " Such updates come from a learning rate that is too high: lower federation.learning_rate."
+    return text
+
+
+def _whole(row: Row) -> str:
+    return str(row.get("untrained") or complaint(row["training"]))
+
+
+def _defense(row: Row) -> str:
+    label = settings_label(row["settings"])
+    name = "no defense" if row["defense"] == NONE else str(row["defense"])
+    return f"{name} with {label}" if label else name
