@@ -61,8 +61,10 @@ def next_step(scorecard: Mapping[str, Any], scenario: "Scenario | None", rerun: 
         scenario: what ran; None if it cannot be read any more.
         rerun: the words that run it again.
     """
+    from fedsec.report.trouble import steps_too_long  # numpy, which most verbs do without
+
     rows, seeds = scorecard["summary"], {cell["seed"] for cell in scorecard["cells"]}
-    broken = any(row["attack"] == "none" and row.get("untrained") for row in rows)
+    broken = any(row["attack"] == row["defense"] == "none" and steps_too_long(row) for row in rows)
     if broken and scenario is not None:
         rate = scenario.federation.learning_rate / 10
         return quoted([*rerun, "--set", f"federation.learning_rate={rate:g}"])

@@ -10,7 +10,7 @@ from fedsec.metrics.stats.intervals import Interval, over_seeds
 from fedsec.registry import load_attribute
 from fedsec.report.harm import drawn, harm_by, harm_of
 from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goal_of, goals_of, learned, name_telling
-from fedsec.report.untrained import any_untrained, training_of, untrained
+from fedsec.report.untrained import any_untrained, never_moved, training_of, untrained
 
 SCHEMA = 1
 _SETTLED = (*RESULT, "n/a")
@@ -88,7 +88,9 @@ def _comparisons(row: Content, ran: Sequence[Content], contents: Sequence[Conten
 def _comparable(
     row: Content, harm: dict[str, Any] | None, ran: Sequence[Content], contents: Sequence[Content]
 ) -> dict[str, Any] | None:
-    """The harm, or that it is undefined because what it is held against did not train.
+    """The harm, or that it is undefined because the undefended control did not train.
+
+    A defended control that did not train is a result: what a defense ruins by itself counts as harm.
 
     Args:
         row: a cell or a row of the summary.
@@ -98,15 +100,14 @@ def _comparable(
     """
     if harm is None:
         return None
-    cells = [one["cell"] for one in ran]
-    controls = [_matching(contents, cell, defense) for cell in cells for defense in (cell["defense"], NONE)]
+    controls = [_matching(contents, one["cell"], NONE) for one in ran]
     broken = any_untrained([one for one in controls if one is not None])
     if harm["value"] is None and broken:
-        return {"value": None, "reason": f"nothing can be held against its control: {broken}"}
+        return {"value": None, "reason": f"the undefended control did not train: {broken}"}
     card = goal_of(row)
     reads_model = card is not None and not card.by_round and not row.get("acts")
-    if reads_model and (own := any_untrained(ran)):  # that nothing leaks from it says nothing of who trains
-        return {"value": None, "reason": own}
+    if reads_model and any(map(never_moved, ran)):  # that nothing leaks from it says nothing of one that learns
+        return {"value": None, "reason": any_untrained(ran)}
     return harm
 
 
@@ -130,9 +131,9 @@ def _plain(content: Content, contents: Sequence[Content]) -> Content | None:
 
 
 def _without_attack(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
-    """The control with that defense; None where there is none, or it taught nothing that could be compared."""
+    """The control with that defense; None where there is none, or it is undefended and did not train."""
     found = _matching(contents, cell, defense)
-    return None if found is None or untrained(found) else found
+    return None if found is None or (defense == NONE and untrained(found)) else found
 
 
 def _matching(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:

@@ -40,6 +40,14 @@ def short(row: Row) -> list[str]:
     return lines or (["did not train"] if row.get("untrained") else [])
 
 
+def steps_too_long(row: Row) -> bool:
+    """Whether a control lost updates, or its model diverged, as happens where the learning rate is too high."""
+    training = row.get("training") or {}
+    return str(training.get("dropped_because")).startswith("holds") or bool(
+        row.get("untrained") and not training.get("skipped")
+    )
+
+
 def no_better(row: Row) -> str:
     """That a trained model is no better than it was at the start; empty where it is, or was not evaluated."""
     training = row.get("training") or {}
@@ -51,10 +59,10 @@ def _control(row: Row) -> str:
     who = "Without an attack" if row["defense"] == NONE else f"With {row['defense']} and no attack"
     label = settings_label(row["settings"])
     text = f"{who}{f' ({label})' if label else ''}, {_whole(row)}."
-    if row.get("untrained"):
-        text += " It shows nothing about this training, and nothing is compared with it."
-    if str((row.get("training") or {}).get("dropped_because")).startswith("holds"):
-        text += " Such updates come from a learning rate that is too high: lower federation.learning_rate."
+    if row.get("untrained") and row["defense"] == NONE:
+        text += " Nothing is compared with it."
+    if steps_too_long(row):
+        text += " The learning rate may be too high: lower federation.learning_rate."
     return text
 
 

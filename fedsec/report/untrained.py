@@ -1,21 +1,36 @@
-"""Training that failed without an error: honest updates dropped, rounds without a step, a loss that is no number."""
+"""Training that failed without an error: honest updates dropped, rounds without a step, a model that diverged."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from fedsec.report.numbers import percent
 
 Content = Mapping[str, Any]
 """A cell file."""
 
 
 def untrained(content: Content) -> str | None:
-    """Why a cell's training taught nothing, so that nothing can be held against it; None if it did."""
-    found, curve = training_of([content]), content.get("curve") or ()
-    if found["rounds"] and found["skipped"] == found["rounds"]:
+    """Why a cell's training taught nothing; None if it did."""
+    found = training_of([content])
+    curve: Sequence[Sequence[Any]] = content.get("curve") or ()
+    if never_moved(content):
         return f"the model never moved: {complaint(found)}"
-    if curve and curve[-1][2] is None:
-        told = complaint(found)
-        return f"the model diverged: its loss on the test set is no finite number{f'; {told}' if told else ''}"
-    return None
+    if len(curve) < 2:
+        return None
+    told = f"; {complaint(found)}" if complaint(found) else ""
+    (_, right, loss), (_, right_after, loss_after) = curve[0], curve[-1]
+    if loss_after is None:
+        return f"the model diverged: its loss on the test set is no finite number{told}"
+    if None in (right, right_after, loss) or right_after > right or loss_after <= loss:
+        return None
+    losses = f"{loss:.4g} to {loss_after:.4g}"
+    return f"the model diverged: from {losses} in loss and from {percent(right)} to {percent(right_after)} right{told}"
+
+
+def never_moved(content: Content) -> bool:
+    """Whether every round of a cell left the model as it was."""
+    found = training_of([content])
+    return bool(found["rounds"]) and found["skipped"] == found["rounds"]
 
 
 def any_untrained(contents: Sequence[Content]) -> str | None:

@@ -60,8 +60,11 @@ def test_a_run_is_run_again_from_its_folder_or_from_here() -> None:
     ],
 )
 def test_the_next_step_fits_the_run(seeds: list[int], harms: list[Any], step: str) -> None:
-    rows = [{"attack": f"a{n}(x=1)", "harm": {"value": harm}} for n, harm in enumerate(harms)]
-    card = {"summary": [{"attack": "none", "harm": None}, *rows], "cells": [{"seed": seed} for seed in seeds]}
+    rows = [{"attack": f"a{n}(x=1)", "defense": "none", "harm": {"value": harm}} for n, harm in enumerate(harms)]
+    card = {
+        "summary": [{"attack": "none", "defense": "none", "harm": None}, *rows],
+        "cells": [{"seed": seed} for seed in seeds],
+    }
     assert next_step(card, None, ["fedsec", "run", "x"]) == step
 
 

@@ -49,6 +49,9 @@ def test_messages_of_malicious_clients_are_not_honest_updates() -> None:
         (trained(rounds=STUCK), "the model never moved: 6 of 6 honest updates were dropped"),
         (_without_loss(trained()), "the model diverged: its loss on the test set is no finite number"),
         (trained(rounds=[round_of(1, None, skipped="nobody came")]), "1 of 1 rounds were skipped (the first: nobody"),
+        ({**trained(), "curve": [[0, 0.5, 0.7], [2, 0.5, 1400.0]]}, "diverged: from 0.7 to 1400 in loss and from 50"),
+        ({**trained(), "curve": [[0, 0.5, 0.7], [2, 0.6, 0.9]]}, None),
+        ({**trained(), "curve": [[0, 0.5, 0.7], [2, 0.4, 0.6]]}, None),
         ({"cell": {}}, None),
         (trained(rounds=[], curve=[]), None),
     ],
@@ -71,7 +74,7 @@ def test_nothing_is_compared_with_a_control_that_did_not_train() -> None:
         row = card["summary"][1]
         assert "robustness/utility-drop" not in row["metrics"]
         assert row["harm"]["value"] is None
-        assert row["harm"]["reason"].startswith("nothing can be held against its control: the model")
+        assert row["harm"]["reason"].startswith("the undefended control did not train: the model")
         assert card["worst_case"] == []
         assert card["cells"][1]["harm"] == row["harm"]
         assert card["cells"][0]["untrained"] == card["summary"][0]["untrained"] == untrained(control)
@@ -80,7 +83,15 @@ def test_nothing_is_compared_with_a_control_that_did_not_train() -> None:
 def test_a_defense_is_compared_with_the_undefended_control_only_if_that_trained() -> None:
     rows = rows_of(trained(rounds=STUCK), trained(defense="krum"), _acting(), _acting(defense="krum"))
     assert rows[3]["harm"]["value"] is None
+    assert rows[3]["harm"]["reason"].startswith("the undefended control did not train")
     assert not any(row["pareto"] for row in rows)
+
+
+def test_a_defense_that_stops_training_by_itself_is_not_called_safe() -> None:
+    right, wrong = "1111111110" * 20, "1000000000" * 20
+    stuck = trained(wrong, defense="krum", rounds=STUCK)
+    row = rows_of(trained(right), stuck, trained(wrong, attack="sign-flip", position="client", defense="krum"))[2]
+    assert row["harm"]["value"] == pytest.approx(1)
 
 
 def test_that_nothing_leaks_from_a_model_that_never_moved_is_no_result() -> None:
@@ -104,7 +115,7 @@ def test_it_is_said_before_every_result_and_in_the_table() -> None:
     rows = rows_of(trained(rounds=STUCK), trained(defense="krum", rounds=SOME), _acting(rounds=SOME, malicious=[2]))
     first, second, third = training_findings(rows)
     assert first.startswith("Without an attack, the model never moved: 6 of 6 honest updates were dropped")
-    assert "nothing is compared with it" in first
+    assert "Nothing is compared with it" in first
     assert "lower federation.learning_rate" in first
     assert second.startswith("With krum and no attack, 1 of 6 honest updates were dropped")
     assert "compared" not in second
