@@ -13,7 +13,7 @@ from fedsec.cli.commands import next_step, quoted
 from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
-from fedsec.report.trouble import short, training_findings
+from fedsec.report.trouble import note, training_findings
 from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
@@ -161,8 +161,9 @@ def _note(row: Row) -> str:
     part = f" in {failed} of {failed + seeds} seeds" if failed and seeds else ""
     harm = row.get("harm")
     unknown = ["harm undefined"] if row["status"] == "ok" and harm is not None and harm["value"] is None else []
-    idle = ["did not learn"] if row["attack"] == "none" and row.get("learned") is False else []
-    return ", ".join([*filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *short(row)])
+    unlearned = row["attack"] == "none" and row.get("learned") is False and not row.get("untrained")
+    idle = ["did not learn"] if unlearned else []
+    return ", ".join([*filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *note(row)])
 
 
 def _number(row: Row, name: str) -> str:

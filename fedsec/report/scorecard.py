@@ -101,9 +101,8 @@ def _comparable(
     if harm is None:
         return None
     controls = [_matching(contents, one["cell"], NONE) for one in ran]
-    broken = any_untrained([one for one in controls if one is not None])
-    if harm["value"] is None and broken:
-        return {"value": None, "reason": f"the undefended control did not train: {broken}"}
+    if harm["value"] is None and any(untrained(one) for one in controls if one is not None):
+        return {"value": None, "reason": "the undefended control did not train"}
     card = goal_of(row)
     reads_model = card is not None and not card.by_round and not row.get("acts")
     if reads_model and any(map(never_moved, ran)):  # that nothing leaks from it says nothing of one that learns

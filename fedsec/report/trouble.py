@@ -14,23 +14,36 @@ Row = Mapping[str, Any]
 
 
 def training_findings(rows: Sequence[Row]) -> list[str]:
-    """A paragraph for each control that lost updates or rounds, and one for the attacked models that did.
+    """A paragraph for what each control lost of updates or rounds, and one for the attacked models that did.
+
+    Attacked models are not told where the undefended control did not train either.
 
     Args:
         rows: the scorecard's summary.
     """
     told = [row for row in rows if row["status"] in RESULT and short(row)]
-    paragraphs = [_control(row) for row in told if row["attack"] == NONE]
+    controls: dict[str, list[Row]] = {}
+    for row in told:
+        if row["attack"] == NONE:
+            controls.setdefault(_whole(row), []).append(row)
+    paragraphs = [_control(text, own) for text, own in controls.items()]
+    broken = [row["settings"] for row in rows if row["attack"] == row["defense"] == NONE and row.get("untrained")]
     # Who only looks shares the control's training, of which all has been said.
-    attacked = [f"{row['attack']} against {_defense(row)} ({_whole(row)})" for row in told if row.get("acts")]
+    acting = [row for row in told if row.get("acts") and row["settings"] not in broken]
+    attacked = [f"{row['attack']} against {_defense(row)} ({_whole(row)})" for row in acting]
     if attacked:
         more = f"; and {len(attacked) - MOST_ATTACKED} more" if len(attacked) > MOST_ATTACKED else ""
         paragraphs.append(f"Under attack, honest work was lost: {'; '.join(attacked[:MOST_ATTACKED])}{more}.")
     return paragraphs
 
 
+def note(row: Row) -> list[str]:
+    """What one line has room for."""
+    return ["did not train"] if row.get("untrained") else short(row)
+
+
 def short(row: Row) -> list[str]:
-    """What a table has room for of a row's lost updates and rounds; empty if nothing was lost."""
+    """What a square of a table has room for of a row's lost updates and rounds; empty if nothing was lost."""
     training = row.get("training") or {}
     lines = []
     if training.get("dropped"):
@@ -55,13 +68,12 @@ def no_better(row: Row) -> str:
     return "" if start is None or end is None or end > start else "no better than before training"
 
 
-def _control(row: Row) -> str:
-    who = "Without an attack" if row["defense"] == NONE else f"With {row['defense']} and no attack"
-    label = settings_label(row["settings"])
-    text = f"{who}{f' ({label})' if label else ''}, {_whole(row)}."
-    if row.get("untrained") and row["defense"] == NONE:
-        text += " Nothing is compared with it."
-    if steps_too_long(row):
+def _control(lost: str, rows: Sequence[Row]) -> str:
+    """What controls have lost alike."""
+    text = f"Without an attack ({', '.join(map(_defense, rows))}), {lost}."
+    if any(row.get("untrained") and row["defense"] == NONE for row in rows):
+        text += " Nothing is compared with the undefended model."
+    if any(map(steps_too_long, rows)):
         text += " The learning rate may be too high: lower federation.learning_rate."
     return text
 

@@ -74,7 +74,7 @@ def test_nothing_is_compared_with_a_control_that_did_not_train() -> None:
         row = card["summary"][1]
         assert "robustness/utility-drop" not in row["metrics"]
         assert row["harm"]["value"] is None
-        assert row["harm"]["reason"].startswith("the undefended control did not train: the model")
+        assert row["harm"]["reason"].startswith("the undefended control did not train")
         assert card["worst_case"] == []
         assert card["cells"][1]["harm"] == row["harm"]
         assert card["cells"][0]["untrained"] == card["summary"][0]["untrained"] == untrained(control)
@@ -112,13 +112,16 @@ def test_an_attack_that_stops_training_did_harm() -> None:
 
 
 def test_it_is_said_before_every_result_and_in_the_table() -> None:
-    rows = rows_of(trained(rounds=STUCK), trained(defense="krum", rounds=SOME), _acting(rounds=SOME, malicious=[2]))
-    first, second, third = training_findings(rows)
-    assert first.startswith("Without an attack, the model never moved: 6 of 6 honest updates were dropped")
-    assert "Nothing is compared with it" in first
+    stuck = [trained(rounds=STUCK, defense=defense) for defense in ("none", "median")]
+    rows = rows_of(*stuck, trained(defense="krum", rounds=SOME), _acting(rounds=SOME, malicious=[2]))
+    first, second = training_findings(rows)
+    lead = "Without an attack (no defense, median), the model never moved: 6 of 6 honest updates were dropped"
+    assert first.startswith(lead)
+    assert "Nothing is compared with the undefended model." in first
     assert "lower federation.learning_rate" in first
-    assert second.startswith("With krum and no attack, 1 of 6 honest updates were dropped")
+    assert second.startswith("Without an attack (krum), 1 of 6 honest updates were dropped")
     assert "compared" not in second
+    (third,) = training_findings(rows_of(trained(), _acting(rounds=SOME, malicious=[2])))
     assert third == (
         "Under attack, honest work was lost: sign-flip against no defense (1 of 4 honest updates were dropped "
         "(the first: holds infinite values))."
@@ -127,13 +130,13 @@ def test_it_is_said_before_every_result_and_in_the_table() -> None:
     assert training_findings(rows_of(trained(), _acting())) == []
     squares = dict(grids(rows)[0]["lines"])["none"]
     assert squares[0]["look"] == "undefined"
-    assert squares[1]["look"] == "control"
-    assert "1 of 6 honest updates dropped" in squares[1]["lines"]
+    assert squares[2]["look"] == "control"
+    assert "1 of 6 honest updates dropped" in squares[2]["lines"]
 
 
 def test_the_report_says_it_in_an_alarm() -> None:
     page = render(*scored([trained(rounds=STUCK), _acting()]))
-    assert '<p class="alarm"><strong>Training:</strong> Without an attack, the model never moved' in page
+    assert '<p class="alarm"><strong>Training:</strong> Without an attack (no defense), the model never' in page
     assert "<strong>Training:</strong>" not in render(*scored([trained(), _acting()]))
 
 
