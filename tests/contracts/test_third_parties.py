@@ -77,7 +77,7 @@ def test_the_example_is_installed_and_found() -> None:
     try:
         distribution("fedsec-example")
     except PackageNotFoundError:
-        pytest.fail("tests/plugin_example is not installed. Run: make setup, or: pip install -e tests/plugin_example")
+        pytest.fail("tests/plugin_example is not installed. Run: make test, or: pip install -e tests/plugin_example")
     for kind, names in NAMES.items():
         cards = {card.name: card for card in getattr(registry, kind)()}
         assert set(names) <= set(cards)
