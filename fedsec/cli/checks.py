@@ -38,6 +38,7 @@ class Finding:
 _KNOWN_VARIABLES = (
     "FEDSEC_DATA", "FEDSEC_MODELS", "FEDSEC_CACHE", "FEDSEC_OUT", "FEDSEC_WORKERS", "FEDSEC_THREADS", "FEDSEC_MEMORY",
     "FEDSEC_DEVICE", "FEDSEC_DISPLAY", "FEDSEC_JSON", "FEDSEC_SET", "FEDSEC_FORCE", "FEDSEC_ALLOW_PLUGINS",
+    "FEDSEC_ALL",
 )  # fmt: skip
 """Their values are shown; of any other FEDSEC_* variable only the name, which may be a secret's."""
 
@@ -144,23 +145,29 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
+    """Which data sets are here, which come from the hub when they are first used, and which cannot be had."""
     from fedsec import registry
     from fedsec.data.named import folder_of
 
-    if not os.environ.get("FEDSEC_DATA"):
-        advice = "set FEDSEC_DATA to a folder of data sets; clinic-notes needs none"
-        yield Finding(Grade.WARN, "data", "FEDSEC_DATA is not set: no public data set is found", advice)
-        return
-    found: list[str] = []
-    absent: list[str] = []
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    here, hub, absent = list[str](), list[str](), list[str]()
     for card in registry.datasets():
         folder = folder_of(card.name)
-        (found if folder is not None and folder.is_dir() else absent).append(card.name)
-    absent = [name for name in absent if name != "clinic-notes"]
-    yield Finding(Grade.OK if found else Grade.WARN, "data", f"found: {', '.join(found) or 'none'}")
+        if card.columns is None or (folder is not None and folder.is_dir()):  # without columns it is generated
+            here.append(card.name)
+        else:
+            (absent if offline or card.hub is None or not card.hub.revision else hub).append(card.name)
+    yield Finding(Grade.OK, "data", f"here: {', '.join(here) or 'none'}")
+    if hub:
+        yield Finding(Grade.OK, "data", f"from the hub, when first used: {', '.join(hub)}")
     if absent:
-        advice = "scenarios that name them need the folder in $FEDSEC_DATA; see README.md"
-        yield Finding(Grade.WARN, "data", f"not there: {', '.join(absent)}", advice)
+        root = os.environ.get("FEDSEC_DATA")
+        first = folder_of(absent[0])
+        place = f"put them there, the first as {first}" if root else "set FEDSEC_DATA to a folder that has them"
+        advice = f"{place} (train.jsonl and test.jsonl){', or unset HF_HUB_OFFLINE' if offline else ''}"
+        why = "not in $FEDSEC_DATA" if root else "FEDSEC_DATA is not set"
+        why += ", and HF_HUB_OFFLINE forbids the hub" if offline else ", and at no known place on the hub"
+        yield Finding(Grade.WARN, "data", f"cannot be had: {', '.join(absent)} ({why})", advice)
 
 
 def _minilm() -> Iterator[Finding]:

@@ -112,7 +112,7 @@ class _Bars(Observer):
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=16),  # labels need the room
             MofNCompleteColumn(),
         )
         self.progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
@@ -163,7 +163,7 @@ class _BarLine(Observer):
         self._progress.reset(self._line, total=None, description=f"training for {cell.label}", visible=True)
 
     def round(self, progress: Round) -> None:
-        text = f"{self._label}: {_round_text(progress)}"
+        text = f"{self._label}: {_round_text(progress).partition(', ')[2]}"  # the bar counts the rounds
         self._progress.update(self._line, total=progress.rounds, completed=progress.round, description=text)
 
     def attacking(self, cell: Cell) -> None:

@@ -28,6 +28,8 @@ def doctor(
     if as_json:
         typer.echo(json.dumps([finding.as_json() for finding in findings], ensure_ascii=False))
     else:
-        typer.echo(f"\n{failed} of {len(findings)} checks failed" if failed else "\nNothing is wrong.")
+        warned = sum(finding.grade == Grade.WARN for finding in findings)
+        well = f"Everything works but for {warned} warning{'s' * (warned > 1)}." if warned else "Nothing is wrong."
+        typer.echo(f"\n{failed} of {len(findings)} checks failed" if failed else f"\n{well}")
     if failed:
         raise typer.Exit(ExitCode.USAGE)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,13 @@ import typer
 from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow
 
 if TYPE_CHECKING:
-    from fedsec.runner.preview import Plan, PlannedGroup
+    from rich.table import Table
+
+    from fedsec.runner.preview import Plan, PlannedCell, PlannedGroup
 
 
+_BESIDE = 48
+"""Columns of a terminal that the status, the time and the memory of a line need beside its label."""
 _WORTH_SAYING = 50_000_000
 """Bytes of disk below which nobody needs to be told."""
 
@@ -25,9 +30,10 @@ def plan(
     workers: Workers = None,
     threads: Threads = 1,
     memory: Memory = None,
+    every: Annotated[bool, typer.Option("--all", envvar="FEDSEC_ALL", help="Show every cell, by training.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the cells of a scenario by training, what is done or does not apply, and about how long the rest takes."""
+    """Show a scenario's attacks and defenses, what is done or does not apply, and about how long the rest takes."""
     from fedsec.cli.commands import command, quoted
     from fedsec.config.load import load_scenario
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
@@ -43,29 +49,20 @@ def plan(
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
         given = {"workers": workers, "threads": None if threads == 1 else threads, "memory": memory}
-        _print(found, quoted(command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given)))
+        again = quoted(command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given))
+        _print(found, again, every=every)
     check_disk(found.disk, found.path)
 
 
-def _print(plan: "Plan", given: str) -> None:
+def _print(plan: "Plan", given: str, *, every: bool) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from fedsec.cli.commands import quoted
     from fedsec.report.visible import visible
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    table = Table(caption="Cells between two lines share one training.", caption_justify="left")
-    for name, justify in (("cell", "left"), ("status", "left"), ("about", "right"), ("memory", "right")):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    for group in plan.groups:
-        for place, cell in enumerate(group.cells):
-            status = cell.status if cell.reason is None else f"{cell.status}: {cell.reason}"
-            own = [_time_of(group), _size(group.memory)] if place == 0 and group.left else ["", ""]
-            table.add_row(Text(cell.label), Text(visible(status)), *own)
-        table.add_section()
-    console.print(table)
+    console.print(_every_cell(plan, console.width) if every else _summed(plan, console.width))
     counts = {status: plan.count(status) for status in ("done", "waiting", "error", "n/a")}
     console.print(Text(", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no cells"))
     left = any(group.left for group in plan.groups)
@@ -84,6 +81,67 @@ def _print(plan: "Plan", given: str) -> None:
         )
     )
     console.print(Text(visible(f"Run it: {given}")), soft_wrap=True)
+
+
+def _every_cell(plan: "Plan", width: int) -> "Table":
+    """A line per cell."""
+    from rich.text import Text
+
+    from fedsec.report.visible import visible
+
+    labels = [cell.label for group in plan.groups for cell in group.cells]
+    table = _table("cell", labels, width, "Cells between two lines share one training.")
+    for group in plan.groups:
+        for place, cell in enumerate(group.cells):
+            status = cell.status if cell.reason is None else f"{cell.status}: {cell.reason}"
+            own = [_time_of(group), _size(group.memory)] if place == 0 and group.left else ["", ""]
+            table.add_row(Text(cell.label), Text(visible(status)), *own)
+        table.add_section()
+    return table
+
+
+def _summed(plan: "Plan", width: int) -> "Table":
+    """A line per attack and defense, over seeds and settings."""
+    from rich.text import Text
+
+    from fedsec.report.visible import visible
+
+    pairs: dict[str, list[tuple[PlannedCell, PlannedGroup]]] = {}
+    for group in plan.groups:
+        for cell in group.cells:
+            pairs.setdefault(cell.pair, []).append((cell, group))
+    caption = "The time of a training stands with the first of the cells that share it. Every cell: --all."
+    table = _table("attack vs defense", list(pairs), width, caption)
+    for pair, cells in pairs.items():
+        first = [group for cell, group in cells if group.left and group.cells[0] is cell]
+        known = [group.seconds for group in first if group.seconds is not None]
+        about = "?" if len(known) < len(first) else _time(sum(known)) if first else ""
+        memory = _size(max(group.memory for group in first)) if first else ""
+        table.add_row(Text(pair), Text(visible(_statuses([cell for cell, _ in cells]))), about, memory)
+    return table
+
+
+def _table(first: str, labels: Sequence[str], width: int, caption: str) -> "Table":
+    """An empty table whose labels stay whole where there is room."""
+    from rich.table import Table
+
+    table = Table(caption=caption, caption_justify="left")
+    room = width - _BESIDE
+    table.add_column(first, overflow="fold", no_wrap=max(map(len, labels), default=0) <= room)
+    table.add_column("status")
+    table.add_column("about", justify="right")
+    table.add_column("memory", justify="right")
+    return table
+
+
+def _statuses(cells: "Sequence[PlannedCell]") -> str:
+    """`3 waiting, 2 n/a: why`; the reason is that of the first."""
+    parts = []
+    for status in dict.fromkeys(cell.status for cell in cells):
+        own = [cell for cell in cells if cell.status == status]
+        reason = next((cell.reason for cell in own if cell.reason), None)
+        parts.append(f"{len(own)} {status}" + (f": {reason}" if reason else ""))
+    return ", ".join(parts)
 
 
 def _time_of(group: "PlannedGroup") -> str:

@@ -24,6 +24,8 @@ class PlannedCell:
     """A cell and where it stands."""
 
     label: str
+    pair: str
+    """Its attack and defense, which cells of other seeds and settings share."""
     key: str
     status: str
     """`done`, `waiting`, `error` (the same command retries it) or `n/a`."""
@@ -144,7 +146,8 @@ def _cell(task: Task, content: dict[str, Any] | None) -> PlannedCell:
     cell = task.cell
 
     def planned(status: str, reason: str | None) -> PlannedCell:
-        return PlannedCell(cell.label, task.key, status, reason, cell.asked)
+        pair = f"{cell.attack_label} vs {cell.defense_label}"
+        return PlannedCell(cell.label, pair, task.key, status, reason, cell.asked)
 
     if content is not None and content["cell"]["status"] == ERROR:
         return planned(ERROR, content["cell"]["reason"])

@@ -60,6 +60,7 @@ VALUES = {
     "FEDSEC_DISPLAY": "none",
     "FEDSEC_JSON": "1",
     "FEDSEC_FORCE": "1",
+    "FEDSEC_ALL": "1",
     "FEDSEC_ALLOW_PLUGINS": "mine.py",
 }
 
