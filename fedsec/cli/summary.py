@@ -25,6 +25,8 @@ _SIGNS = {"ok": "", "blocked": "blocked", "n/a": "does not apply", "error": "ERR
 
 _MOST_FIGURES = 5
 """Columns of goals in one table, which a terminal has room for."""
+_FRAME, _LEAST_FIGURE = 3, 7
+"""Columns of a terminal that the lines around a cell take, and that a figure needs."""
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
@@ -53,7 +55,7 @@ def print_result(
     console.print(Text(visible(question), style="bold"))
     for line in about_classes(result.cells):
         console.print(Text(visible(line)))
-    for table in _tables(result.scorecard):
+    for table in _tables(result.scorecard, console.width):
         console.print(table)
     rows = result.scorecard["summary"]
     for paragraph in [
@@ -76,32 +78,60 @@ def print_result(
         console.print(Text(visible(f"Next:   {next_step(result.scorecard, scenario, rerun)}")), soft_wrap=True)
 
 
-def _tables(scorecard: Mapping[str, Any]) -> list[Table]:
+def _tables(scorecard: Mapping[str, Any], width: int) -> list[Table]:
     """One table, or one for each goal where all their columns together are too many."""
     rows: Sequence[Row] = scorecard["summary"]
     parts: list[Sequence[Row]] = [rows]
-    if len(_of_goals(rows)) > _MOST_FIGURES:
+    figures = len(_of_goals(rows))
+    if figures > _MOST_FIGURES or (figures > 1 and not _fits(rows, width)):
         goals = dict.fromkeys(row.get("goal") for row in rows)
         parts = [[row for row in rows if row.get("goal") == goal] for goal in goals]
-    tables = [_table(part) for part in parts]
+    tables = [_table(part, width) for part in parts]
     tables[-1].caption = "Brackets hold 95 % intervals."
     return tables
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _labels(rows: Sequence[Row]) -> list[Column]:
+    """The columns that say what a row is of."""
     from fedsec.report.scorecard import settings_label
 
-    goals, utility = _of_goals(rows), _of_utility(rows)
     lead: list[Column] = [("attack", lambda row: row["attack"]), ("defense", lambda row: row["defense"])]
     if any(row["settings"] for row in rows):
         lead.insert(0, ("settings", lambda row: settings_label(row["settings"])))
+    return lead
+
+
+def _stacked(rows: Sequence[Row]) -> list[Column]:
+    """The same in one column, a line for each, where there is no room for several."""
+    columns = _labels(rows)
+    heading = "\n".join(name for name, _ in columns)
+    return [(heading, lambda row: "\n".join(cell(row) for _, cell in columns))]
+
+
+def _fits(rows: Sequence[Row], width: int, columns: Sequence[Column] | None = None) -> bool:
+    """Whether labels can stand whole beside the figures in a terminal of so many columns."""
+    columns = _labels(rows) if columns is None else columns
+    lines = [max((len(line) for row in rows for line in cell(row).split("\n")), default=0) for _, cell in columns]
+    figures = len(_of_goals(rows)) + len(_of_utility(rows)) + 1
+    return sum(lines) + len(lines) * _FRAME + figures * (_LEAST_FIGURE + _FRAME) <= width
+
+
+def _table(rows: Sequence[Row], width: int) -> Table:
+    """A table of rows; its labels are not broken where a terminal of so many columns has room for that."""
+    goals, utility, lead = _of_goals(rows), _of_utility(rows), _labels(rows)
+    if not _fits(rows, width, lead):
+        lead = _stacked(rows)
+    whole = _fits(rows, width, lead)
     table = Table(caption_justify="left")
     columns = [*lead, *goals, *utility, ("note", _note)]
     for place, (heading, _) in enumerate(columns):
         justify: Literal["left", "right"] = "right" if place in range(len(lead), len(columns) - 1) else "left"
-        table.add_column(Text(visible(heading)), justify=justify, overflow="fold")
+        keep = whole and place < len(lead)
+        table.add_column(
+            Text("\n".join(map(visible, heading.split("\n")))), justify=justify, overflow="fold", no_wrap=keep
+        )
     for row in rows:
-        table.add_row(*(Text(visible(cell(row))) for _, cell in columns))
+        table.add_row(*(Text("\n".join(map(visible, cell(row).split("\n")))) for _, cell in columns))
     return table
 
 

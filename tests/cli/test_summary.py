@@ -1,11 +1,13 @@
 """The table that a run ends with."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from fedsec.cli.summary import print_result
+from fedsec.cli.summary import _tables, print_result
 from fedsec.result import RunResult
 
 
@@ -108,3 +110,27 @@ def test_more_columns_than_fit_make_a_table_per_goal(capsys: pytest.CaptureFixtu
 
 def test_a_run_without_rows_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "attack" in _printed([], {"cells": [], "missing": 2}, capsys)
+
+
+@pytest.mark.parametrize("width", [100, 160])
+def test_labels_are_not_broken_where_there_is_room(width: int) -> None:
+    long = {"attack": "adaptive(scale=12.5, rounds=3)", "defense": "norm-bound(bound=1.0)+krum"}
+    rows = [{**row, **long} for row in (_row(metrics={"utility/accuracy": _value(0.75)}), MEMBERSHIP, BACKDOOR)]
+    console = Console(width=width, record=True, file=StringIO())
+    for table in _tables({"summary": rows}, width):
+        console.print(table)
+    text = console.export_text()
+    assert text.count(long["attack"]) == text.count(long["defense"]) == 3
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_what_a_control_lost_stands_in_its_note(capsys: pytest.CaptureFixture[str]) -> None:
+    training = {"dropped": 3, "updates": 8, "dropped_because": "holds NaN", "skipped": 0, "rounds": 2}
+    lost = _row(defense="none", training=training, untrained=None)
+    text = _lines(_printed([lost], {"cells": [], "missing": 0}, capsys))
+    assert "3 of 8 honest updates dropped" in text
+    assert "Without an attack (no defense), 3 of 8 honest updates were dropped (the first: holds NaN)" in text
+    stuck = _printed([{**lost, "untrained": "the model never moved"}], {"cells": [], "missing": 0}, capsys)
+    assert "did not train" in stuck
+    assert "Nothing is compared with the undefended model." in _lines(stuck)

@@ -160,6 +160,14 @@ def test_plan_shows_what_runs_and_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_plan_sums_up_over_seeds_unless_asked_for_all(tmp_path: Path) -> None:
+    given = ["plan", "quick/byzantine", *(part for value in MATRIX for part in ("--set", value))]
+    summed, every = (_fedsec(*given, *more, cwd=tmp_path).stdout for more in ([], ["--all"]))
+    assert "│ sign-flip(scale=10) vs krum │ 3 waiting" in summed
+    assert "seed 1" not in summed
+    assert "│ sign-flip(scale=10) vs krum, seed 1 │ waiting" in every
+
+
 def test_plan_has_the_keys_that_a_run_would_write(tmp_path: Path) -> None:
     found = json.loads(_fedsec("plan", "quick/inversion", "--json", cwd=tmp_path).stdout)
     scenario = load_scenario("quick/inversion")
@@ -268,6 +276,25 @@ def test_the_doctor_names_what_is_wrong_and_goes_on(tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 2
     assert "fail  krum: gone\n      update it" in result.output
+
+
+def test_the_doctor_warns_of_data_that_cannot_be_had_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("FEDSEC_DATA", str(tmp_path))
+    (tmp_path / "cola").mkdir()
+    found = list(checks._data())
+    assert "clinic-notes" in found[0].found
+    assert "cola" in found[0].found
+    assert "sst2" in found[1].found
+    assert {one.grade for one in found[:2]} == {Grade.OK}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("FEDSEC_DATA")
+    *_, last = checks._data()
+    assert last.grade == Grade.WARN
+    assert "sst2" in last.found
+    assert "clinic-notes" not in last.found
+    assert "set FEDSEC_DATA" in last.advice
+    assert "unset HF_HUB_OFFLINE" in last.advice
 
 
 def test_a_run_under_way_keeps_a_second_one_out(tmp_path: Path) -> None:
