@@ -24,6 +24,7 @@ from fedsec.metrics.membership import membership
 from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
+from fedsec.metrics.training import training
 from fedsec.metrics.utility import utility
 from fedsec.models import tiny_bert
 from fedsec.seeds import SeedTree
@@ -64,13 +65,21 @@ def _produced() -> dict[str, MetricValue]:
     claim = Reconstruction(client=0, tokens=ids, score=0.0, verified=True)
     rounds: Any = [
         SimpleNamespace(
-            upload_bytes=8, download_bytes=9, seconds=0.5, rejected=(), clients=(0, 1), weights=(0.0, 1.0), norms=None
+            upload_bytes=8,
+            download_bytes=9,
+            seconds=0.5,
+            rejected=(),
+            clients=(0, 1),
+            weights=(0.0, 1.0),
+            norms=None,
+            skipped=None,
         )
     ]
     return {
         **leakage(match({0: secret}, [claim]), tokenizer, np.random.default_rng(0)),
         **costs(rounds),
         "cost/attack-seconds": plain(1.0, "seconds", 1),
+        **training(rounds, [0]),
         **detection(rounds, [0], np.random.default_rng(0)),
         **tail_accuracy([(1, 0.5, 0.5)], 1, Evaluation(np.array([True, False]), 0.5), 0.5),
         **utility(_RIGHT, Tokenised([[1], [1]], np.array([0, 1])), np.random.default_rng(0)),
