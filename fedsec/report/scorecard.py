@@ -69,7 +69,7 @@ def _compared_cell(content: Content, contents: Sequence[Content]) -> dict[str, A
     cell["metrics"] = dict(sorted(metrics.items()))
     cell["untrained"] = untrained(content)
     cell["harm"] = _comparable(cell, harm_of(cell), [content], contents)
-    control = _control(content, contents)
+    control = _matching(contents, cell, cell["defense"])
     cell["learned"] = None if control is None else learned(control["cell"]["metrics"])
     return cell
 
