@@ -82,7 +82,6 @@ if TYPE_CHECKING:
     from fedsec.api.views import Probe as Probe
     from fedsec.api.views import PublicModel as PublicModel
     from fedsec.api.views import QueryView as QueryView
-    from fedsec.api.views import Reconstruction as Reconstruction
     from fedsec.api.views import Rehearsal as Rehearsal
     from fedsec.api.views import ReleasedView as ReleasedView
     from fedsec.api.views import ReleaseView as ReleaseView
@@ -100,6 +99,9 @@ if TYPE_CHECKING:
     from fedsec.api.views import Update as Update
     from fedsec.api.views import Weighted as Weighted
     from fedsec.api.views import WireView as WireView
+    from fedsec.api.work import Limited as Limited
+    from fedsec.api.work import Reconstruction as Reconstruction
+    from fedsec.api.work import Work as Work
 
 _HOMES = {
     "AttackCard": "cards",
@@ -178,7 +180,6 @@ _HOMES = {
     "Probe": "views",
     "PublicModel": "views",
     "QueryView": "views",
-    "Reconstruction": "views",
     "Rehearsal": "views",
     "ReleaseView": "views",
     "ReleasedView": "views",
@@ -196,6 +197,9 @@ _HOMES = {
     "Update": "views",
     "Weighted": "views",
     "WireView": "views",
+    "Limited": "work",
+    "Reconstruction": "work",
+    "Work": "work",
 }
 __all__ = [
     "AggregateHook",
@@ -233,6 +237,7 @@ __all__ = [
     "KeyHolderView",
     "Knowledge",
     "Layout",
+    "Limited",
     "Measured",
     "MembershipScorer",
     "MetricCard",
@@ -290,6 +295,7 @@ __all__ = [
     "WeightRule",
     "Weighted",
     "WireView",
+    "Work",
     "acting",
     "implements",
 ]

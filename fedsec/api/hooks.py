@@ -24,7 +24,6 @@ from fedsec.api.views import (
     ModelSetup,
     Probe,
     QueryView,
-    Reconstruction,
     ReleasedView,
     ReleaseView,
     RoundContext,
@@ -37,6 +36,7 @@ from fedsec.api.views import (
     Update,
     Weighted,
 )
+from fedsec.api.work import Reconstruction
 
 if TYPE_CHECKING:
     import torch

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsec.api.threat import Knowledge
+from fedsec.api.work import Limited
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +127,7 @@ class PublicModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundView:
+class RoundView(Limited):
     """What a curious party sees of one round; what its position does not see is None."""
 
     round: int
@@ -188,7 +189,7 @@ class ParticipantView(RoundView):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedView:
+class ReleasedView(Limited):
     """What an adversary has that got the trained model."""
 
     model: PublicModel
@@ -219,7 +220,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Limited):
     """Everything that an attack has when it is asked after training.
 
     There is one resident model: `at`, `released` and `ask` each set it anew, so that of two views the later one's
@@ -562,22 +563,6 @@ class Granted(Mapping[Knowledge, Any]):
 
     def __len__(self) -> int:
         return len(self._content)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconstruction:
-    """One text that an attack claims a client trained on."""
-
-    client: int | None
-    """Whose text it is; None where the attack saw only a sum, or the released model, and cannot tell."""
-    tokens: tuple[int, ...]
-    """Token ids without special tokens and padding, in order."""
-    score: float
-    """The attack's own measure of doubt; lower is surer."""
-    verified: bool = False
-    """The attack checked it against the update and found it at the numerical floor."""
-    notes: Mapping[str, float] = field(default_factory=dict)
-    """Diagnostics that the attack wants in the record."""
 
 
 def _size(shape: Sequence[int]) -> int:

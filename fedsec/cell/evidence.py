@@ -23,6 +23,7 @@ from fedsec.api import (
     ServerView,
     Tokens,
     WireView,
+    Work,
 )
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.resources import attack_plugin, malicious_clients, training_settings
@@ -69,6 +70,8 @@ class Looked:
     shown: torch.Tensor | None = None
     """The trainables that it was shown last [parameters]; None if none were."""
     granted: list[Granted] = field(default_factory=list)
+    work: Work = field(default_factory=Work)
+    """What it is told of its time."""
 
     @property
     def used(self) -> frozenset[Knowledge]:
@@ -229,6 +232,7 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
         training=training_settings(cell.scenario),
         granted=granted,
         generator=SeedTree(cell.seed).torch("attack"),
+        work=looked.work,
     )
 
 
@@ -270,6 +274,7 @@ def round_view(
         classes=around.classes,
         granted=_noted(looked, _of_round(cell, around, observed, secrets)),
         generator=SeedTree(cell.seed).torch("attack", round_number=observed.round),
+        work=looked.work,
     )
 
 
@@ -292,6 +297,7 @@ def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedVie
         training=training_settings(cell.scenario),
         granted=_noted(looked, _lasting(cell, trained)),
         generator=seeds.torch("attack"),
+        work=looked.work,
     )
 
 

@@ -1,6 +1,5 @@
 """From a trained federation and an attack to a cell of the scorecard."""
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -13,6 +12,7 @@ from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
 from fedsec.cell.training import Trained, lacking
+from fedsec.cell.work import CellWork
 from fedsec.data.classes import classes_of
 from fedsec.data.tokens import content_ids
 from fedsec.errors import FedsecError, WrongAnswerError
@@ -101,7 +101,8 @@ def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursu
     """Ask the attack what its goal asks, or the prior where it is blocked, and score the answer."""
     goal, card = goal_of(cell), cell.goal
     assert goal is not None and card is not None  # noqa: S101, PT018 - the cell has an attack
-    secrets, looked = secrets_of(cell, trained) if cell.rounds else {}, Looked()
+    work = CellWork(cell.scenario.threat.attack_seconds)
+    secrets, looked = secrets_of(cell, trained) if cell.rounds else {}, Looked(work=work)
     if cell.rounds and not any(secrets.values()):
         raise FedsecError(
             f"in round {', '.join(map(str, cell.rounds))} the server received no update that {cell.attack_label} could "
@@ -118,9 +119,9 @@ def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursu
             raise watcher.failed
         attack = watcher.attack if watcher is not None else trained.attacker(attack_plugin(cell.attack))
         shown = evidence_of(cell, trained, secrets, plan.question, looked)
-        began = time.perf_counter()
-        answer = _asked(goal, card, attack, shown, cell.attack_label)
-        seconds = time.perf_counter() - began
+        with work.running():
+            answer = _asked(goal, card, attack, shown, cell.attack_label)
+        seconds = work.spent
         check_untouched(cell, trained.around, looked, trained.frozen)
     scored = goal.score(truth, answer, prior, generator)
     _check_headline(card, scored)

@@ -254,6 +254,10 @@ class Threat(_Part):
     attack_rounds: Count | Literal["last", "all"] | list[Count | Literal["last"]] = 1
     """The rounds whose updates an attack that reads may see: a round from 1, `last`, `all`, or a list, which is scored
     together."""
+    attack_seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Seconds that an attack which reads may take in a cell; it then ends with what it has read, and the cell is marked
+    `budget`. No limit if absent. A cell that is finished stays so under another limit; one marked `budget` runs again
+    under a higher one."""
     colluding: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Clients that show a curious server what they sent; what it sees of the others under secure aggregation."""
     participation: Participation = Participation()

@@ -34,8 +34,13 @@ class ReadTexts:
         return Staged()
 
     def ask(self, attack: Any, evidence: Evidence) -> ByRound:
-        """The claims of each round."""
-        return {number: _checked(attack.reconstruct(evidence.at(number))) for number in evidence.rounds}
+        """The claims of each round that there is time for."""
+        found = {}
+        for number in evidence.rounds:
+            if evidence.seconds_left() <= 0.0:
+                break
+            found[number] = _checked(attack.reconstruct(evidence.at(number)))
+        return found
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Guesses:
         """As many texts as there are, drawn from the language alone."""

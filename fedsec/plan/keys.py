@@ -60,7 +60,7 @@ def _threat(cell: Cell, *, acts: bool | None = None) -> dict[str, Any]:
     """What of the threat changes the training."""
     threat = cell.scenario.threat
     if cell.acts if acts is None else acts:
-        return threat.model_dump(mode="json", exclude={"attack_rounds", "colluding", "auxiliary"})
+        return threat.model_dump(mode="json", exclude={"attack_rounds", "attack_seconds", "colluding", "auxiliary"})
     # Who is pinned to every cohort is so whether attacked or not.
     fixed = {"fixed": True} if threat.participation.kind == "fixed" else {}
     return {**threat.model_dump(mode="json", include={"declared_malicious", "malicious"}), **fixed}
@@ -75,6 +75,7 @@ def cell_key(cell: Cell) -> str:
     """Of everything that a cell's result depends on: settings, sources, data and weights."""
     read_from = {"model", "data", "federation", "threat", "keep_text"}
     content = by_content(cell.scenario.model_dump(mode="json", include=read_from))
+    del content["threat"]["attack_seconds"]  # what an attack that ended in time has read does not depend on it
     read = inputs(cell.scenario)
     goal = [card_hash(cell.goal)] if cell.goal is not None else []
     sources = [training_hash(), scoring_hash(), *goal, *(card_hash(card) for card in _cards(cell))]
