@@ -55,11 +55,16 @@ def filled(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _losses(candidates: Sequence[Candidate], ask: Ask, evidence: Evidence) -> torch.Tensor:
-    """Each candidate's loss fp64 [candidates]; those of like length are asked about together: little padding."""
+    """Each candidate's loss fp64 [candidates], NaN for those that no time was left for.
+
+    Those of like length are asked about together: little padding.
+    """
     order = sorted(range(len(candidates)), key=lambda place: len(candidates[place].tokens))
     size = _at_a_time(candidates, evidence)
     found = torch.full((len(candidates),), math.nan, dtype=torch.float64)
     for start in range(0, len(order), size):
+        if evidence.seconds_left() <= 0.0:
+            break
         places = order[start : start + size]
         chosen = [candidates[place] for place in places]
         answers = ask(tuple(one.tokens for one in chosen))

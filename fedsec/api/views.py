@@ -6,12 +6,12 @@ through the interpreter can cheat, and the contract tests are there to notice.
 """
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsec.api.threat import Knowledge
-from fedsec.api.work import Limited
+from fedsec.api.work import Limited, Part, Reconstruction, own_generator
 
 if TYPE_CHECKING:
     import torch
@@ -163,6 +163,23 @@ class RoundView(Limited):
     """Names of the labels; empty without labels."""
     generator: "torch.Generator"
     """The attack's own randomness."""
+
+    def each_client(self, read: "Callable[[RoundView, int], list[Reconstruction]]") -> list[Reconstruction]:
+        """Read the clients whose rows are seen one after the other, as long as `seconds_left` is above 0.
+
+        The engine shows how many are read, and keeps the claims over an interruption of the run: what is claimed of a
+        client may not depend on clients that were read before it. Called once for a round.
+
+        Args:
+            read: gives the claims about the client at a place of `clients`, in its order; it is handed this view with a
+                generator of that client's own.
+        """
+
+        def one(place: int) -> list[Reconstruction]:
+            own = own_generator(self.generator, self.clients[place])
+            return read(replace(self, generator=own, work=Part(self.work)), place)
+
+        return self.work.each(self.round, self.clients, one)
 
 
 class ServerView(RoundView):

@@ -27,6 +27,7 @@ from fedsec.api import (
 )
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.resources import attack_plugin, malicious_clients, training_settings
+from fedsec.cell.work import CellWork
 from fedsec.federation.plugins import checked
 from fedsec.federation.release import logits_of, released
 from fedsec.federation.transcript import Observed, Secret, Vault
@@ -103,7 +104,7 @@ class CellWatcher:
         Raises:
             RuntimeError: it damaged the model, which others train on.
         """
-        cell, around, looked = self._cell, self._around, Looked()
+        cell, around, looked = self._cell, self._around, Looked(work=self.work)
         for defended, before in self.sights.items():
             sight = sight_in(cell, observed, defended=defended)
             self.sights[defended] = sight if before is None else before & sight
@@ -115,7 +116,9 @@ class CellWatcher:
         with FrozenEncoder.laid_aside(around.model.module):
             frozen = fingerprint(around.model.module)
             try:
-                self.attack.observe(round_view(cell, around, observed, secrets, looked))
+                view = round_view(cell, around, observed, secrets, looked)
+                with self.work.running():
+                    self.attack.observe(view)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -135,13 +138,20 @@ class CellWatcher:
         """What the attack remembers, and what it saw."""
         memory: dict[str, Any] = {} if self.failed is not None else dict(self.attack.state())
         sights = {str(defended): None if s is None else sorted(s) for defended, s in self.sights.items()}
-        return {"attack": memory, "used": sorted(self.used), "sights": sights, "failed": self.failed is not None}
+        return {
+            "attack": memory,
+            "used": sorted(self.used),
+            "sights": sights,
+            "failed": self.failed is not None,
+            "seconds": self.work.spent,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from there; ValueError if it had failed by then, which a retry finds out anew."""
         if state["failed"]:
             raise ValueError("an attack that looks at rounds had failed")
         self.attack.load_state(state["attack"])
+        self.work = self._clock(float(state["seconds"]))
         self.used = {Knowledge(kind) for kind in state["used"]}
         for defended in self.sights:
             seen = state["sights"][str(defended)]
@@ -151,6 +161,11 @@ class CellWatcher:
         """Begin anew, with an attack that has seen nothing."""
         self.attack = checked(attack_plugin(self._cell.attack))
         self.used, self.failed, self.sights = set(), None, {True: None, False: None}
+        self.work = self._clock()
+
+    def _clock(self, spent: float = 0.0) -> CellWork:
+        """The time that the attack has, of which it took so many seconds."""
+        return CellWork(self._cell.scenario.threat.attack_seconds, spent=spent)
 
 
 def sight_of(

@@ -1,15 +1,27 @@
 """The head of a cell's row: what ran against what, and its status. Imports no torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fedsec.plan.cells import Cell, knowledge
 
-OK, BLOCKED, NOT_APPLICABLE, ERROR = "ok", "blocked", "n/a", "error"
+OK, BUDGET, BLOCKED, NOT_APPLICABLE, ERROR = "ok", "budget", "blocked", "n/a", "error"
+RAN = (OK, BUDGET)
+"""Statuses of cells whose attack ran; under `budget` its time was over before it was done."""
 
 
 def not_run(cell: Cell, status: str, reason: str) -> dict[str, Any]:
     """The content of a cell that has no metrics, and why."""
     return {"cell": head_of(cell, status, reason)}
+
+
+def runs_again(content: Mapping[str, Any], cell: Cell) -> bool:
+    """Whether the same command runs a cell again that has a result: an error, or one that has more time now."""
+    row, limit = content["cell"], cell.scenario.threat.attack_seconds
+    if row["status"] == BUDGET:
+        had = row.get("attack_seconds")
+        return limit is None or had is None or limit > had
+    return bool(row["status"] == ERROR)
 
 
 def head_of(cell: Cell, status: str, reason: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
 from fedsec.cell.evidence import CellWatcher, Looked, check_untouched, evidence_of, secrets_of, sight_of
-from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, head_of
+from fedsec.cell.head import BLOCKED, BUDGET, NOT_APPLICABLE, OK, RAN, head_of
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
 from fedsec.cell.training import Trained, lacking
@@ -30,13 +30,14 @@ from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
 
 
-def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
+def score(cell: Cell, trained: Trained, key: str = "", work: CellWork | None = None) -> dict[str, Any]:
     """The content of a cell file: the scorecard's row, curves, rounds, and the texts if the scenario keeps them.
 
     Args:
         cell: what is scored.
         trained: its federation.
         key: the cell's, under which an attack was kept that looked at rounds as they happened.
+        work: its attack's clock, and what is kept of it; only the clock if absent.
 
     Raises:
         FedsecError: the goal gives none of its headline metrics, or the attack's answer is not what was asked for.
@@ -52,16 +53,21 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
     head, found = head_of(cell, OK, None), None
     used: Collection[Knowledge] = outcome.knowledge_used
     if cell.threat is not None:
-        head["reason"], head["status"] = _hindrance(cell, trained, trained.watchers.get(key))
+        watcher = trained.watchers.get(key)
+        head["reason"], head["status"] = _hindrance(cell, trained, watcher)
         if head["status"] != NOT_APPLICABLE:
-            found = _pursued(cell, trained, key, blocked=head["status"] == BLOCKED)
+            work = work or CellWork(cell.scenario.threat.attack_seconds)
+            work = work if watcher is None else watcher.work
+            found = _pursued(cell, trained, key, work, blocked=head["status"] == BLOCKED)
             metrics |= found.scored.metrics
             used = {*used, *found.used}
-        if head["status"] == OK and cell.forges:
+            if head["status"] == OK and work.over:
+                head["status"], head["reason"], head["attack_seconds"] = BUDGET, work.verdict(), work.limit
+        if head["status"] in RAN and cell.forges:
             metrics |= _detection(cell, trained)
     if head["status"] != NOT_APPLICABLE:
         head["guarantee"] = _guarantee(cell, trained)
-        head["adaptive"] = head["status"] == OK and _adapted(cell, used)
+        head["adaptive"] = head["status"] in RAN and _adapted(cell, used)
         if Knowledge.AUXILIARY_TEXT in knowledge(cell):
             public = trained.around.public.of(cell.scenario)
             head["auxiliary"] = {"texts": len(public.auxiliary.texts), "dropped": public.dropped}
@@ -69,7 +75,7 @@ def score(cell: Cell, trained: Trained, key: str = "") -> dict[str, Any]:
             head["start"] = {"rows": trained.start.rows, "steps": trained.start.steps}
     else:
         metrics = {}
-    head["acts"] = head["status"] == OK and cell.acts
+    head["acts"] = head["status"] in RAN and cell.acts
     head["metrics"] = {name: metrics[name].as_json() for name in sorted(metrics)}
     return {
         "cell": head,
@@ -97,11 +103,10 @@ class _Pursued:
     attacked: dict[str, Any] | None
 
 
-def _pursued(cell: Cell, trained: Trained, key: str, *, blocked: bool) -> _Pursued:
+def _pursued(cell: Cell, trained: Trained, key: str, work: CellWork, *, blocked: bool) -> _Pursued:
     """Ask the attack what its goal asks, or the prior where it is blocked, and score the answer."""
     goal, card = goal_of(cell), cell.goal
     assert goal is not None and card is not None  # noqa: S101, PT018 - the cell has an attack
-    work = CellWork(cell.scenario.threat.attack_seconds)
     secrets, looked = secrets_of(cell, trained) if cell.rounds else {}, Looked(work=work)
     if cell.rounds and not any(secrets.values()):
         raise FedsecError(

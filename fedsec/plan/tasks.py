@@ -54,6 +54,11 @@ def rounds_path(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".rounds")
 
 
+def claims_path(checkpoint: Path, key: str) -> Path:
+    """Where the attack of the cell of that key leaves what it has read, beside the checkpoint of its training."""
+    return checkpoint.with_name(f"{key}.claims.json")
+
+
 def checkpoint_path(run: Path, key: str) -> Path:
     """Where the training of a group of that key leaves its checkpoint; other sources never find it."""
     return run / "checkpoints" / f"{key}.safetensors"

@@ -4,12 +4,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from fedsec.cell.claims_file import ClaimsFile
 from fedsec.cell.resources import Resources
 from fedsec.cell.score import score
 from fedsec.cell.training import train
+from fedsec.cell.work import CellWork
 from fedsec.federation.checkpoint import Checkpoint
-from fedsec.federation.progress import Progress
-from fedsec.plan.tasks import Task
+from fedsec.federation.progress import ClientsRead, Progress
+from fedsec.plan.tasks import Task, claims_path
 from fedsec.runner.recorder import Failure, attempt
 from fedsec.store.keys import digest
 
@@ -28,6 +30,9 @@ class Report(Protocol):
 
     def scoring(self, task: Task) -> None:
         """A cell is attacked and scored next."""
+
+    def reading(self, progress: ClientsRead) -> None:
+        """The attack has read another client."""
 
     def finish(self, task: Task, content: dict[str, Any]) -> None:
         """A cell has a result."""
@@ -66,10 +71,20 @@ def run_group(tasks: list[Task], report: Report, resources: Resources, checkpoin
     whole = True
     for task in tasks:
         report.scoring(task)
-        content = attempt(partial(score, task.cell, trained, task.key))
+        content = attempt(partial(score, task.cell, trained, task.key, _work(task, checkpoint, report)))
         if isinstance(content, Failure):
             report.fail([task], content)
             whole = False
         else:
             report.finish(task, content)
     return whole
+
+
+def _work(task: Task, checkpoint: Path, report: Report) -> CellWork:
+    """The work of a cell's attack, which goes on where an interrupted run left it."""
+    return CellWork(
+        task.cell.scenario.threat.attack_seconds,
+        rounds=len(task.cell.rounds),
+        file=ClaimsFile(claims_path(checkpoint, task.key), task.key),
+        told=report.reading,
+    )

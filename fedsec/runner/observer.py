@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedsec.federation.progress import Progress
+from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.cells import Cell
 
 
@@ -27,6 +27,9 @@ class Observer:
 
     def attacking(self, cell: Cell) -> None:
         """A curious server starts to read the updates of this cell."""
+
+    def reading(self, progress: ClientsRead) -> None:
+        """The attack has read another client."""
 
     def idle(self) -> None:
         """This worker has nothing more to do."""

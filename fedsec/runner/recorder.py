@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fedsec import errors
 from fedsec.cell.head import ERROR, NOT_APPLICABLE, not_run
 from fedsec.errors import ExitCode, FedsecError
-from fedsec.plan.tasks import Group, Task, checkpoint_path, rounds_path
+from fedsec.plan.tasks import Group, Task, checkpoint_path, claims_path, rounds_path
 from fedsec.runner.observer import Observer
 from fedsec.store.rundir import ERRORS_LOG, RunDirectory
 
@@ -110,6 +110,8 @@ class Recorder:
         if failure.kind and not self.started and (self._shared or failure).reason == failure.reason:
             self._shared = self._shared or failure
             self._held += tasks
+            for task in tasks:
+                self._forget(task)
             return
         self._start()
         self._write_errors(tasks, failure.reason)
@@ -149,6 +151,14 @@ class Recorder:
     def _write(self, task: Task, content: Mapping[str, Any]) -> None:
         origin = {"inputs": task.inputs, "made_by": self.made_by}
         self.run.write_cell(task.key, {**content, **origin}, private=content.get("texts") is not None)
+        self._forget(task)
+
+    def _forget(self, task: Task) -> None:
+        """Delete what the cell's attack had read, which is as good as clients' texts; a retry reads it again."""
+        claims = claims_path(checkpoint_path(self.run.path, task.key), task.key)
+        if not claims.parent.is_symlink():
+            with suppress(OSError):
+                claims.unlink()
 
     def _tell(self, task: Task, content: Mapping[str, Any]) -> None:
         status = content["cell"]["status"]

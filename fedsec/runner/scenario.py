@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedsec.cell.head import BLOCKED, ERROR, NOT_APPLICABLE, OK, not_run
+from fedsec.cell.head import BLOCKED, ERROR, NOT_APPLICABLE, RAN, not_run, runs_again
 from fedsec.config.dump import dump, dump_text
 from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
-from fedsec.federation.progress import Progress
+from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.cells import refusal
 from fedsec.plan.keys import by_content, inputs
 from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, looks_on, tasks_of
@@ -64,7 +64,7 @@ def run_scenario(scenario: Scenario, out: Path, observer: Observer, machine: Mac
 def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Machine, device: str) -> Finished:
     tasks = tasks_of(scenario)
     before = {task.key: content for task in tasks if (content := run.cell(task.key)) is not None}
-    waiting = [task for task in tasks if task.key not in before or before[task.key]["cell"]["status"] == ERROR]
+    waiting = [task for task in tasks if task.key not in before or runs_again(before[task.key], task.cell)]
     count = machine.count(len(grouped(waiting)), device)
     made_by = environment(threads=machine.threads, workers=count, device=device)
     observer.started([task.cell for task in tasks], len(tasks) - len(waiting))
@@ -72,7 +72,7 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     record = _record(scenario, tasks, made_by, run.record(), resumes=bool(waiting))
     run.write_record({**record, "plugins": _plugins(run.path)})
     run.log("started", cells=len(tasks), waiting=len(waiting))
-    started = any(content["cell"]["status"] in (OK, BLOCKED) for content in before.values())
+    started = any(content["cell"]["status"] in (*RAN, BLOCKED) for content in before.values())
     recorder = Recorder(run, observer, made_by, started)
     groups = grouped(_willing(waiting, recorder))
     check_disk(disk_needed(groups, count), run.path)
@@ -97,14 +97,14 @@ def _plugins(folder: Path) -> list[str]:
 
 
 def _sweep(run: RunDirectory, *, failed: bool) -> None:
-    """Delete what trainings left: starts and honest rounds, and what others' sources kept, unless a cell is retried."""
+    """Delete what trainings and attacks left, and what those of other sources kept, unless a cell is retried."""
     folder = run.path / "checkpoints"
     if failed or folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
         if path.suffix == ".rounds" and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.suffix in (".safetensors", ".lock"):
+        elif path.suffix in (".safetensors", ".lock", ".json"):
             with suppress(OSError):  # it is none of ours
                 path.unlink()
     with suppress(OSError):  # something that is none of ours
@@ -158,6 +158,9 @@ class _Report:
     def scoring(self, task: Task) -> None:
         if looks_on(task.cell):
             self.observer.attacking(task.cell)
+
+    def reading(self, progress: ClientsRead) -> None:
+        self.observer.reading(progress)
 
     def finish(self, task: Task, content: dict[str, Any]) -> None:
         self.recorder.finish(task, content)

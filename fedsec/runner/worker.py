@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedsec.federation.progress import Progress
+    from fedsec.federation.progress import ClientsRead, Progress
     from fedsec.plan.tasks import Task
     from fedsec.runner.recorder import Failure
 
@@ -55,6 +55,9 @@ class _Report:
 
     def scoring(self, task: "Task") -> None:
         self._pipe.say("scoring", index=task.index)
+
+    def reading(self, progress: "ClientsRead") -> None:
+        self._pipe.say("reading", progress=asdict(progress))
 
     def finish(self, task: "Task", content: dict[str, Any]) -> None:
         from fedsec.runner.recorder import Failure, attempt

@@ -20,7 +20,7 @@ from typing import IO, Any
 from fedsec.config.dump import dump
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
-from fedsec.federation.progress import Progress
+from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.tasks import Group, Task, checkpoint_path, looks_on
 from fedsec.plugin_files import allowed_files
 from fedsec.runner.machine import Machine, thread_variables, used_memory
@@ -244,6 +244,8 @@ class Workers:
             worker.scoring = self._tasks[said["index"]]
             if looks_on(worker.scoring.cell):
                 worker.observer.attacking(worker.scoring.cell)
+        elif what == "reading":
+            worker.observer.reading(ClientsRead(**said["progress"]))
         elif what == "finished":
             task = self._tasks[said["index"]]
             job.left.remove(task)

@@ -76,8 +76,9 @@ class _Row(_Part):
     position: str | None
     knowledge: list[str]
     adaptive: bool
-    status: Literal["ok", "blocked", "n/a", "error"]
+    status: Literal["ok", "budget", "blocked", "n/a", "error"]
     reason: str | None
+    attack_seconds: Finite | None = None
     guarantee: dict[str, Any] | None
     auxiliary: _Auxiliary | None = None
     metrics: dict[str, _Metric]

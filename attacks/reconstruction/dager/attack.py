@@ -72,17 +72,18 @@ class Dager:
         Raises:
             ValueError: the view has neither rows nor a sum, or these lack the attention's part.
         """
-        lengths = view.granted.get(Knowledge.LENGTHS)
-        if view.rows is None:
+        lengths, rows = view.granted.get(Knowledge.LENGTHS), view.rows
+        if rows is None:
             if view.aggregate is None:
                 raise ValueError("this attack reads updates or their sum, and this view shows neither")
             longest = max(length for own in lengths for length in own) if lengths else None
             return self._read(view, None, view.aggregate, texts_per_client(view) * len(view.cohort), longest)
-        claims: list[Reconstruction] = []
-        for index, client in enumerate(view.clients):
-            longest = max(lengths[index]) if lengths else None
-            claims += self._read(view, client, view.rows[index], texts_per_client(view), longest)
-        return claims
+
+        def read(own: RoundView, place: int) -> list[Reconstruction]:
+            longest = max(lengths[place]) if lengths else None
+            return self._read(own, own.clients[place], rows[place], texts_per_client(own), longest)
+
+        return view.each_client(read)
 
     def _read(
         self, view: RoundView, client: int | None, row: "Tensor", limit: int, longest: int | None

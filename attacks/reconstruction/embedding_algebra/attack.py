@@ -55,10 +55,9 @@ class EmbeddingAlgebra:
         """Claims for every client; ValueError if the view lacks rows or an embedding's part of them."""
         rows = single_rows(view)
         tables = [only(view.model.layout, role) for role in (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)]
-        claims: list[Reconstruction] = []
-        for index, client in enumerate(view.clients):
-            claims += self._one_client(view, index, client, rows[index], tables)
-        return claims
+        return view.each_client(
+            lambda own, place: self._one_client(own, place, own.clients[place], rows[place], tables)
+        )
 
     def _one_client(
         self, view: RoundView, index: int, client: int, row: "Tensor", tables: Sequence[ParameterInfo]

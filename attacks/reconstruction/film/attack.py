@@ -71,13 +71,11 @@ class Film:
         if module is None or module.get_output_embeddings() is None:
             raise ValueError("film writes with the victim's own causal language model; this view shows none")
         lengths, most = view.granted.get(Knowledge.LENGTHS), texts_per_client(view)
-        if view.rows is not None:
+        if (rows := view.rows) is not None:
             known = lengths or (None,) * len(view.clients)
-            return [
-                claim
-                for client, row, own in zip(view.clients, view.rows, known, strict=True)
-                for claim in self._read(view, row, client, most, own)
-            ]
+            return view.each_client(
+                lambda own, place: self._read(own, rows[place], own.clients[place], most, known[place])
+            )
         if view.aggregate is None:
             raise ValueError("film reads updates, or their sum, which this view does not show")
         together = tuple(one for own in lengths for one in own) if lengths else None
@@ -111,10 +109,12 @@ class Film:
             unused_bonus=self.unused_bonus,
             longest=min(self.longest, positions - 1, *([max(lengths)] if lengths else [])),
         )
-        writer = Writer(module, tokenizer, bag, settings)
+        writer = Writer(module, tokenizer, bag, settings, view.seconds_left)
         memory = Memory(module, bag, (begin_token(tokenizer), tokenizer.eos_token_id), self.alpha)
         claims: dict[tuple[int, ...], Reconstruction] = {}
         for _ in range(most):
+            if view.seconds_left() <= 0.0:
+                break
             written = next((one for one in writer.write() if one.places not in claims), None)
             if written is None:
                 break

@@ -1,9 +1,9 @@
 """FILM's second stage: beam search with the victim's own language model, restricted to the tokens of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import log
+from math import inf, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -48,6 +48,7 @@ class Writer:
         tokenizer: of the model.
         bag: token ids of the batch [count].
         settings: of the search.
+        seconds_left: that a search may still take; one that has none left ends its texts where they are.
 
     Source: Gupta et al., NeurIPS 2022, section 4.2; Vijayakumar et al., AAAI 2018, algorithm 1. Deviations: texts are
     ranked by their mean log probability, so that long ones stand a chance, with a bonus for tokens that no text before
@@ -59,6 +60,7 @@ class Writer:
     tokenizer: Any
     bag: "Tensor"
     settings: BeamSettings
+    seconds_left: Callable[[], float] = lambda: inf
     _pairs: list[tuple[int, int]] = field(default_factory=list)
     _begun: list[int] = field(default_factory=list)
     _used: set[int] = field(default_factory=set)
@@ -90,7 +92,7 @@ class Writer:
         while len(places):
             past, log_p = self._step(self.bag[places[:, -1]], past)  # [texts, bag + 1]
             finished += self._ended(places, score, log_p[:, -1], whole=places.shape[1] >= self.settings.longest)
-            if places.shape[1] >= self.settings.longest:
+            if places.shape[1] >= self.settings.longest or self.seconds_left() <= 0.0:
                 break
             parents, tokens, score = self._grow(score, self._allowed(places, log_p[:, :-1]))
             places = torch.cat([places[parents], tokens[:, None]], dim=1)

@@ -1,11 +1,13 @@
 """From tokens to claims, and when they count as verified."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedsec.api import Reconstruction
+from fedsec.api import Reconstruction, RoundView
 
 from ..shared.texts import content
+from .known import problem_of
 from .objective import EXACT, Objective, Problem
 
 if TYPE_CHECKING:
@@ -36,6 +38,24 @@ class Reading:
     def exact(self) -> bool:
         """Whether nothing but rounding is left between their gradient and the observed one."""
         return self.residual < EXACT
+
+
+def solved(view: RoundView, solve: Callable[[Problem], Reading]) -> list[Reconstruction]:
+    """Claims for every client, or for the sum where single updates stay hidden.
+
+    Args:
+        view: what the attacker sees.
+        solve: finds the tokens of a batch.
+
+    Raises:
+        ValueError: the view shows no update, or no linear layer is trained.
+    """
+
+    def one(own: RoundView, place: int | None) -> list[Reconstruction]:
+        problem = problem_of(own, place)
+        return [] if problem is None else claims(problem, solve(problem), own.model.tokenizer)
+
+    return one(view, None) if view.rows is None else view.each_client(one)
 
 
 def claims(problem: Problem, reading: Reading, tokenizer: Any) -> list[Reconstruction]:

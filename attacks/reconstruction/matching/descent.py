@@ -1,5 +1,6 @@
 """Descent over word embeddings, towards those whose gradient is the observed one."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _HISTORY = 30
 """Pairs of differences that L-BFGS keeps."""
+
+
+class _TimeIsOverError(Exception):
+    """Ends a descent in the middle of a line search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,16 @@ class Descent:
         self._line: tuple[Tensor, Any] | None = None
 
     def run(self, steps: int) -> None:
-        """Take so many steps; L-BFGS ends the line search that it is in, so that it may take some more."""
-        if self._schedule.optimizer == "lbfgs":
-            self._lbfgs(steps)
-            return
-        for _ in range(steps):
-            self._adam()
+        """Take so many steps; L-BFGS ends the line search that it is in, so that it may take some more.
+
+        Fewer where the attack's time is over.
+        """
+        with suppress(_TimeIsOverError):
+            if self._schedule.optimizer == "lbfgs":
+                self._lbfgs(steps)
+                return
+            for _ in range(steps):
+                self._adam()
 
     def permute(self, text: int, order: "Tensor") -> None:
         """Reorder the embeddings of one text by `order` [tokens], Adam's memory of them included."""
@@ -115,6 +124,8 @@ class Descent:
 
     def _slope(self, embeddings: "Tensor") -> tuple["Tensor", "Tensor"]:
         """What is minimised, and its derivative; the best embeddings are kept."""
+        if self._problem.seconds_left() <= 0.0:
+            raise _TimeIsOverError
         at = embeddings.clone().requires_grad_()
         value = self._problem.distance(self._objective, at[None]).sum()
         value = value + self._schedule.c_reg * self._irregular(at)

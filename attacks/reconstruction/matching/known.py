@@ -31,20 +31,21 @@ _BELIEVED = 0.9
 """Of a matrix's width: a higher rank is that of noise."""
 
 
-def problems(view: RoundView) -> list[Problem]:
-    """One problem for each row, or one for the aggregate where rows stay hidden; none for an update that is zero.
+def problem_of(view: RoundView, place: int | None) -> Problem | None:
+    """What the update of one client poses, or the aggregate where rows stay hidden; None for an update that is zero.
+
+    Args:
+        view: the round.
+        place: of the client among those whose rows are seen; None for the aggregate.
 
     Raises:
         ValueError: the view shows neither rows nor an aggregate, or no linear layer is trained.
     """
-    if view.rows is not None:
-        each = [(client, (place,)) for place, client in enumerate(view.clients)]
-        found = [_problem(view, client, row, who) for (client, who), row in zip(each, view.rows, strict=True)]
-    elif view.aggregate is not None:
-        found = [_problem(view, None, view.aggregate, tuple(range(len(view.cohort))))]
-    else:
+    if place is not None and view.rows is not None:
+        return _problem(view, view.clients[place], view.rows[place], (place,))
+    if view.aggregate is None:
         raise ValueError("gradient matching needs updates or their sum, and this view shows neither")
-    return [one for one in found if one is not None]
+    return _problem(view, None, view.aggregate, tuple(range(len(view.cohort))))
 
 
 def _problem(view: RoundView, client: int | None, update: "Tensor", who: Sequence[int]) -> Problem | None:
@@ -73,6 +74,7 @@ def _problem(view: RoundView, client: int | None, update: "Tensor", who: Sequenc
         mask=mask,
         labels=_labels(view, gradient, who, len(lengths)),
         generator=view.generator,
+        seconds_left=view.seconds_left,
     )
 
 

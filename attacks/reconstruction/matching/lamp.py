@@ -7,9 +7,8 @@ import torch
 
 from fedsec.api import Knowledge, Reconstruction, RoundView
 
-from .claims import Reading, claims
+from .claims import Reading, solved
 from .descent import Descent, Schedule, best_start
-from .known import problems
 from .objective import Objective, Problem
 from .order import reorder
 from .polish import Judge, polish
@@ -83,10 +82,7 @@ class Lamp:
         prior = None
         if Knowledge.AUXILIARY_TEXT in view.granted:
             prior = Prior(view.granted[Knowledge.AUXILIARY_TEXT].language_model())
-        found: list[Reconstruction] = []
-        for problem in problems(view):
-            found += claims(problem, self._solve(problem, prior), view.model.tokenizer)
-        return found
+        return solved(view, lambda problem: self._solve(problem, prior))
 
     def _solve(self, problem: Problem, prior: Prior | None) -> Reading:
         objective = Objective(self.loss, _TAG_FACTOR)
@@ -95,7 +91,7 @@ class Lamp:
         descent = Descent(problem, objective, schedule, best_start(problem, objective, self.starts, norm))
         if self.search:
             return self._with_search(problem, descent, prior)
-        while descent.taken < self.steps:
+        while descent.taken < self.steps and problem.seconds_left() > 0.0:
             descent.run(min(_EVERY, self.steps - descent.taken))
             if _BURN_IN * self.steps < descent.taken < self.steps:
                 reorder(problem, objective, descent, prior, _WEIGHTS[self.loss][0], self.candidates)
@@ -108,7 +104,7 @@ class Lamp:
             descent.run(self.pause if left > 1.5 * self.pause else left)
             reading = self._searched(problem, descent.best, prior)
             best = reading if best is None or reading.value < best.value else best
-            if best.exact:
+            if best.exact or problem.seconds_left() <= 0.0:
                 break
             if descent.best_value > _STALLED * before:
                 descent.restart(_shaken(problem, best.ids))

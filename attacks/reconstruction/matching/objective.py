@@ -1,5 +1,6 @@
 """Gradient matching: what is matched, over which tokens, and how candidates are scored."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ class Problem:
         mask: 1 for tokens, 0 for padding [texts, tokens].
         labels: [texts].
         generator: the attack's own.
+        seconds_left: that the attack may still take.
     """
 
     client: int | None
@@ -99,6 +101,7 @@ class Problem:
     mask: "Tensor"
     labels: "Tensor"
     generator: torch.Generator
+    seconds_left: Callable[[], float]
 
     @property
     def free(self) -> "Tensor":

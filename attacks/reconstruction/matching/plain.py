@@ -2,10 +2,9 @@
 
 from fedsec.api import Reconstruction, RoundView
 
-from .claims import Reading, claims
+from .claims import Reading, solved
 from .descent import Descent, Schedule, best_start
-from .known import problems
-from .objective import Objective
+from .objective import Objective, Problem
 
 
 def matched(view: RoundView, objective: Objective, schedule: Schedule, steps: int) -> list[Reconstruction]:
@@ -17,9 +16,10 @@ def matched(view: RoundView, objective: Objective, schedule: Schedule, steps: in
         schedule: Adam's.
         steps: of Adam.
     """
-    found: list[Reconstruction] = []
-    for problem in problems(view):
+
+    def solve(problem: Problem) -> Reading:
         descent = Descent(problem, objective, schedule, best_start(problem, objective, 1, 0.0))
         descent.run(steps)
-        found += claims(problem, Reading.of(problem, problem.read(descent.best)), view.model.tokenizer)
-    return found
+        return Reading.of(problem, problem.read(descent.best))
+
+    return solved(view, solve)

@@ -45,7 +45,7 @@ class Judge:
 
 
 def polish(judge: Judge, start: "Tensor", choices: "Tensor", budget: int) -> "Tensor":
-    """Better the reading wave by wave, until nothing helps or the budget is spent; ids [texts, tokens].
+    """Better the reading wave by wave, until nothing helps, or budget or time is spent; ids [texts, tokens].
 
     A wave scores changes of one word and moves; of those that help, the best is taken, or as many as help together.
 
@@ -59,7 +59,7 @@ def polish(judge: Judge, start: "Tensor", choices: "Tensor", budget: int) -> "Te
     """
     ids, value = start, float(judge.scores(start[None])[0])
     spent = 1
-    while spent < budget and value > _FLOOR:
+    while spent < budget and value > _FLOOR and judge.problem.seconds_left() > 0.0:
         changed = _neighbours(judge.problem, ids, choices, min(budget // 2 + 1, budget - spent))
         if len(changed) == 0:
             break

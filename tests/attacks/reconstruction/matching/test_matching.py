@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.api import Knowledge
+from fedsec.api import Knowledge, RoundView
 from fedsec.attacks.reconstruction.matching.claims import Reading, claims
 from fedsec.attacks.reconstruction.matching.descent import Descent, Schedule, best_start
 from fedsec.attacks.reconstruction.matching.dlg import Dlg
-from fedsec.attacks.reconstruction.matching.known import problems
+from fedsec.attacks.reconstruction.matching.known import problem_of
 from fedsec.attacks.reconstruction.matching.lamp import Lamp
 from fedsec.attacks.reconstruction.matching.moves import sampled_orders
-from fedsec.attacks.reconstruction.matching.objective import Objective
+from fedsec.attacks.reconstruction.matching.objective import Objective, Problem
 from fedsec.attacks.reconstruction.matching.polish import Judge, polish
 from fedsec.attacks.reconstruction.matching.prior import Prior
 from fedsec.attacks.reconstruction.matching.seats import seated
@@ -52,6 +52,12 @@ class Auxiliary:
 
     def language_model(self) -> torch.nn.Module:
         return self.model
+
+
+def problems(view: RoundView) -> list[Problem]:
+    """Of each client, or of the sum; none of updates that are zero."""
+    places = [None] if view.rows is None else range(len(view.clients))
+    return [found for place in places if (found := problem_of(view, place)) is not None]
 
 
 @pytest.fixture(scope="module")
