@@ -28,13 +28,18 @@ class RunResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned cell has a result that is no error."""
-        return not self.missing and not self.errors
+        """Whether every planned cell has a result that is no error and that no limit of time cut short."""
+        return not self.missing and not self.errors and not self.budget
 
     @property
     def errors(self) -> int:
         """Cells that ended in an error."""
         return sum(cell["cell"]["status"] == "error" for cell in self.cells)
+
+    @property
+    def budget(self) -> int:
+        """Cells whose attack `threat.attack_seconds` ended."""
+        return sum(cell["cell"]["status"] == "budget" for cell in self.cells)
 
     def cells_frame(self) -> "pd.DataFrame":
         """The cells as a table: a row per cell, and per metric `NAME`, `NAME.ci_low` and `NAME.ci_high`.

@@ -3,15 +3,26 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from fedsec.cli.options import Display
+from fedsec.cli.words import duration
+from fedsec.federation.progress import ClientsRead
 from fedsec.federation.progress import Progress as Round
 from fedsec.plan.cells import Cell
 from fedsec.report.visible import visible
@@ -42,13 +53,56 @@ def _round_text(progress: Round) -> str:
     )
 
 
+def _reading_text(progress: ClientsRead) -> str:
+    left = f", about {duration(progress.seconds_left)} left" if progress.done < progress.clients else ""
+    return f"{progress.done} of {progress.clients} clients read{left}"
+
+
+class _TimeLeft:
+    """What the cells that are left will take, by those that are finished: each attack by its own.
+
+    The time between two cells that end is counted for the one that ended, which on average is right for any number of
+    workers.
+    """
+
+    def __init__(self, cells: Sequence[Cell] = ()) -> None:
+        self._left = Counter(cell.attack["name"] for cell in cells)
+        self._took: dict[str, list[float]] = {}
+        self._last = time.monotonic()
+
+    def finish(self, cell: Cell) -> None:
+        """One of them has ended."""
+        now, name = time.monotonic(), cell.attack["name"]
+        self._took.setdefault(name, []).append(now - self._last)
+        self._last, self._left[name] = now, self._left[name] - 1
+
+    def __str__(self) -> str:
+        """`about 40 s left`, or `at least` where nothing is known of an attack yet; empty where nothing can be said."""
+        counts = {name: count for name, count in self._left.items() if count > 0}
+        means = {name: sum(took) / len(took) for name, took in self._took.items() if name in counts}
+        if not means:
+            return ""
+        seconds = sum(counts[name] * mean for name, mean in means.items())
+        return f"{'about' if len(means) == len(counts) else 'at least'} {duration(seconds)} left"
+
+
+class _LeftColumn(TimeRemainingColumn):
+    """The time that is left as the task says it, or by its pace."""
+
+    def render(self, task: Task) -> Text:
+        """Its text."""
+        left = task.fields.get("left")
+        return super().render(task) if left is None else Text(left, style="progress.remaining")
+
+
 class _Lines(Observer):
     """Lines; those of a worker begin with the cell that it trains."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._began = self._spoke = time.monotonic()
-        self._total = self._done = self._before = 0
+        self._spoke = time.monotonic()
+        self._left = _TimeLeft()
+        self._total = self._done = 0
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -64,8 +118,9 @@ class _Lines(Observer):
     def worker(self, number: int) -> Observer:
         return _WorkerLines(self)
 
-    def started(self, cells: Sequence[Cell], done: int) -> None:
-        self._total, self._done, self._before = len(cells), done, done
+    def started(self, cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
+        self._total, self._done = len(cells), (done := len(cells) - len(waiting))
+        self._left = _TimeLeft(waiting)
         self.say(f"{len(cells)} cells" + (f", {done} of them done before" if done else ""))
 
     def training(self, cell: Cell) -> None:
@@ -77,16 +132,17 @@ class _Lines(Observer):
     def attacking(self, cell: Cell) -> None:
         self.say(f"attacking: {cell.label}")
 
+    def reading(self, progress: ClientsRead) -> None:
+        self.say_round(f"  {_reading_text(progress)}", last=progress.done == progress.clients)
+
     def notice(self, text: str) -> None:
         self.say(visible(text))
 
     def finished(self, cell: Cell, status: str) -> None:
         self._done += 1
-        left = ""
-        if 0 < self._done < self._total:
-            spent = time.monotonic() - self._began
-            left = f", about {spent / (self._done - self._before) * (self._total - self._done):.0f} s left"
-        self.say(f"[{self._done}/{self._total}] {status}: {cell.label}{left}")
+        self._left.finish(cell)
+        left = str(self._left)
+        self.say(f"[{self._done}/{self._total}] {status}: {cell.label}{left and f', {left}'}")
 
 
 class _WorkerLines(Observer):
@@ -102,7 +158,12 @@ class _WorkerLines(Observer):
         self._lines.say_round(f"  {self._label}: {_round_text(progress)}", last=progress.round == progress.rounds)
 
     def attacking(self, cell: Cell) -> None:
+        self._label = cell.label
         self._lines.attacking(cell)
+
+    def reading(self, progress: ClientsRead) -> None:
+        last = progress.done == progress.clients
+        self._lines.say_round(f"  {self._label}: {_reading_text(progress)}", last=last)
 
 
 class _Bars(Observer):
@@ -115,8 +176,9 @@ class _Bars(Observer):
             BarColumn(bar_width=16),  # labels need the room
             MofNCompleteColumn(),
         )
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        self._cells = self.progress.add_task("cells", total=None)
+        self._left = _TimeLeft()
+        self.progress = Progress(*columns, _LeftColumn(), console=console, transient=True)
+        self._cells = self.progress.add_task("cells", total=None, left="")
         self._lines = {1: _BarLine(self.progress)}
 
     def __enter__(self) -> "_Bars":
@@ -131,8 +193,9 @@ class _Bars(Observer):
             self._lines[number] = _BarLine(self.progress)
         return self._lines[number]
 
-    def started(self, cells: Sequence[Cell], done: int) -> None:
-        self.progress.update(self._cells, total=len(cells), completed=done)
+    def started(self, cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
+        self._left = _TimeLeft(waiting)
+        self.progress.update(self._cells, total=len(cells), completed=len(cells) - len(waiting))
 
     def training(self, cell: Cell) -> None:
         self._lines[1].training(cell)
@@ -143,11 +206,15 @@ class _Bars(Observer):
     def attacking(self, cell: Cell) -> None:
         self._lines[1].attacking(cell)
 
+    def reading(self, progress: ClientsRead) -> None:
+        self._lines[1].reading(progress)
+
     def notice(self, text: str) -> None:
         self.progress.console.print(Text(visible(text)))
 
     def finished(self, cell: Cell, status: str) -> None:
-        self.progress.advance(self._cells)
+        self._left.finish(cell)
+        self.progress.update(self._cells, advance=1, left=str(self._left))
 
 
 class _BarLine(Observer):
@@ -160,14 +227,20 @@ class _BarLine(Observer):
 
     def training(self, cell: Cell) -> None:
         self._label = cell.label
-        self._progress.reset(self._line, total=None, description=f"training for {cell.label}", visible=True)
+        self._progress.reset(self._line, total=None, description=f"training for {cell.label}", visible=True, left=None)
 
     def round(self, progress: Round) -> None:
         text = f"{self._label}: {_round_text(progress).partition(', ')[2]}"  # the bar counts the rounds
         self._progress.update(self._line, total=progress.rounds, completed=progress.round, description=text)
 
     def attacking(self, cell: Cell) -> None:
-        self._progress.reset(self._line, total=None, description=f"attacking: {cell.label}")
+        self._label = cell.label
+        self._progress.reset(self._line, total=None, description=f"attacking: {cell.label}", left=None)
+
+    def reading(self, progress: ClientsRead) -> None:
+        left = f"about {duration(progress.seconds_left)} left" if progress.done < progress.clients else ""
+        text = f"attacking: {self._label}, clients"
+        self._progress.update(self._line, total=progress.clients, completed=progress.done, description=text, left=left)
 
     def idle(self) -> None:
         self._progress.update(self._line, visible=False)

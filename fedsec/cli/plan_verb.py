@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow
+from fedsec.cli.words import duration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +71,7 @@ def _print(plan: "Plan", given: str, *, every: bool) -> None:
         see = quoted(["fedsec", "report", str(plan.path)])
         console.print(Text(visible(f"Nothing is left to run. See: {see}")), soft_wrap=True)
         return
-    wait = "unknown for this model" if plan.seconds is None else f"about {_time(plan.seconds)}"
+    wait = "unknown for this model" if plan.seconds is None else f"about {duration(plan.seconds)}"
     unknown = any(cell.reads and cell.status != "done" for group in plan.groups for cell in group.cells)
     console.print(
         Text(
@@ -115,7 +116,7 @@ def _summed(plan: "Plan", width: int) -> "Table":
     for pair, cells in pairs.items():
         first = [group for cell, group in cells if group.left and group.cells[0] is cell]
         known = [group.seconds for group in first if group.seconds is not None]
-        about = "?" if len(known) < len(first) else _time(sum(known)) if first else ""
+        about = "?" if len(known) < len(first) else duration(sum(known)) if first else ""
         memory = _size(max(group.memory for group in first)) if first else ""
         table.add_row(Text(pair), Text(visible(_statuses([cell for cell, _ in cells]))), about, memory)
     return table
@@ -145,13 +146,7 @@ def _statuses(cells: "Sequence[PlannedCell]") -> str:
 
 
 def _time_of(group: "PlannedGroup") -> str:
-    return "?" if group.seconds is None else f"{_time(group.seconds)}{' (measured)' if group.measured else ''}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return "?" if group.seconds is None else f"{duration(group.seconds)}{' (measured)' if group.measured else ''}"
 
 
 def _size(count: float) -> str:

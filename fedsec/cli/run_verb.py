@@ -65,7 +65,7 @@ def run(
         given["device"] = None if device == Device.AUTO else device.value
         rerun = command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given)
         print_result(result, loaded.summary, rerun, loaded)
-    if not result.complete:
+    if result.missing or result.errors:
         raise typer.Exit(ExitCode.CELLS_MISSING)
 
 

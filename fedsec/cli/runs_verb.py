@@ -30,10 +30,11 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> None:
     table = Table()
     for name in ("scenario", "key", "created", "state"):
         table.add_column(name)
-    for name in ("done", "error", "missing", "MB"):
+    for name in ("done", "error", "time over", "missing", "MB"):
         table.add_column(name, justify="right")
     for run in found:
-        counts = ["", "", ""] if run.problem else [str(run.done), str(run.errors or ""), str(run.missing or "")]
+        known = (run.done, run.errors or "", run.budget or "", run.missing or "")
+        counts = [""] * len(known) if run.problem else [str(count) for count in known]
         cells = [
             run.scenario,
             run.key,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
     from fedsec.result import RunResult
 
-_SIGNS = {"ok": "", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
+_SIGNS = {"ok": "", "budget": "time over", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
 
 _MOST_FIGURES = 5
 """Columns of goals in one table, which a terminal has room for."""
@@ -66,7 +66,11 @@ def print_result(
     ]:
         console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
     console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")), soft_wrap=True)
-    if not result.complete:
+    if result.budget:
+        what = f"{result.budget} cell{'s' * (result.budget != 1)}"
+        hint = "With a higher limit the same command attacks them again."
+        console.print(Text(f"threat.attack_seconds ended the attacks of {what}. {hint}"))
+    if result.missing or result.errors:
         where = next((path for name in ("errors.log", "events.jsonl") if (path := result.path / name).is_file()), None)
         hint = f"; see {where}" if where else ""
         counts = [
@@ -190,7 +194,8 @@ def _note(row: Row) -> str:
     failed, seeds = row.get("failed", 0), row.get("seeds", 0)
     part = f" in {failed} of {failed + seeds} seeds" if failed and seeds else ""
     harm = row.get("harm")
-    unknown = ["harm undefined"] if row["status"] == "ok" and harm is not None and harm["value"] is None else []
+    ran = row["status"] in ("ok", "budget")
+    unknown = ["harm undefined"] if ran and harm is not None and harm["value"] is None else []
     unlearned = row["attack"] == "none" and row.get("learned") is False and not row.get("untrained")
     idle = ["did not learn"] if unlearned else []
     return ", ".join([*filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *note(row)])

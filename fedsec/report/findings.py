@@ -8,6 +8,7 @@ from fedsec.api import Form, GoalCard, Shown, Tells
 from fedsec.report.harm import drawn
 from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
 from fedsec.report.rows import (
+    BUDGET,
     NONE,
     correct,
     damage,
@@ -236,9 +237,14 @@ def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[st
         lead = (
             f"With {defense} and no attack, the model" if defense != NONE else "Without an attack, the undefended model"
         )
-    ran = [row for row in rows if row["status"] == "ok"]
+    ran = [row for row in rows if row["status"] in ("ok", BUDGET)]
     sentences = _outcomes(lead, ran, rows) if ran and tell else []
-    said = {"blocked": "is blocked", "n/a": "does not apply", "error": "has no result, an error stopped it"}
+    said = {
+        BUDGET: "may get more with more time",
+        "blocked": "is blocked",
+        "n/a": "does not apply",
+        "error": "has no result, an error stopped it",
+    }
     for status, words in said.items():
         own = [row for row in rows if row["status"] == status]
         if own:

@@ -8,6 +8,7 @@ from fedsec.report.findings import brief, controls_first, filled, partly, undefi
 from fedsec.report.harm import drawn
 from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
 from fedsec.report.rows import (
+    BUDGET,
     NONE,
     RESULT,
     damage,
@@ -78,6 +79,8 @@ def _square(row: Row | None) -> dict[str, Any]:
     places = [sum(map(len, pairs[:place])) for place in range(1, len(pairs))]
     if reason := undefined(row):
         square["undefined"] = brief(reason)
+    if row["status"] == BUDGET:
+        lines.append(f"time over, it may get more: {brief(row['reason'])}")
     look = ("undefined" if row.get("untrained") else "control") if row["attack"] == NONE else shade(row.get("harm"))
     lines = [*lines, *_detected(row["metrics"]), *short(row)]
     return {**square, "look": look, "main": main, "lines": lines, "heads": places}

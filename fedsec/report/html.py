@@ -25,7 +25,7 @@ from fedsec.report.grid import grids, unadapted
 from fedsec.report.guarantees import promises
 from fedsec.report.numbers import NO_VALUE, percent
 from fedsec.report.phase import phases
-from fedsec.report.rows import NONE, RESULT, name_telling
+from fedsec.report.rows import BUDGET, NONE, RESULT, name_telling
 from fedsec.report.trouble import training_findings
 from fedsec.report.visible import visible
 from fedsec.report.worst import worst_tables
@@ -77,6 +77,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "goals": goals,
         "few": _few(rows, goals),
         "blocked": "blocked" in statuses,
+        "budget": BUDGET in statuses,
         "unadapted": any(unadapted(row) for row in rows),
         "seeds": max((row["seeds"] for row in rows), default=0),
     }

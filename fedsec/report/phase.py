@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fedsec.api import Asks, Form, GoalCard, Shown
 from fedsec.report import plots
-from fedsec.report.rows import NONE, goal_of
+from fedsec.report.rows import BUDGET, NONE, goal_of
 from fedsec.report.scorecard import settings_label
 
 BATCH = "federation.batch_size"
@@ -96,8 +96,9 @@ def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
 
 
 def _asked(row: Row) -> GoalCard | None:
-    """The row's goal, if it asks after training and its first headline metric has a value."""
-    goal = goal_of(row) if row["attack"] != NONE and row["metrics"] else None
+    """The row's goal, if it asks after training, had the time, and its first headline metric has a value."""
+    whole = row["attack"] != NONE and row["metrics"] and row["status"] != BUDGET
+    goal = goal_of(row) if whole else None
     return goal if goal is not None and goal.asks == Asks.AFTER and _has(row, goal.headline[0]) else None
 
 

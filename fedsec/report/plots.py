@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fedsec.metrics.robustness import LEAST_SHARE
 from fedsec.report.harm import drawn
-from fedsec.report.rows import NONE, RESULT, correct
+from fedsec.report.rows import NONE, RANKED, correct
 from fedsec.report.scorecard import settings_label
 
 COLOURS, DASHES, MARKERS = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3)), "os^DvPX*"
@@ -170,7 +170,7 @@ def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     groups: dict[tuple[str, str], list[tuple[int, Row, Row, bool]]] = {}
     for row in rows:
         harm, utility = row.get("harm"), None if row.get("learned") is False else _undisturbed(row, rows)
-        if row["attack"] != NONE and row["status"] in RESULT and harm and harm["value"] is not None and utility:
+        if row["attack"] != NONE and row["status"] in RANKED and harm and harm["value"] is not None and utility:
             point = (defenses.index(row["defense"]), _within(harm), utility, bool(row.get("pareto")))
             groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)
     panels: list[Panel] = []

@@ -7,8 +7,13 @@ from fedsec import registry
 from fedsec.api import Form, GoalCard, Shown, Tells
 
 NONE = "none"
-RESULT = ("ok", "blocked")
-"""Statuses that are averaged, the one that says more first."""
+RANKED = ("ok", "blocked")
+"""Statuses of whole results, the one that says more first."""
+BUDGET = "budget"
+"""Of a result that `threat.attack_seconds` cut short: with more time the attack may get more, so that it is shown and
+averaged, and ranks no defense."""
+RESULT = (BUDGET, *RANKED)
+"""Statuses with values; of several seeds' the first says what their mean is worth."""
 Row = Mapping[str, Any]
 
 

@@ -9,11 +9,23 @@ from fedsec.api import Compared, GoalCard, MetricValue, Tells
 from fedsec.metrics.stats.intervals import Interval, over_seeds
 from fedsec.registry import load_attribute
 from fedsec.report.harm import drawn, harm_by, harm_of
-from fedsec.report.rows import NONE, RESULT, correct, damage, damage_in, goal_of, goals_of, learned, name_telling
+from fedsec.report.rows import (
+    BUDGET,
+    NONE,
+    RANKED,
+    RESULT,
+    correct,
+    damage,
+    damage_in,
+    goal_of,
+    goals_of,
+    learned,
+    name_telling,
+)
 from fedsec.report.untrained import any_untrained, never_moved, training_of, untrained
 
 SCHEMA = 1
-_SETTLED = (*RESULT, "n/a")
+_SETTLED = (*RANKED, "n/a")
 """Statuses that leave nothing open."""
 
 _ALSO_MEANS = ("baseline", "random_guess", "chance", "best", "best_low")
@@ -44,7 +56,10 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
 
 
 def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a scorecard that the same scenario, seed and versions reproduce bit for bit."""
+    """The part of a scorecard that the same scenario, seed and versions reproduce bit for bit.
+
+    What an attack had read when its time was over belongs to the machine that it ran on.
+    """
 
     def strip(row: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in row["metrics"].items() if not name.endswith(("seconds", "-per-round"))}
@@ -52,8 +67,8 @@ def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         **scorecard,
-        "cells": [strip(cell) for cell in scorecard["cells"]],
-        "summary": [strip(row) for row in scorecard["summary"]],
+        "cells": [strip(cell) for cell in scorecard["cells"] if cell["status"] != BUDGET],
+        "summary": [strip(row) for row in scorecard["summary"] if row["status"] != BUDGET],
     }
 
 
@@ -305,7 +320,7 @@ def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
     """(what is right without an attack, harm) of a defense; None without either, or if its control did not learn."""
     control, harm = _control_row(row, rows), row["harm"]
     right = None if control is None or row["learned"] is False else correct(control["metrics"])
-    if row["attack"] == NONE or right is None or row["status"] not in RESULT or not harm or harm["value"] is None:
+    if row["attack"] == NONE or right is None or row["status"] not in RANKED or not harm or harm["value"] is None:
         return None
     return float(right["value"]), drawn(harm)
 

@@ -9,8 +9,8 @@ from fedsec.plan.cells import Cell
 class Observer:
     """Watches a run; this one says nothing."""
 
-    def started(self, cells: Sequence[Cell], done: int) -> None:
-        """The run begins; `done` of its cells were finished before."""
+    def started(self, cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
+        """The run begins; `waiting` are those of its cells that were not finished before."""
 
     def worker(self, number: int) -> "Observer":
         """Who hears of the training, rounds and attacks of worker `number`, from 1; itself unless it tells them apart.

@@ -67,7 +67,7 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
     waiting = [task for task in tasks if task.key not in before or runs_again(before[task.key], task.cell)]
     count = machine.count(len(grouped(waiting)), device)
     made_by = environment(threads=machine.threads, workers=count, device=device)
-    observer.started([task.cell for task in tasks], len(tasks) - len(waiting))
+    observer.started([task.cell for task in tasks], [task.cell for task in waiting])
     run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
     record = _record(scenario, tasks, made_by, run.record(), resumes=bool(waiting))
     run.write_record({**record, "plugins": _plugins(run.path)})

@@ -27,6 +27,8 @@ class Listed:
     """Cells with a result, those that do not apply included."""
     errors: int
     missing: int
+    budget: int
+    """Cells with a result that `threat.attack_seconds` cut short."""
     bytes: int
     problem: str | None = None
     """Why it counts as damaged."""
@@ -66,12 +68,13 @@ def _look(path: Path) -> Listed:
         record = run.read_json("record.json")
         cells = [run.cell(key) for key in record["cells"]]
     except (NotARunError, OSError) as error:
-        return Listed(str(path), path.parent.name, path.name, "damaged", "", 0, 0, 0, size, str(error))
+        return Listed(str(path), path.parent.name, path.name, "damaged", "", 0, 0, 0, 0, size, str(error))
     statuses = [cell["cell"]["status"] for cell in cells if cell is not None]
-    errors, missing = statuses.count("error"), cells.count(None)
-    state = "running" if run.locked() else "incomplete" if errors or missing else "complete"
+    errors, budget, missing = statuses.count("error"), statuses.count("budget"), cells.count(None)
+    state = "running" if run.locked() else "incomplete" if errors or budget or missing else "complete"
+    done = len(statuses) - errors - budget
     scenario, created = str(record.get("scenario", "?")), str(record.get("created", ""))
-    return Listed(str(path), scenario, path.name, state, created, len(statuses) - errors, errors, missing, size)
+    return Listed(str(path), scenario, path.name, state, created, done, errors, missing, budget, size)
 
 
 def _size(path: Path) -> int:

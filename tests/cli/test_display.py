@@ -25,7 +25,7 @@ def cells() -> list[Cell]:
 
 def _play(observer: Observer, cells: list[Cell]) -> None:
     """Two workers, of which the first goes on after the second is out of work."""
-    observer.started(cells, 0)
+    observer.started(cells, cells)
     first, second = observer.worker(1), observer.worker(2)
     first.training(cells[0])
     second.training(cells[1])
@@ -54,7 +54,7 @@ def test_lines_of_workers_name_the_cell(cells: list[Cell]) -> None:
 def test_bars_have_a_line_per_worker(cells: list[Cell]) -> None:
     stream = io.StringIO()
     with _Bars(Console(file=stream, force_terminal=True, width=150)) as bars:
-        bars.started(cells, 1)
+        bars.started(cells, cells[1:])
         first, second = bars.worker(1), bars.worker(2)
         first.training(cells[0])
         second.training(cells[1])
