@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fedsec.runner.preview import Plan, PlannedCell, PlannedGroup
 
 
-_BESIDE = 48
-"""Columns of a terminal that the status, the time and the memory of a line need beside its label."""
+_BESIDE = 60
+"""Columns of a terminal that the status, the times and the memory of a line need beside its label."""
 _WORTH_SAYING = 50_000_000
 """Bytes of disk below which nobody needs to be told."""
 
@@ -64,7 +64,7 @@ def _print(plan: "Plan", given: str, *, every: bool) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     console.print(_every_cell(plan, console.width) if every else _summed(plan, console.width))
-    counts = {status: plan.count(status) for status in ("done", "waiting", "error", "n/a")}
+    counts = {status: plan.count(status) for status in ("done", "waiting", "error", "budget", "n/a")}
     console.print(Text(", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no cells"))
     left = any(group.left for group in plan.groups)
     if not left:
@@ -72,15 +72,16 @@ def _print(plan: "Plan", given: str, *, every: bool) -> None:
         console.print(Text(visible(f"Nothing is left to run. See: {see}")), soft_wrap=True)
         return
     wait = "unknown for this model" if plan.seconds is None else f"about {duration(plan.seconds)}"
-    unknown = any(cell.reads and cell.status != "done" for group in plan.groups for cell in group.cells)
     console.print(
         Text(
             f"{wait} with {plan.workers} worker{'s' * (plan.workers != 1)}"
-            f"{', and what attacks that read need' if unknown else ''}; "
+            f"{f', and what {names} need' if (names := ' and '.join(plan.unknown)) else ''}; "
             f"about {_size(plan.memory)} of {_size(plan.bound)} of memory"
             f"{f', {_size(plan.disk)} of {_size(plan.disk_free)} of disk' if plan.disk >= _WORTH_SAYING else ''}"
         )
     )
+    for name in plan.unknown:
+        console.print(Text(visible(_unknown(name))))
     console.print(Text(visible(f"Run it: {given}")), soft_wrap=True)
 
 
@@ -95,8 +96,8 @@ def _every_cell(plan: "Plan", width: int) -> "Table":
     for group in plan.groups:
         for place, cell in enumerate(group.cells):
             status = cell.status if cell.reason is None else f"{cell.status}: {cell.reason}"
-            own = [_time_of(group), _size(group.memory)] if place == 0 and group.left else ["", ""]
-            table.add_row(Text(cell.label), Text(visible(status)), *own)
+            training, memory = (_time_of(group), _size(group.memory)) if place == 0 and group.left else ("", "")
+            table.add_row(Text(cell.label), Text(visible(status)), training, _attack_time([cell]), memory)
         table.add_section()
     return table
 
@@ -114,11 +115,12 @@ def _summed(plan: "Plan", width: int) -> "Table":
     caption = "The time of a training stands with the first of the cells that share it. Every cell: --all."
     table = _table("attack vs defense", list(pairs), width, caption)
     for pair, cells in pairs.items():
+        own = [cell for cell, _ in cells]
         first = [group for cell, group in cells if group.left and group.cells[0] is cell]
         known = [group.seconds for group in first if group.seconds is not None]
         about = "?" if len(known) < len(first) else duration(sum(known)) if first else ""
         memory = _size(max(group.memory for group in first)) if first else ""
-        table.add_row(Text(pair), Text(visible(_statuses([cell for cell, _ in cells]))), about, memory)
+        table.add_row(Text(pair), Text(visible(_statuses(own))), about, _attack_time(own), memory)
     return table
 
 
@@ -130,7 +132,8 @@ def _table(first: str, labels: Sequence[str], width: int, caption: str) -> "Tabl
     room = width - _BESIDE
     table.add_column(first, overflow="fold", no_wrap=max(map(len, labels), default=0) <= room)
     table.add_column("status")
-    table.add_column("about", justify="right")
+    table.add_column("training", justify="right")
+    table.add_column("attack", justify="right")
     table.add_column("memory", justify="right")
     return table
 
@@ -143,6 +146,24 @@ def _statuses(cells: "Sequence[PlannedCell]") -> str:
         reason = next((cell.reason for cell in own if cell.reason), None)
         parts.append(f"{len(own)} {status}" + (f": {reason}" if reason else ""))
     return ", ".join(parts)
+
+
+def _attack_time(cells: "Sequence[PlannedCell]") -> str:
+    """Of the attacks of these cells that are to run, all together."""
+    times = [cell.time for cell in cells if cell.time is not None]
+    known = [time.seconds for time in times if time.seconds is not None]
+    if len(known) < len(times):
+        return "?"
+    return f"{'up to ' if any(time.basis == 'limit' for time in times) else ''}{duration(sum(known))}" if known else ""
+
+
+def _unknown(name: str) -> str:
+    """What is to be said of an attack whose time nobody has measured."""
+    from fedsec import registry
+
+    cost = registry.attacks().get(name).cost if name in registry.attacks() else ""
+    stated = f" Its card: {cost}." if cost else ""
+    return f"{name}: how long it takes is known when a cell of it is done; threat.attack_seconds bounds it.{stated}"
 
 
 def _time_of(group: "PlannedGroup") -> str:

@@ -4,8 +4,8 @@ Time: 2 floating point operations per parameter and token forward, as many backw
 weights (so 6 under full tuning, 4 under LoRA, 2 to evaluate), at the rate of a matrix product measured here, times what
 small batches reach of it; plus what each local step costs beside its products, and its passes over memory. Against
 quick/byzantine, quick/inversion and LoRA on minilm (one thread, little else running), times and memory lay within a
-factor of 2 of what was measured; a machine that is busy takes as much longer. What an attack that reads costs is
-unknown before it ran.
+factor of 2 of what was measured; a machine that is busy takes as much longer. What attacks that
+read take is no part of it.
 """
 
 import gzip

@@ -1,22 +1,24 @@
 """What `fedsec run` would do: the cells by training, what is done, what does not apply, about how long. No torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedsec.cell.head import ERROR, NOT_APPLICABLE
+from fedsec.cell.head import BUDGET, ERROR, NOT_APPLICABLE, runs_again
 from fedsec.config.schema import Scenario
 from fedsec.plan.cells import refusal
 from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, disk_of, estimate, makespan, measure_speed
 from fedsec.plan.tasks import Group, Task, grouped, tasks_of
+from fedsec.runner.attack_time import AttackTime, Content, Measured, earlier_cells
 from fedsec.runner.disk import disk_free
 from fedsec.runner.machine import Machine
 from fedsec.runner.recorder import Failure, attempt
 from fedsec.runner.scenario import run_directory
-from fedsec.store.rundir import RunDirectory
 
 DONE, WAITING = "done", "waiting"
+STATUSES = (DONE, WAITING, ERROR, BUDGET, NOT_APPLICABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,12 @@ class PlannedCell:
     """Its attack and defense, which cells of other seeds and settings share."""
     key: str
     status: str
-    """`done`, `waiting`, `error` (the same command retries it) or `n/a`."""
+    """`done`, `waiting`, `error` (the same command retries it), `budget` (a higher limit does) or `n/a`."""
     reason: str | None
-    reads: bool
-    """Whether an attack runs after training, which takes a time that nobody knows."""
+    attack: str
+    """Registered name, or `none`."""
+    time: AttackTime | None
+    """Of the attack that is asked after training; None if there is none, or it is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class PlannedGroup:
 
     cells: tuple[PlannedCell, ...]
     seconds: float | None
-    """What is left to do; 0 if nothing is, None if nothing is known of the model."""
+    """Training that is left to do; 0 if none is, None if nothing is known of the model."""
     memory: int
     disk: int
     """Bytes that rounds which attacks look at take on disk."""
@@ -50,6 +54,11 @@ class PlannedGroup:
     def left(self) -> bool:
         """Whether a cell of it is still to run."""
         return any(cell.status in (WAITING, ERROR) for cell in self.cells)
+
+    @property
+    def attack_seconds(self) -> float:
+        """Of its attacks, as far as that is known."""
+        return sum(cell.time.seconds or 0.0 for cell in self.cells if cell.time is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +76,18 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """About how long what is left takes; None if nothing is known of a model."""
-        left = [group.seconds for group in self.groups if group.left]
-        known = [seconds for seconds in left if seconds is not None]
+        """About how long what is left takes, `unknown` attacks aside; None if nothing is known of a model."""
+        left = [group for group in self.groups if group.left]
+        known = [group.seconds + group.attack_seconds for group in left if group.seconds is not None]
         if len(known) < len(left):
             return None
         return START_SECONDS + makespan(known, self.workers) if left else 0.0
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of attacks that are to run, and of which neither a time nor a limit is known."""
+        cells = [cell for group in self.groups for cell in group.cells]
+        return tuple(dict.fromkeys(one.attack for one in cells if one.time is not None and one.time.seconds is None))
 
     @property
     def memory(self) -> int:
@@ -98,15 +113,23 @@ class Plan:
             "memory_bytes": self.memory,
             "disk_bytes": self.disk,
             "disk_free_bytes": self.disk_free,
-            "cells": {status: self.count(status) for status in (DONE, WAITING, ERROR, NOT_APPLICABLE)},
+            "cells": {status: self.count(status) for status in STATUSES},
+            "unknown_attacks": list(self.unknown),
             "trainings": [
                 {
                     "seconds": group.seconds,
                     "measured": group.measured,
+                    "attack_seconds": group.attack_seconds,
                     "memory_bytes": group.memory,
                     "disk_bytes": group.disk,
                     "cells": [
-                        {"label": cell.label, "key": cell.key, "status": cell.status, "reason": cell.reason}
+                        {
+                            "label": cell.label,
+                            "key": cell.key,
+                            "status": cell.status,
+                            "reason": cell.reason,
+                            "attack_time": None if cell.time is None else asdict(cell.time),
+                        }
                         for cell in group.cells
                     ],
                 }
@@ -124,17 +147,20 @@ def preview(scenario: Scenario, out: Path, machine: Machine) -> Plan:
         machine: workers, threads and memory as for a run.
     """
     run = run_directory(scenario, out)
-    speed = measure_speed()
+    speed, all_groups = measure_speed(), grouped(tasks_of(scenario))
+    contents = {task.key: content for group in all_groups for task in group.tasks if (content := run.cell(task.key))}
+    measured = Measured([*contents.values(), *earlier_cells(scenario, run)])
     encoded: set[str] = set()
-    groups = tuple(_planned(group, run, speed, encoded) for group in grouped(tasks_of(scenario)))
+    groups = tuple(_planned(group, contents, measured, speed, encoded) for group in all_groups)
     workers = machine.count(sum(group.left for group in groups))
     return Plan(scenario.name, run.path, groups, workers, machine.bound, disk_free(run.path))
 
 
-def _planned(group: Group, run: RunDirectory, speed: Speed, encoded: set[str]) -> PlannedGroup:
-    contents = {task.key: run.cell(task.key) for task in group.tasks}
-    cells = tuple(_cell(task, contents[task.key]) for task in group.tasks)
-    finished = [content for content in contents.values() if content is not None]
+def _planned(
+    group: Group, contents: Mapping[str, Content], measured: Measured, speed: Speed, encoded: set[str]
+) -> PlannedGroup:
+    cells = tuple(_cell(task, contents.get(task.key), measured) for task in group.tasks)
+    finished = [dict(contents[task.key]) for task in group.tasks if task.key in contents]
     found: Estimate = estimate(group, speed, finished, encoded=group.shares in encoded)
     left = any(cell.status in (WAITING, ERROR) for cell in cells)
     if left:
@@ -142,18 +168,22 @@ def _planned(group: Group, run: RunDirectory, speed: Speed, encoded: set[str]) -
     return PlannedGroup(cells, found.seconds if left else 0.0, found.memory, disk_of(group), found.measured)
 
 
-def _cell(task: Task, content: dict[str, Any] | None) -> PlannedCell:
+def _cell(task: Task, content: Content | None, measured: Measured) -> PlannedCell:
     cell = task.cell
 
     def planned(status: str, reason: str | None) -> PlannedCell:
         pair = f"{cell.attack_label} vs {cell.defense_label}"
-        return PlannedCell(cell.label, pair, task.key, status, reason, cell.asked)
+        time = measured.of(cell) if cell.asked and status in (WAITING, ERROR) else None
+        return PlannedCell(cell.label, pair, task.key, status, reason, cell.attack["name"], time)
 
-    if content is not None and content["cell"]["status"] == ERROR:
-        return planned(ERROR, content["cell"]["reason"])
+    before = None if content is None else content["cell"]
+    if before is not None and before["status"] == ERROR:
+        return planned(ERROR, before["reason"])
     refused = attempt(partial(refusal, cell))
     if isinstance(refused, Failure):
         return planned(ERROR, refused.reason)
     if refused:
         return planned(NOT_APPLICABLE, refused)
-    return planned(WAITING if content is None else DONE, None)
+    if before is None or content is None or runs_again(content, cell):
+        return planned(WAITING, None)
+    return planned(BUDGET, before["reason"]) if before["status"] == BUDGET else planned(DONE, None)

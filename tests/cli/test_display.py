@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from fedsec.cli.display import _Bars, _Lines, make_observer
+from fedsec.cli.display import _Bars, _Lines, _TimeLeft, make_observer
 from fedsec.cli.options import Display
 from fedsec.config.load import load_scenario
-from fedsec.federation.progress import Progress
+from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.cells import Cell, expand
 from fedsec.runner.observer import Observer
 
@@ -37,6 +37,8 @@ def _play(observer: Observer, cells: list[Cell]) -> None:
     observer.worker(2)
     observer.notice("worker 2: died [bold]here")
     first.attacking(cells[0])
+    for done in (9, 10):
+        first.reading(ClientsRead(done, 10, 40.0 * (10 - done)))
     observer.finished(cells[0], "error")
 
 
@@ -47,7 +49,8 @@ def test_lines_of_workers_name_the_cell(cells: list[Cell]) -> None:
     assert f"training: {cells[0].label}" in lines
     assert f"  {cells[0].label}: round 2/2, 12 clients, loss 0.500, accuracy 0.250" in lines
     assert f"  {cells[1].label}: round 2/2, 12 clients, loss 0.500, 3 updates rejected" in lines
-    assert any(line.startswith(f"[1/6] ok: {cells[1].label}, about ") for line in lines)
+    assert f"  {cells[0].label}: 10 of 10 clients read" in lines
+    assert any(line.startswith(f"[1/6] ok: {cells[1].label}, at least ") for line in lines)
     assert "worker 2: died [bold]here" in lines
 
 
@@ -61,9 +64,24 @@ def test_bars_have_a_line_per_worker(cells: list[Cell]) -> None:
         assert len([task for task in bars.progress.tasks if task.visible]) == 3
         _play(bars, cells)
         shown = {task.description: task for task in bars.progress.tasks if task.visible}
-        assert set(shown) == {"cells", f"attacking: {cells[0].label}"}, "a worker without work has no line"
+        assert set(shown) == {"cells", f"attacking: {cells[0].label}, clients"}, "a worker without work has no line"
         assert shown["cells"].completed == 2
     assert "died [bold]here" in stream.getvalue(), "text is no markup"
+
+
+def test_the_time_that_is_left_is_that_of_each_attack(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("fedsec.cli.display.time.monotonic", lambda: now)
+    left = _TimeLeft(cells)  # two of `none`, `sign-flip` and `ipm` each
+    assert str(left) == ""
+    told = []
+    for cell in sorted(cells, key=lambda cell: cell.defense_label):
+        now += {"none": 1.0, "sign-flip": 100.0, "ipm": 10.0}[cell.attack["name"]]
+        left.finish(cell)
+        told.append(str(left))
+    assert told == [
+        "at least 1 s left", "at least 2 min left", "about 2 min left", "about 2 min left", "about 10 s left", "",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [*Display, None], ids=str)

@@ -28,6 +28,9 @@ class Notes:
     def scoring(self, task: Any) -> None:
         pass
 
+    def reading(self, progress: Any) -> None:
+        pass
+
     def round(self, progress: Any) -> None:
         self.rounds.append(progress.round)
 
