@@ -1,13 +1,14 @@
 """Loss: minus the cross-entropy of a record under the released model, whatever a defense or a broken model answers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from fedsec import registry
-from fedsec.api import Asset, Candidate, Position
+from fedsec.api import Asset, Candidate, Position, Work
 from fedsec.attacks.membership import losses
 from fedsec.attacks.membership.loss import Loss
 
@@ -125,3 +126,22 @@ def test_the_card_says_what_it_is_and_builds_it() -> None:
     assert card.threat.needs == {Asset.RELEASED_MODEL}
     assert not card.threat.knowledge
     assert registry.load_target(card)() == Loss()
+
+
+def test_candidates_that_no_time_was_left_for_rank_in_the_middle() -> None:
+    class Over(Work):
+        looks = 1
+
+        def seconds_left(self) -> float:
+            self.looks -= 1
+            return float(self.looks == 0)
+
+    candidates = labelled(losses.MOST_QUERIES + 20)
+    asked: list[int] = []
+    seen = replace(evidence(answers := logits(candidates), asked=asked), work=Over())
+    scores = Loss().score(candidates, seen)
+    assert asked == [losses.MOST_QUERIES]
+    whole = Loss().score(candidates, evidence(answers))
+    known = scores == whole
+    assert int(known.sum()) == losses.MOST_QUERIES
+    assert torch.equal(scores[~known], scores[known].mean().expand(20))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedsec.api import Knowledge, PublicModel, Reconstruction, ServerView, TrainingSettings
+from fedsec.api import Knowledge, PublicModel, Reconstruction, ServerView, TrainingSettings, Work
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise
 from fedsec.models import tiny_bert, tuning
@@ -19,6 +19,21 @@ from fedsec.models.local import LocalTrainer
 from fedsec.seeds import SeedTree
 
 SEEDS = SeedTree(0)
+
+
+class Countdown(Work):
+    """A time that is over when it was looked at so many times.
+
+    Args:
+        looks: at which some is left.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def seconds_left(self) -> float:
+        self.looks -= 1
+        return float(max(0, self.looks + 1))
 
 
 class Lab:

@@ -1,5 +1,6 @@
 """FILM: the batch's tokens read off the gradient, the search and the order against slow references, and the whole."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -31,6 +32,8 @@ from fedsec.models.local import LocalTrainer
 from fedsec.plan.cells import expand, refusal
 from fedsec.seeds import SeedTree
 from fedsec.testing import canned
+
+from ..support import Countdown
 
 SEEDS = SeedTree(0)
 NOTES = [note.text[:40] for note in clinic_notes.generate(64, seed=21)]
@@ -327,3 +330,12 @@ def test_frozen_embeddings_block_it_and_classifiers_are_nothing_for_it() -> None
         assert (
             refusal(classifier) == "film is for models that learn causal-lm, and model.task is sequence-classification"
         )
+
+
+def test_time_that_is_over_ends_the_search_with_the_texts_that_are_written(random_model: Decoder) -> None:
+    view = random_model.view([NOTES[:3], NOTES[3:6]])
+    for looks in (4, 10**6):
+        claims = Film(rounds=0, beams=8).reconstruct(replace(view, work=Countdown(looks)))
+        clients = [claim.client for claim in claims]
+        assert clients == ([0] if looks < 10**6 else [0, 0, 0, 1, 1, 1])
+    assert Film().reconstruct(replace(view, work=Countdown(0))) == []

@@ -21,7 +21,7 @@ from fedsec.attacks.reconstruction.matching.prior import Prior
 from fedsec.attacks.reconstruction.matching.seats import seated
 from fedsec.attacks.reconstruction.matching.tag import Tag
 
-from ..support import Lab, exact, tiny_lab
+from ..support import Countdown, Lab, exact, tiny_lab
 
 TEXT = "the chest pain is better"
 TEXTS = [TEXT, "no fever and no cough"]
@@ -301,3 +301,21 @@ def test_an_update_of_zeros_tells_nothing(lab: Lab) -> None:
 def test_refuses_what_it_cannot_read(lab: Lab) -> None:
     with pytest.raises(ValueError, match="neither"):
         Dlg().reconstruct(replace(view(lab, [[TEXT]]), rows=None, aggregate=None))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Dlg(steps=10**6),
+        Tag(steps=10**6, optimizer="lbfgs"),
+        Lamp(steps=10**6, search=0, optimizer="adam"),
+        Lamp(steps=10**6, starts=1),
+    ],
+    ids=["adam", "lbfgs", "lamp", "lamp-search"],
+)
+def test_time_that_is_over_ends_a_descent_with_what_it_has_read(lab: Lab, attack: Any) -> None:
+    seen = replace(view(lab, [[TEXT], [TEXT]]), work=(clock := Countdown(30)))
+    (claim,) = attack.reconstruct(seen)
+    assert claim.client == 0, "nothing of the second client is claimed"
+    assert len(claim.tokens) == len(lab.truth([TEXT])[0])
+    assert -20 < clock.looks < 0, "it goes on no more"
