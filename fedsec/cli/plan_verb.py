@@ -71,11 +71,15 @@ def _print(plan: "Plan", given: str, *, every: bool) -> None:
         see = quoted(["fedsec", "report", str(plan.path)])
         console.print(Text(visible(f"Nothing is left to run. See: {see}")), soft_wrap=True)
         return
-    wait = "unknown for this model" if plan.seconds is None else f"about {duration(plan.seconds)}"
+    wait = (
+        "unknown for this model"
+        if plan.seconds is None
+        else f"{'up to' if plan.bounded else 'about'} {duration(plan.seconds)}"
+    )
     console.print(
         Text(
             f"{wait} with {plan.workers} worker{'s' * (plan.workers != 1)}"
-            f"{f', and what {names} need' if (names := ' and '.join(plan.unknown)) else ''}; "
+            f"{f' without the attacks of {names}' if (names := ' and '.join(plan.unknown)) else ''}; "
             f"about {_size(plan.memory)} of {_size(plan.bound)} of memory"
             f"{f', {_size(plan.disk)} of {_size(plan.disk_free)} of disk' if plan.disk >= _WORTH_SAYING else ''}"
         )

@@ -11,7 +11,7 @@ from fedsec.config.schema import Scenario
 from fedsec.plan.cells import refusal
 from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, disk_of, estimate, makespan, measure_speed
 from fedsec.plan.tasks import Group, Task, grouped, tasks_of
-from fedsec.runner.attack_time import AttackTime, Content, Measured, earlier_cells
+from fedsec.runner.attack_time import LIMIT, AttackTime, Content, Measured, earlier_cells
 from fedsec.runner.disk import disk_free
 from fedsec.runner.machine import Machine
 from fedsec.runner.recorder import Failure, attempt
@@ -82,6 +82,12 @@ class Plan:
         if len(known) < len(left):
             return None
         return START_SECONDS + makespan(known, self.workers) if left else 0.0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether that holds attacks of which only the limit is known."""
+        times = [cell.time for group in self.groups for cell in group.cells if cell.time is not None]
+        return any(time.basis == LIMIT for time in times)
 
     @property
     def unknown(self) -> tuple[str, ...]:
