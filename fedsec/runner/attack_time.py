@@ -68,7 +68,7 @@ def earlier_cells(scenario: Scenario, run: RunDirectory) -> list[Content]:
         scenario: what is to run.
         run: where it will lie; runs of other versions and other settings lie beside it.
     """
-    own, found = _parts(dump_text(scenario)), list[Content]()
+    own, found = _parts(dump_text(scenario, run.path)), list[Content]()
     try:
         records = sorted(run.path.parent.glob("*/record.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         for record in [one for one in records if one.parent != run.path][:_MOST_RUNS]:
