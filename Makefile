@@ -19,7 +19,7 @@ endif
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types bench bench-peers clean
+.PHONY: help setup demo test test-all lint types reference bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ lint: setup ## ruff: lint and format check
 
 types: setup ## mypy --strict on the four folders
 	$(BIN)/mypy $(ROOMS)
+
+reference: setup ## write docs/reference.md from docstrings
+	$(BIN)/python docs/generate_reference.py
 
 bench: setup ## speed and memory against named floors, on an otherwise idle machine; writes bench.json
 	$(BIN)/python -m pytest tests/benchmarks -m bench --timeout=3600 --benchmark-json=bench.json

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fedsec.api.goals import Staged as Staged
     from fedsec.api.goals import Truth as Truth
     from fedsec.api.goals import Watched as Watched
+    from fedsec.api.granted import Auxiliary as Auxiliary
+    from fedsec.api.granted import Granted as Granted
     from fedsec.api.hooks import AggregateHook as AggregateHook
     from fedsec.api.hooks import BroadcastHook as BroadcastHook
     from fedsec.api.hooks import DataHook as DataHook
@@ -64,14 +66,12 @@ if TYPE_CHECKING:
     from fedsec.api.threat import Knowledge as Knowledge
     from fedsec.api.threat import Position as Position
     from fedsec.api.threat import ThreatModel as ThreatModel
-    from fedsec.api.views import Auxiliary as Auxiliary
     from fedsec.api.views import BroadcastView as BroadcastView
     from fedsec.api.views import Candidate as Candidate
     from fedsec.api.views import ClientView as ClientView
     from fedsec.api.views import ColluderView as ColluderView
     from fedsec.api.views import Evidence as Evidence
     from fedsec.api.views import Exchanged as Exchanged
-    from fedsec.api.views import Granted as Granted
     from fedsec.api.views import KeyHolderView as KeyHolderView
     from fedsec.api.views import Layout as Layout
     from fedsec.api.views import Measured as Measured
@@ -162,14 +162,14 @@ _HOMES = {
     "Knowledge": "threat",
     "Position": "threat",
     "ThreatModel": "threat",
-    "Auxiliary": "views",
+    "Auxiliary": "granted",
     "BroadcastView": "views",
     "Candidate": "views",
     "ClientView": "views",
     "ColluderView": "views",
     "Evidence": "views",
     "Exchanged": "views",
-    "Granted": "views",
+    "Granted": "granted",
     "KeyHolderView": "views",
     "Layout": "views",
     "Measured": "views",

@@ -1,4 +1,7 @@
-"""Cards: what a plug-in is, states and needs, readable without importing it."""
+"""Cards: what a plug-in is, states and needs, read without importing the plug-in.
+
+A module that defines cards imports nothing heavy, so that `fedsec list` stays quick.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +16,7 @@ ParameterValue = bool | int | float | str
 
 
 class Provenance(StrEnum):
-    """Where a default comes from."""
+    """The source of a default value."""
 
     PAPER = "paper"
     CODE = "official code"
@@ -23,11 +26,12 @@ class Provenance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One setting of a plug-in."""
+    """One parameter of a plug-in: an argument of its class, with the same name, default and type."""
 
     name: str
     default: ParameterValue
-    """Its type is the parameter's type; whole numbers are accepted where a float stands."""
+    """Its type is the parameter's type: `10.0` is a number, and whole numbers are accepted for it; `10` is a whole
+    number."""
     summary: str
     unit: str = ""
     provenance: Provenance = Provenance.PAPER
@@ -37,7 +41,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What may stand here, in words."""
+        """Return what values are allowed, in words."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(self.default)]
@@ -46,7 +50,7 @@ class Parameter:
         return kind + low + high
 
     def problem(self, value: object) -> str | None:
-        """Why `value` cannot be used, or None if it can."""
+        """Return why `value` cannot be used, or None if it can."""
         kind = type(self.default)
         fits = type(value) is kind or (kind is float and type(value) is int)
         if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -60,34 +64,38 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What every registered thing states about itself."""
+    """What every plug-in states about itself."""
 
     name: str
-    """kebab-case, unique among its kind."""
+    """kebab-case, unique among its kind; scenarios use it."""
     summary: str
+    """One sentence for `fedsec list`."""
     target: str = ""
-    """`module:attribute`, imported only when used."""
+    """What is imported when the plug-in is used: `package.module:Class`, `:Class` in the module that defines the card,
+    or `.module:Class` in a module beside it."""
     parameters: tuple[Parameter, ...] = ()
     paper: str = ""
-    """Authors, venue, and the equation or algorithm followed."""
+    """Authors, venue, and the equation or algorithm followed; `none: ...` where there is no paper."""
     deviations: str = "none"
+    """Where the plug-in departs from the paper."""
     limits: tuple[str, ...] = ()
-    """Where it fails or says nothing."""
+    """Where it fails or says nothing: one to three short sentences."""
     cost: str = ""
+    """Time or memory, in words."""
 
     def resolve(self, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
-        """All parameters, defaults included, in the card's order, whole numbers made floats where due."""
+        """Return all parameters in the card's order, defaults included; whole numbers become floats where due."""
         values = {p.name: given.get(p.name, p.default) for p in self.parameters}
         return {p.name: float(values[p.name]) if type(p.default) is float else values[p.name] for p in self.parameters}
 
     def label(self, given: Mapping[str, ParameterValue]) -> str:
-        """The name, with every parameter that is not the default in brackets."""
+        """Return the name, with every parameter that is not the default in brackets."""
         resolved = self.resolve(given)
         changed = [f"{p.name}={_short(resolved[p.name])}" for p in self.parameters if resolved[p.name] != p.default]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         return {
             "name": self.name,
             "summary": self.summary,
@@ -110,30 +118,30 @@ class Card:
 
 
 class Rounds(StrEnum):
-    """Which rounds an attack that reads has to see; `threat.attack_rounds` says which it may see."""
+    """Which rounds a reading attack has to see; `threat.attack_rounds` in a scenario says which it may see."""
 
     FIRST = "first"
-    """The first of these."""
+    """The first of `threat.attack_rounds`."""
     ATTACKED = "attacked"
-    """These."""
+    """All of `threat.attack_rounds`."""
     ALL = "all"
-    """Every round of the training: `threat.attack_rounds` has to be `all`."""
+    """Every round of the training, so `threat.attack_rounds` has to be `all`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackCard(Card):
-    """An attack: its threat model and which defenses it adapts to."""
+    """The card of an attack: its threat model and the defenses that it adapts to."""
 
     threat: ThreatModel
     rounds: Rounds = Rounds.ATTACKED
-    """Which rounds it has to see, if its position sees rounds."""
+    """Which rounds the attack has to see, if its position sees rounds."""
     adaptive_to: tuple[str, ...] = ()
-    """Defenses that it knows how to meet when `defense-settings` is granted."""
+    """Names of defenses that the attack adapts to where `defense-settings` is granted."""
     tasks: tuple[str, ...] = ()
-    """What its victims learn (`model.task`); any task if empty."""
+    """Tasks of the models that it attacks (`model.task`); any task if empty. With another task its cells are `n/a`."""
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         threat = {
             "position": self.threat.position.value,
             "behaviour": self.threat.behaviour.value,
@@ -153,51 +161,53 @@ class AttackCard(Card):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """Who takes part in a round, as a defense's precondition reads it."""
+    """Who takes part in a round, as given to a defense's precondition."""
 
     clients: int
     """Rows of a full round."""
     declared_malicious: int
     """f: how many of them the defense believes malicious."""
     malicious: int = 0
-    """How many there are."""
+    """How many clients are malicious."""
     identically_distributed: bool = True
     """Whether the clients' data come from one distribution."""
     trusted: int = 0
-    """Rows of its own that the server holds."""
+    """Number of samples that the server holds itself."""
     tuning: str = "full"
-    """What is trained: `model.tuning.kind`."""
+    """What is trained, as in `model.tuning.kind`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseCard(Card):
-    """A defense: what it promises and on what condition."""
+    """The card of a defense: what it guarantees, and on what condition."""
 
     protects: str
-    """What it is for: `robustness` or `privacy`."""
+    """The purpose: `robustness` or `privacy`."""
     guarantee: str | None = None
     """What is proven, with its assumptions; None if nothing is."""
     assumption_broken: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
-    """Which assumption of the guarantee this population breaks, or None."""
+    """Returns which assumption of the guarantee this population breaks, or None."""
     removes: frozenset[Asset] = frozenset()
-    """What it takes from everybody's sight of an update."""
+    """Parts of an update that no position sees any more; attacks that need them are blocked."""
     aggregation: Aggregation = Aggregation.PLAIN
-    """What the server can still read of a round's updates; a stack holds at most one that is not plain."""
+    """What the server can still read of a round's updates, for a defense with `exchange()`; at most one per stack is
+    not plain."""
     rests_on: str = ""
-    """What has to hold for what it hides to stay hidden, e.g. `no client colludes with the server`."""
+    """The condition under which it hides what it hides, e.g. `no client colludes with the server`."""
     needs_rows: bool = False
-    """It reads single rows at the server; a rule always does."""
+    """Whether it reads single updates at the server, as a filter does; a rule always does."""
     precondition: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
-    """Why it cannot run for this population (the inequality, with numbers), or None."""
+    """Returns why it cannot run for this population (the inequality, with numbers), or None. A cell then is `n/a`."""
     reshapes: Callable[[Population, Mapping[str, ParameterValue]], Population] | None = None
-    """Of a filter: the population as what comes after it sees it, e.g. as many rows as buckets; None: as it was."""
+    """For a filter: returns the population that the next filter or the rule sees, e.g. one row per bucket; None:
+    unchanged."""
     fallback: str = "the global model is kept for that round"
-    """What happens when the precondition fails in a round through drop-outs."""
+    """What happens where drop-outs make the precondition fail in a round."""
     is_rule: bool = False
-    """It is the rule that turns rows into one update; a stack holds at most one."""
+    """Whether it is the aggregation rule (`weights` or `vector`); a stack has at most one."""
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         return {
             **Card.describe(self),
             "protects": self.protects,
@@ -213,40 +223,44 @@ class DefenseCard(Card):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard(Card):
-    """A base model."""
+    """The card of a base model.
+
+    Its target takes `labels` (the number of classes), `generator` and its parameters by name, and returns
+    `fedsec.models.base.BaseModel(module, tokenizer, weights_hash)` with a transformers module.
+    """
 
     tasks: tuple[str, ...] = ("sequence-classification",)
-    """What it can learn. One that can learn several is told which: its target takes `task` as well."""
+    """Tasks that it can learn. The target of a model with several tasks takes `task` as well."""
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         return {**Card.describe(self), "tasks": list(self.tasks)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns of a data set's rows make up an example."""
+    """The columns of a data set's rows that make up an example."""
 
     text: tuple[str, ...] = ("text",)
-    """The text, joined by a space."""
+    """Columns of the text, joined by a space."""
     label: str | None = "label"
-    """The label; None in a set without labels."""
+    """Column of the label; None in a set without labels."""
     prompt: tuple[str, ...] = ()
-    """What stands before the text: those that are not empty, with a blank line between them."""
+    """Columns of the prompt before the text: those that are not empty, with a blank line between them."""
     headings: tuple[str, ...] = ()
-    """Stand right before the columns of the prompt, one for each; none if empty."""
+    """Headings of the prompt's columns, one for each; none if empty."""
     ending: str = "\n"
-    """Stands after the last column of a prompt."""
+    """What follows the last column of a prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSource:
-    """A data set's repository on the Hugging Face hub."""
+    """The repository of a data set on the Hugging Face hub."""
 
     id: str
     """`owner/name`."""
     revision: str | None = None
-    """The full commit hash; None where none is known for certain: the user has to give one."""
+    """The full commit hash; None where the user has to give one."""
     config: str | None = None
     """The repository's configuration, which the hub also calls a subset; its default if None."""
     train: str = "train"
@@ -254,64 +268,69 @@ class HubSource:
     test: str | None = "test"
     """Split to test on; None: a tenth of the training split is held out."""
     columns: Columns | None = None
-    """Where they differ from those of the local files."""
+    """The columns on the hub, where they differ from those of the local files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetCard(Card):
-    """A data set."""
+    """The card of a data set.
+
+    Its target takes the card and returns `fedsec.data.corpus.Corpus(train, test, card.labels)` of `Example(text,
+    label)`.
+    """
 
     labels: tuple[str, ...] = ()
     """Names of the labels in the order of their numbers; empty for texts without labels."""
     licence: str = ""
     columns: Columns | None = None
-    """How rows of files become examples: the target then takes the card and `data`, as `fedsec.data.named:load_named`
-    does. None for a set that its target makes from the card alone."""
+    """How rows of files become examples; the target then takes the card and `data`, as `fedsec.data.named:load_named`
+    does. None for a data set that its target makes from the card alone."""
     folder: str = ""
-    """Below $FEDSEC_DATA; the card's name if empty."""
+    """The folder in $FEDSEC_DATA; the card's name if empty."""
     hub: HubSource | None = None
-    """Where the set is on the hub."""
+    """The data set on the hub."""
     templated: bool = False
-    """Whether texts are made from templates, so that they resemble each other too much to ask who is a member."""
+    """Whether texts are made from templates: they resemble each other too much to be candidates, and `data.candidates`
+    is refused."""
     group: str = ""
-    """What the groups of a generated set's examples are, for `data.partition.column`."""
+    """The meaning of the groups of a generated data set, for `data.partition.column`."""
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         hub = {"id": self.hub.id, "revision": self.hub.revision, "config": self.hub.config} if self.hub else {}
         group = {"group": self.group} if self.group else {}
         return {**Card.describe(self), "labels": list(self.labels), "licence": self.licence, "hub": hub, **group}
 
 
 class Tells(StrEnum):
-    """What a metric tells whatever the goal is; a row's first metric of a kind stands for it."""
+    """What a metric measures, whatever the goal is; the first metric of a kind in a cell represents it."""
 
     CORRECT = "correct"
-    """The share of what the model does that is right: robustness and its costs are told in it."""
+    """The share of right answers, in which robustness and its costs are measured."""
     QUALITY = "quality"
-    """How good the model is in a unit of its task's own, told in place of that share."""
+    """The quality of the model in a unit of its task, in place of that share."""
     TAIL = "tail"
-    """The share of what is right over the last rounds."""
+    """The share of right answers over the last rounds."""
     CAUGHT = "caught"
-    """The share of hostile messages that a rule refused."""
+    """The share of malicious updates that a rule refused."""
     FLAGS_RIGHT = "flags-right"
-    """The share of refused messages that were hostile."""
+    """The share of refused updates that were malicious."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricCard(Card):
-    """A metric of the scorecard."""
+    """The card of a metric in the scorecard; its target is empty."""
 
     unit: str
     better_for: BetterFor
     tells: Tells | None = None
     words: str = ""
-    """What tables call it, where it tells one of these."""
+    """Its name in tables, where `tells` is set."""
     guess: str = ""
-    """What its baseline is of, likewise: `always the largest class`."""
+    """What its baseline is, where `tells` is set: `always the largest class`."""
 
     def describe(self) -> dict[str, Any]:
-        """The card as JSON."""
+        """Return the card as JSON."""
         return {**Card.describe(self), "unit": self.unit, "better_for": self.better_for.value}
 
 

@@ -1,4 +1,4 @@
-"""Cards of goals: what is asked for one, and by which metrics its harm is told."""
+"""Cards of goals: what is asked of an attack, and which metrics measure the harm."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,76 +8,80 @@ from fedsec.api.cards import Card
 
 
 class Asks(StrEnum):
-    """When an attack is asked what its goal wants to know."""
+    """When a goal asks its attack."""
 
     NEVER = "never"
-    """It acts, and what comes of that is scored."""
+    """Never: the attack acts, and the effect is scored."""
     BEFORE = "before"
     """Once before training, a fresh instance with a generator of its own."""
     AFTER = "after"
-    """After training, with the evidence that its position has."""
+    """After training, with the evidence of its position."""
 
 
 class Form(StrEnum):
-    """How a value is written."""
+    """The format of a value."""
 
     PERCENT = "percent"
     POINTS = "points"
-    """A difference of two shares."""
+    """A difference of two shares, in percentage points."""
     NUMBER = "number"
-    """As it is, in three digits: an AUC."""
+    """The number in three digits, such as an AUC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """How people are told a metric; `{value}` and `{n}` are filled in."""
+    """How a metric is presented to people; `{value}` and `{n}` are filled in."""
 
     metric: str
     sentence: str
-    """Goes on from `Undefended, NAME`: `recovers {value} of {n} texts exactly`."""
+    """Continues `Undefended, NAME`: `recovers {value} of {n} texts exactly`."""
     square: str
-    """Below the value in a square of the table: `of {n} texts read exactly`."""
+    """Stands below the value in a square of the table: `of {n} texts read exactly`."""
     axis: str
-    """Heads a column, and names a figure's axis: `texts read exactly`."""
+    """The heading of a column and the label of an axis: `texts read exactly`."""
     guess: str = "a blind guess"
-    """What its baseline is."""
+    """What the baseline is."""
     form: Form = Form.PERCENT
     column: bool = True
-    """Whether it has a column of its own in the terminal's table."""
+    """Whether the metric has its own column in the terminal's table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalCard(Card):
-    """A goal: what is asked for it, and by which metrics its harm is told."""
+    """The card of a goal: what is asked of an attack, and which metrics measure the harm.
+
+    The harm is (value - chance) / (best - chance) of the headline, of which higher is worse. Where there was nothing to
+    gain the harm is undefined, never 0. A goal whose headline metrics all lack `chance` and `best` is an error.
+    """
 
     wants: str
     """What the adversary wants, in words: `to read clients' texts`."""
     asks: Asks = Asks.NEVER
     method: str = ""
-    """The attack's method that is asked; empty if it is asked nothing."""
+    """The method of the attack that is asked; empty if nothing is asked."""
     by_round: bool = False
-    """Whether the method is asked once for each attacked round, with the view of it: an attack of this goal has
-    nothing to observe."""
+    """Whether the method is asked once for each attacked round, with its view. An attack of this goal then has no
+    `observe`."""
     headline: tuple[Shown, ...]
-    """The metrics whose harm is the goal's: (value - chance) / (best - chance), the largest of them. Each has `chance`
-    and `best` in every cell that has a result, or no value and so no harm."""
+    """Metrics whose harm is the goal's; the largest counts. Each has `chance` and `best` in every cell with a result,
+    or no value and so no harm."""
     beside: tuple[Shown, ...] = ()
-    """Other metrics that tables and figures show."""
+    """Further metrics for tables and figures."""
     compare: str = ""
-    """`module:function` that computes metrics from a cell and its controls when a scorecard is built; it takes a tuple
-    of `Compared` and returns metrics by name. Light: no torch at import. Empty if `score` computes them all."""
+    """`module:function` that computes metrics from cells and their controls when a scorecard is built. It takes a tuple
+    of `Compared`, returns metrics by name, and imports no torch. Empty if `score` computes all metrics."""
     whoever_acts: bool = False
-    """Scored as well for every attack that changes the training, whatever its own goal is."""
+    """Whether every attack that changes the training is scored by this goal as well."""
     plants: bool = False
-    """Whether `stage` puts texts among the clients': cells of this goal then train for themselves."""
+    """Whether `stage` adds texts to the clients' data; cells of this goal then have a training of their own."""
     requires: tuple[str, ...] = ()
-    """Settings of a scenario that have to be given, as paths: `data.candidates`."""
+    """Paths of settings that a scenario has to give: `("data.candidates",)`."""
     tasks: tuple[str, ...] = ()
-    """What victims may learn (`model.task`); any task if empty."""
+    """Tasks of the models that can be attacked (`model.task`); any task if empty."""
     texts: bool = False
-    """Whether `score` gives original and recovered texts, which a report shows if the scenario keeps them."""
+    """Whether `score` returns original and recovered texts, which a report shows if the scenario keeps them."""
     unit: str = ""
-    """What a sample of the headline is, and whose: `records held by any client, against records held by nobody`."""
+    """What a sample of the headline is: `records held by any client, against records held by nobody`."""
 
     def describe(self) -> dict[str, Any]:
         """The card as JSON."""

@@ -1,8 +1,9 @@
 """Goals: what an adversary wants, what an attack is asked for it, and how far it got.
 
-A goal is a card, which reports and the command line read, and a class, which the engine calls in this order: `stage`
-before training, `ask` after it (or `prior` where a defense blocks the attack), and `score`. Nothing but a goal's own
-file, its card and its metrics knows that goal.
+A goal is a card, which reports and the command line read, and a class, which the engine calls for every cell in this
+order: `stage` before training, `ask` after it (or `prior` where a defense blocks the attack), and `score`. Nothing else
+in fedsec knows a goal by name. A new goal stands beside an attack that pursues it and a card for each of its metrics;
+tests/plugin_example/ has such a goal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,76 +19,78 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A cell beside its controls, of one seed; cell files as they lie on disk."""
+    """A cell and its controls of one seed, as they are in the cell files."""
 
     cell: Mapping[str, Any]
     control: Mapping[str, Any] | None
-    """The same defense, seed and settings without an attack."""
+    """The cell of the same defense, seed and settings without an attack."""
     plain: Mapping[str, Any] | None
-    """Neither an attack nor a defense, the same seed and settings."""
+    """The cell of the same seed and settings without an attack and without a defense."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What a goal has to work with before training."""
+    """What a goal is given before training."""
 
     train: Sequence[Sample]
-    """The training rows."""
+    """The training samples."""
     rows: "Sequence[np.ndarray]"
-    """Row numbers of `train` that each client holds."""
+    """Indices into `train` of the samples that each client holds."""
     test: Sequence[Sample]
     classes: tuple[str, ...]
     """Names of the labels."""
     candidates: tuple[Candidate, ...]
-    """The pool, in an order that says nothing of membership; empty without `data.candidates`."""
+    """The candidates, in an order that is independent of membership; empty without `data.candidates`."""
     attack: Any
-    """A fresh instance to be asked before training; None if the goal asks nothing then."""
+    """A fresh instance of the attack, to be asked before training; None if the goal asks nothing then."""
     view: TriggerView | None
-    """What it is handed."""
+    """The view that this instance is given."""
     tokenise: Callable[[Sequence[Sample]], list[list[int]]]
-    """Token ids as the model gets them, special tokens included, cut to `data.max_tokens`."""
+    """Gives token ids as the model gets them, special tokens included, truncated to `data.max_tokens`."""
     whole: Callable[[Sequence[Sample]], list[list[int]]]
-    """The same, uncut."""
+    """Gives the same token ids without truncation."""
     label: str
-    """The attack's, for messages."""
+    """The label of the attack, for messages."""
     generator: "np.random.Generator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """What a goal wants of the training."""
+    """What a goal prepares for the training."""
 
     planted: Mapping[int, tuple[Sample, ...]] = field(default_factory=dict)
-    """Samples that a client holds beside its own."""
+    """Samples that are added to a client's data, by client."""
     watched: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
-    """Texts that the global model is asked about at every evaluation, and the released one at the end."""
+    """Texts that the global model classifies at every evaluation, and the released model at the end, by a name of the
+    goal's own."""
     question: Any = None
-    """What the attack is asked about, which it may see from the start; never the truth."""
+    """What the attack is asked about. It may see this from the start, so it must not hold the truth."""
     kept: Any = None
-    """What `score` needs of it."""
+    """What `score` needs later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the model made of the texts that a goal watches."""
+    """The model's answers on the texts that a goal watches."""
 
     curve: tuple[tuple[int, tuple[int, ...]], ...]
     """(round, predicted class of each text) of the global model at every evaluation."""
     final: tuple[int | None, ...]
-    """Of the released model, through the defenses that guard it; None where they refused to answer."""
+    """Predicted class of each text by the released model, behind its inference-time defenses; None where they
+    refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What happened, as only goals and metrics see it."""
+    """The ground truth, which goals and metrics alone see."""
 
     secrets: Mapping[int, Mapping[int, Any]]
-    """The truth by round and client, of the updates that the attack is after: `tokens`, `lengths`, `labels`, `rows`,
+    """The training texts behind the attacked updates, by round and client: `tokens`, `lengths`, `labels`, `rows`,
     `planted`, `originals`, each with an entry per text."""
     held: tuple[tuple[int, ...], ...]
     """Content tokens of every training text that a client holds."""
     unheld: tuple[tuple[int, ...], ...]
-    """Content tokens of texts of the same kind that nobody trained on."""
+    """Content tokens of texts of the same kind that no client trained on."""
     candidates: tuple[Candidate, ...]
     members: tuple[bool, ...]
     """Whether each candidate is held by a client."""
@@ -95,52 +98,61 @@ class Truth:
     """Summaries of all rounds."""
     malicious: frozenset[int]
     acted: Callable[[int], bool]
-    """Whether malicious clients acted in a round."""
+    """Gives whether malicious clients acted in a round."""
     labels: tuple[int, ...]
-    """Of the test rows."""
+    """Labels of the test samples."""
     predicted: tuple[int | None, ...]
-    """The released model's class of each test row; None where it was refused. Empty for causal language models."""
+    """Predicted class of each test sample by the released model; None where an answer was refused. Empty for causal
+    language models."""
     curve: tuple[tuple[int, tuple[int, ...]], ...]
-    """(round, predicted class of each test row) of the global model; only where a goal watches texts."""
+    """(round, predicted class of each test sample) of the global model; only where a goal watches texts."""
     watched: Mapping[str, Watched]
     question: Any
     kept: Any
-    """What the goal put into `Staged`."""
+    """`Staged.kept`."""
     tokenizer: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """What came of an attack."""
+    """The result of an attack."""
 
     metrics: Mapping[str, MetricValue]
     texts: Sequence[Mapping[str, Any]] | None = None
-    """Original and recovered texts; written down only if the scenario keeps texts."""
+    """Original and recovered texts; stored only if the scenario keeps texts."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """JSON for the cell's file, which `compare` reads; no text of a client's."""
+    """JSON for the cell's file, which `compare` reads; it must not hold clients' texts."""
 
 
 class Goal(Protocol):
-    """What the engine calls; every method is called on one instance per cell."""
+    """The class of a goal; there is one instance per cell.
+
+    Random numbers come from `generator("a purpose")`, a numpy generator; `generator("torch:a purpose")` is a torch one.
+    """
 
     def stage(self, stage: Stage) -> Staged:
-        """What is planted, watched and asked about; called before training, for acting and reading attacks alike."""
+        """Return what is planted, watched and asked about; called before training, for every attack of the goal."""
         ...
 
     def ask(self, attack: Any, evidence: Evidence) -> Any:
-        """The attack's answer, checked: `fedsec.errors.WrongAnswerError` says what is wrong with it."""
+        """Return the attack's answer.
+
+        Raises:
+            WrongAnswerError: of fedsec.errors (ValueError does as well): the answer has a wrong shape, a NaN or a
+                missing text. The cell's error then names the plug-in.
+        """
         ...
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Any:
-        """What somebody answers that has the same knowledge and no evidence; it is a blocked attack's answer.
+        """Return the answer of an adversary with the same knowledge and no evidence; a blocked attack has this answer.
 
         Args:
-            evidence: the attack's, of which only what was granted is looked at.
-            truth: says how many answers there are.
-            generator: a purpose in, a numpy generator out; `torch:PURPOSE` gives a torch generator.
+            evidence: the attack's, of which only granted knowledge is used.
+            truth: gives the number of answers.
+            generator: gives a random generator for a purpose.
         """
         ...
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """The metrics, with the prior's value beside each as `baseline`; `answer` is None if nothing was asked."""
+        """Return the metrics, each with the prior's value as `baseline`; `answer` is None if nothing was asked."""
         ...

@@ -1,12 +1,14 @@
-"""The steps of a round that a plug-in can take part in: one small protocol each, one method each.
+"""Hooks: the steps of a round that a plug-in can take part in, one small protocol with one method each.
 
-A plug-in implements those that it needs; the engine calls them in the order of DESIGN section 3 and never asks who
-is malicious. Malicious clients are ordinary clients with more hooks. A plug-in is recognised by its methods; one
-that has none of them is refused. Any hook that returns a value may return `Measured` in its place, to have something
-recorded.
+A plug-in implements the hooks that it needs, one or several, and the engine recognises it by these methods. It need not
+inherit from anything. A plug-in without a hook is refused, and so is a method that the plug-in's position or goal is
+never asked for. One attack may both act and read: a malicious client that sends with `on_update` and then answers
+`score`, say. Malicious clients are ordinary clients with more hooks; the engine never asks who is malicious.
 
-One with memory beyond its parameters also has `state()` and `load_state()`: what `state()` returns is checkpointed
-after a round, and a new instance that is given it goes on as if nothing had happened.
+All tensors are flat fp32 vectors on the CPU, `[parameters]`: all trainable tensors end to end, unless stated otherwise.
+Any hook may return `Measured` in place of its value, which records measurements. A plug-in with memory beyond its
+parameters implements `Stateful`. Malicious clients skip client-side defenses unless the scenario sets
+`threat.obeys_client_defenses: true`.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,47 +47,51 @@ if TYPE_CHECKING:
 
 
 class ModelHook(Protocol):
-    """Step 0: change what is trainable or how it trains."""
+    """Step 0: a defense changes what is trained, or turns dropout on or off."""
 
     def setup_model(self, setup: ModelSetup) -> ModelSetup:
-        """The setup to use instead; must not add parameters that `setup.parameters` does not list."""
+        """Return the setup to use instead; it must not add parameters that `setup.parameters` does not list."""
         ...
 
 
 class BroadcastHook(Protocol):
-    """Step 1: a malicious server sends a client something else than the global model."""
+    """Step 1: a malicious server sends a client another model than the global one."""
 
     def on_broadcast(self, parameters: "torch.Tensor", view: BroadcastView) -> "torch.Tensor":
-        """What this client receives [parameters], fp32, finite; `parameters` is a copy of the global model."""
+        """Return what this client receives [parameters], fp32, finite; `parameters` is a copy of the global model."""
         ...
 
 
 class DataHook(Protocol):
-    """Step 2: a client takes its data; a poisoner alters them, a client-side defense cleans them.
+    """Step 2: a client takes its data. A client-side defense cleans them, a malicious client poisons them.
 
     Every client has an instance of its own.
     """
 
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
-        """The samples to train on instead, at least one; all that the client holds are given in every round."""
+        """Return the samples to train on instead, at least one; the label of each is a number of `view.classes`.
+
+        All samples that the client holds are given in every round.
+        """
         ...
 
 
 class StepHook(Protocol):
-    """Step 3: wraps a local training step (DP-SGD, FedProx, a constrained backdoor).
+    """Step 3: a defense or a malicious client wraps a local training step (DP-SGD, FedProx, a constrained backdoor).
 
     Every client has an instance of its own. In a stack, a later plug-in wraps the earlier ones.
     """
 
     def on_step(self, view: StepView) -> "torch.Tensor":
-        """The gradient to step along [parameters], fp32; `view.gradient()` is what lies beneath."""
+        """Return the gradient to step along [parameters], fp32; `view.gradient()` is that of the hook it wraps."""
         ...
 
 
 class PrivateHook(Protocol):
-    """A step hook that is a mechanism of differential privacy: it says before training what each step will spend.
+    """Step 3: a step hook that is a mechanism of differential privacy states before training what a step spends.
 
-    Every call of its `on_step` then returns `Measured` with what it spent, and the engine's ledger composes that.
+    Every call of its `on_step` then returns `Measured(value, measurements, spent=GaussianMechanism(...))`. The engine's
+    ledger composes that into an epsilon, or states what voids the guarantee ([privacy.md](privacy.md)).
     """
 
     def calibrate(self, terms: PrivacyTerms) -> Calibrated:
@@ -94,28 +100,28 @@ class PrivateHook(Protocol):
 
 
 class UpdateHook(Protocol):
-    """Step 4: an update leaves a client; an honest protection or a malicious client's forging.
+    """Step 4: an update leaves a client. A client-side defense protects it, a malicious client crafts another one.
 
     Every client has an instance of its own.
     """
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The update to send instead; a malicious client's view is a `ColluderView`."""
+        """Return the update to send instead; a malicious client's view is a `ColluderView`."""
         ...
 
 
 class Exchange(Protocol):
-    """Steps 5 and 6: clients and server add updates up so that the server reads the sum, or nothing.
+    """Steps 5 and 6: a defense is a protocol by which clients and server add updates up and nobody reads single rows.
 
-    Plays every party of a protocol. The card's `aggregation` says what the server can read, and the engine hands out
-    views by that; rules and filters that need rows do not apply beside it.
+    The plug-in plays every party of the protocol. The card's `aggregation` states what the server can read, and the
+    engine hands out views by that. Rules and filters that need rows do not apply beside it.
     """
 
     def exchange(self, rows: "torch.Tensor", weights: "torch.Tensor", context: RoundContext) -> Exchanged:
-        """The weighted sum of the rows, as whoever can read it reads it.
+        """Return the weighted sum of the rows, as the party that can read it reads it.
 
         Args:
-            rows: what the clients put in, fp32 [clients, parameters]. Look, do not change.
+            rows: what the clients put in, fp32 [clients, parameters]; must not be changed.
             weights: fp64 [clients].
             context: of the round.
         """
@@ -123,55 +129,65 @@ class Exchange(Protocol):
 
 
 class Filter(Protocol):
-    """Step 6a: mix, weigh or drop rows before the rule."""
+    """Step 6a: a defense mixes, weighs or drops rows before the aggregation rule; its card says `needs_rows`.
+
+    A filter drops a row by leaving its line out of the mixing matrix, scales or mixes rows by the coefficients, and may
+    keep none: then the round is skipped. With filters and no rule, the rows that are left are averaged, equally or by
+    examples, as `federation.weighting` says.
+    """
 
     def mix(self, rows: "Rows", context: RoundContext) -> Mixed:
-        """What is left for the next filter, or for the rule."""
+        """Return what is left for the next filter, or for the rule."""
         ...
 
 
 class WeightRule(Protocol):
-    """Step 6b: the rule that turns rows into one update, by weights."""
+    """Step 6b: an aggregation rule turns rows into one update by weights; its card says `is_rule`, one per stack.
+
+    The rule's weights take the place of the average, so it uses `context.examples` itself where examples are to count.
+    Weights are used as they are: negative and zero weights are allowed, and weights that sum to 2 double the step. A
+    precondition is checked when a scenario is planned, and again in every round with the rows that are left.
+    """
 
     def weights(self, rows: "Rows", context: RoundContext) -> "torch.Tensor | Weighted":
-        """Weights over the rows [kept], fp64, finite; the update is their weighted sum, or more than that."""
+        """Return weights over the rows [kept], fp64, finite; the update is their weighted sum, or `Weighted`."""
         ...
 
 
 class VectorRule(Protocol):
-    """Step 6b: the rule that turns rows into one update, coordinate by coordinate."""
+    """Step 6b: an aggregation rule turns rows into one update coordinate by coordinate; its card says `is_rule`."""
 
     def vector(self, rows: "Rows", context: RoundContext) -> "torch.Tensor":
-        """The update itself [parameters], fp32, finite."""
+        """Return the update itself [parameters], fp32, finite."""
         ...
 
 
 class AggregateHook(Protocol):
-    """Step 7: after aggregation, before the server's step: central noise, a norm bound."""
+    """Step 7: a defense changes the aggregate before the server's step, by central noise or a norm bound."""
 
     def on_aggregate(self, vector: "torch.Tensor", context: RoundContext) -> "torch.Tensor":
-        """The update to apply instead [parameters], fp32, finite; `vector` is a copy."""
+        """Return the update to apply instead [parameters], fp32, finite; `vector` is a copy."""
         ...
 
 
 class GlobalModelHook(Protocol):
-    """Step 7: after the server's step, on the new global model: CRFL's clipping and noise."""
+    """Step 7: a defense changes the new global model after the server's step (CRFL's clipping and noise)."""
 
     def on_model(self, parameters: "torch.Tensor", context: RoundContext) -> "torch.Tensor":
-        """The global model to go on with instead [parameters], fp32, finite; `parameters` is a copy."""
+        """Return the global model to go on with instead [parameters], fp32, finite; `parameters` is a copy."""
         ...
 
 
 class ReleaseHook(Protocol):
-    """Step 9: on the trained model before it is released: fine-tuning on the server's own rows, pruning."""
+    """Step 9: a defense changes the trained model before its release: fine-tuning on the server's samples, pruning."""
 
     def on_release(self, parameters: "torch.Tensor", view: ReleaseView) -> "torch.Tensor":
-        """The model to release instead [parameters], fp32, finite; `parameters` is a copy."""
+        """Return the model to release instead [parameters], fp32, finite; `parameters` is a copy."""
         ...
 
 
 class QueryHook(Protocol):
-    """Step 9: the released model answers queries; an inference-time defense stands before it."""
+    """Step 9: an inference-time defense stands between the released model and its queries."""
 
     def on_query(
         self,
@@ -179,66 +195,73 @@ class QueryHook(Protocol):
         answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]",
         view: QueryView,
     ) -> "list[torch.Tensor | None]":
-        """One answer per query; `answer` asks what lies beneath, as often as it likes.
+        """Return one answer per query; `answer` asks the model, or the defense before it, as often as needed.
 
-        An answer holds logits: [classes], or [tokens, vocabulary] of a causal language model; None refuses to answer.
+        An answer holds logits: [classes], or [tokens, vocabulary] of a causal language model. None refuses to answer: a
+        refused test row counts as wrong, and attacks get the None as well.
         """
         ...
 
 
 class Observer(Protocol):
-    """A reading attack that looks at each round as it happens, and keeps what it needs of updates too large to keep.
+    """An attack that looks at each attacked round as it happens, for updates that are too large to store.
 
-    It needs `state()` and `load_state()`, and sees the rounds of `threat.attack_rounds`; its goal then asks the same
-    instance.
+    It needs `state()` and `load_state()`, and sees the rounds of `threat.attack_rounds`. Its goal then asks the same
+    instance, with evidence that has no rounds.
     """
 
     def observe(self, view: RoundView) -> None:
-        """One round as the position sees it; must not change the view."""
+        """Look at one round as the position sees it; must not change the view."""
         ...
 
 
 class Reconstructor(Protocol):
-    """A party that reads clients' texts out of a round: server, key holder, eavesdropper or client."""
+    """An attack of the goal `reconstruction`: server, key holder, eavesdropper or client claims clients' texts."""
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
-        """Claimed texts, at most as many per client as its batch holds; must not change the view."""
+        """Return the texts that are claimed of one attacked round; must not change the view.
+
+        Of more claims per client than its batch holds texts, only the surest count.
+        """
         ...
 
 
 class Extractor(Protocol):
-    """Step 9: an adversary that has the released model and reads training texts out of it."""
+    """An attack of the goal `extraction`: an adversary claims training texts from the released model."""
 
     def extract(self, view: ReleasedView) -> list[Reconstruction]:
-        """Claimed texts with `client=None`; must not change the view."""
+        """Return the texts that are claimed, with `client=None`; must not change the view."""
         ...
 
 
 class MembershipScorer(Protocol):
-    """An adversary that tells records that were trained on from records of the same kind that were not."""
+    """An attack of the goal `membership`: an adversary tells records that were trained on from withheld ones."""
 
     def score(self, candidates: tuple[Candidate, ...], evidence: Evidence) -> "torch.Tensor":
-        """How much each candidate looks like a member [candidates], fp64, higher for a member; no NaN."""
+        """Return how much each candidate looks like a member [candidates], fp64, higher for a member; no NaN."""
         ...
 
 
 class Poisoner(Protocol):
-    """A backdoor: asked for its triggers once before training, beside the hooks by which it poisons."""
+    """An attack of the goal `backdoor`: asked for its triggers once before training, beside the hooks that poison."""
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
-        """Each probe with the trigger on it, and the class that it is to bring out."""
+        """Return each probe with the trigger on it, and the class that the trigger is to bring out."""
         ...
 
 
 class Stateful(Protocol):
-    """A plug-in with memory beyond its parameters."""
+    """A plug-in with memory beyond its parameters, in fields with `init=False`.
+
+    The state is checkpointed after a round. A new instance that loads it goes on as if the run had not been stopped.
+    """
 
     def state(self) -> Mapping[str, Any]:
-        """All of its memory: tensors, and what JSON can hold, in mappings and lists."""
+        """Return all of the memory: tensors and JSON values, in mappings with text keys (`str(client)`) and lists."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; tuples come back as lists."""
+        """Take the memory up in a new instance; tuples come back as lists."""
         ...
 
 
@@ -257,7 +280,7 @@ METHODS = (
     "on_release",
     "on_query",
 )
-"""The hooks' method names, in the order of a round. What an attack is asked beside them is its goal's `method`."""
+"""The hooks' method names, in the order of a round. An attack also has the method that its goal's card names."""
 OBSERVE = "observe"
 CALIBRATE = "calibrate"
 CLIENT_SIDE = ("on_data", "on_step", "on_update")
@@ -265,12 +288,12 @@ CLIENT_SIDE = ("on_data", "on_step", "on_update")
 
 
 def acting(threat: ThreatModel) -> tuple[str, ...]:
-    """The hooks by which an adversary of that position and behaviour can act; none for one that only looks."""
+    """Return the hooks by which an adversary of that position and behaviour can act; none for a curious one."""
     if threat.behaviour != Behaviour.MALICIOUS:
         return ()
     return {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast",)}.get(threat.position, ())
 
 
 def implements(plugin: object, method: str) -> bool:
-    """Whether a plug-in has that hook: a method of its class, not a field of the same name."""
+    """Return whether a plug-in has that hook: a method of its class, not a field of the same name."""
     return callable(getattr(type(plugin), method, None))

@@ -1,4 +1,4 @@
-"""A measured number that carries its unit, direction, sample size and interval."""
+"""Metric values: a measured number with its unit, direction, sample size and interval."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ _OPTIONAL = ("baseline", "random_guess", "chance", "best", "best_low")
 
 
 class BetterFor(StrEnum):
-    """Who gains when the number grows."""
+    """The side that gains when the number grows."""
 
     DEFENDER = "defender"
     ATTACKER = "attacker"
@@ -22,34 +22,35 @@ class MetricValue:
     """One metric of one cell."""
 
     value: float | None
-    """None where no sample could count: n is 0."""
+    """None where no sample could be counted: n is 0."""
     unit: str
     """`fraction` (0..1), `bytes`, `seconds`, ..."""
     better_for: BetterFor
     n: int
-    """Samples that the value rests on."""
+    """Number of samples behind the value."""
     ci_low: float | None = None
-    """Lower end of the 95 % interval; None where an interval makes no sense (bytes)."""
+    """Lower end of the 95 % confidence interval; None where an interval makes no sense (bytes)."""
     ci_high: float | None = None
     method: str = "none"
-    """How the interval was made: `wilson`, `bootstrap-batches`, `none`, ..."""
+    """The method of the interval: `wilson`, `bootstrap-batches`, `none`, ..."""
     baseline: float | None = None
-    """The same metric for a guess from the prior alone with the same side knowledge, if there is one."""
+    """The same metric of a guess from the prior with the same side knowledge, if there is one."""
     random_guess: float | None = None
-    """The same metric for a guess from word frequencies alone, where the baseline is a language model's."""
+    """The same metric of a guess from word frequencies alone, where the baseline is that of a language model."""
     chance: float | None = None
-    """Of a goal's headline: what does no harm, for the harm (value - chance) / (best - chance)."""
+    """For a headline of a goal: the value without harm; the harm is (value - chance) / (best - chance)."""
     best: float | None = None
-    """Of a goal's headline: what an adversary that gets all that it wants would have."""
+    """For a headline of a goal: the value of an adversary that reaches its goal completely."""
     best_low: float | None = None
-    """Lower end of the 95 % interval of `best`, where `best` was measured: below chance, the harm is undefined."""
+    """Lower end of the 95 % interval of `best`, where `best` was measured; if it is below chance, the harm is
+    undefined."""
     detail: Mapping[str, float] | None = None
-    """Other finite numbers that the value cannot be read without, by kebab-case name: a threshold, counts."""
+    """Other finite numbers that are needed to read the value, by kebab-case name: a threshold, counts."""
     left_out: int = 0
-    """Samples that could not count: planted data that truncation took away, references too short for ROUGE-n."""
+    """Samples that could not be counted: planted data lost to truncation, references too short for ROUGE-n."""
 
     def __post_init__(self) -> None:
-        """Refuse what JSON cannot hold here, where it arises; ValueError names the field."""
+        """Refuse numbers that JSON cannot hold; ValueError names the field."""
         for name in ("value", "ci_low", "ci_high", *_OPTIONAL):
             number = getattr(self, name)
             if number is not None and not isfinite(number):
@@ -61,7 +62,7 @@ class MetricValue:
             raise ValueError(f"a metric has a value if anything counted: value {self.value}, n {self.n}")
 
     def as_json(self) -> dict[str, Any]:
-        """The value as it stands in `scorecard.json`; what is optional only where there is something."""
+        """Return the value as in `scorecard.json`, without optional fields that are empty."""
         fields = {**asdict(self), "detail": None if self.detail is None else dict(self.detail)}
         for name in (*_OPTIONAL, "detail"):
             if fields[name] is None:

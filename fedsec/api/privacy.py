@@ -1,11 +1,11 @@
-"""What mechanisms of differential privacy and the engine's ledger tell each other. Imports no torch."""
+"""Values that mechanisms of differential privacy exchange with the engine's ledger."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Unit(StrEnum):
-    """Whose presence a guarantee hides."""
+    """The unit whose presence a guarantee hides."""
 
     RECORD = "record"
     """One text of one client, added or removed."""
@@ -15,30 +15,30 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianMechanism:
-    """Gaussian noise on a sum that one record, or one client, changes by a bounded norm at most."""
+    """Gaussian noise on a sum to which one record, or one client, contributes at most a bounded norm."""
 
     noise_multiplier: float
-    """The noise's standard deviation over that bound, at least 0."""
+    """The standard deviation of the noise divided by that bound, at least 0."""
     unit: Unit = Unit.RECORD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyTerms:
-    """How often a mechanism runs on how much of a client's data, known before training."""
+    """How often a mechanism runs and on what share of a client's data, as known before training."""
 
     sampling_rate: float
-    """Probability that a record is in a step's batch, above 0 and at most 1."""
+    """Probability that a record is in the batch of a step, above 0 and at most 1."""
     steps: int
-    """Steps that the client takes at most, all rounds together."""
+    """The most steps that the client takes, all rounds together."""
     expected_rows: float
-    """Rows of a batch on average."""
+    """Examples of a batch on average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """What a mechanism settled on before training; from then on every call reports what it spent."""
+    """What a mechanism chose before training; every later step reports what it spent."""
 
     mechanism: GaussianMechanism
-    """What one step is going to spend."""
+    """What one step will spend."""
     delta: float
-    """At which the guarantee's epsilon is stated, above 0 and below 1."""
+    """The delta of the guarantee, above 0 and below 1."""

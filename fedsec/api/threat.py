@@ -1,11 +1,11 @@
-"""Threat models: where an adversary stands, how it behaves, what it wants, needs and knows."""
+"""Threat models: the position of an adversary, its behaviour, goal, needs and knowledge."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Position(StrEnum):
-    """Where the adversary stands."""
+    """The position of an adversary."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -18,13 +18,13 @@ class Behaviour(StrEnum):
     """Whether the adversary follows the protocol."""
 
     CURIOUS = "curious"
-    """Follows the protocol and studies what it sees."""
+    """Follows the protocol and analyses what it sees."""
     MALICIOUS = "malicious"
-    """Sends or alters what it likes."""
+    """Sends or alters anything; client and server only."""
 
 
 class Knowledge(StrEnum):
-    """Side knowledge that a scenario can grant; never assumed."""
+    """Side knowledge that a scenario can grant (`threat.knowledge`); it is never assumed."""
 
     LABELS = "labels"
     LENGTHS = "lengths"
@@ -37,18 +37,18 @@ class Knowledge(StrEnum):
 
 
 class Aggregation(StrEnum):
-    """What a server can read of a round's updates; the columns of DESIGN section 4's table."""
+    """What a server can read of a round's updates."""
 
     PLAIN = "plain"
-    """Every row."""
+    """Every update."""
     SECURE = "secure"
-    """The rows' weighted sum and nothing else."""
+    """The weighted sum of the updates only."""
     HOMOMORPHIC = "homomorphic"
-    """Ciphertexts: the sum, and so the global model, are the key holder's."""
+    """Ciphertexts only; the key holder reads the sum, and so the global model."""
 
 
 class Asset(StrEnum):
-    """A thing that an attack has to see to run; a defense that removes it blocks the attack."""
+    """Something that an attack has to see to run; a defense that removes it blocks the attack."""
 
     ROWS = "single clients' updates"
     AGGREGATE = "the sum of the clients' updates"
@@ -67,10 +67,10 @@ class ThreatModel:
     position: Position
     behaviour: Behaviour
     goal: str
-    """Name of a registered goal: what the adversary wants, and how that is scored."""
+    """Name of a registered goal (`fedsec list goals`)."""
     needs: frozenset[Asset] = frozenset()
-    """What it must see to run at all."""
+    """What the adversary has to see to run at all."""
     knowledge: frozenset[Knowledge] = frozenset()
-    """Side knowledge that it cannot do without."""
+    """Side knowledge that the adversary cannot do without."""
     budget: str = "none beyond its position"
-    """What it spends, in words."""
+    """What the adversary spends, in words."""

@@ -1,11 +1,15 @@
-"""What each side is handed: the only doors through which a plug-in sees a federation.
+"""Views: what each side is handed, and what hooks return.
 
-A view is built by the engine from what the adversary's position can see under the active defenses, plus the side
-knowledge that the scenario grants. It holds no ground truth. Python cannot seal it: a plug-in that goes looking
-through the interpreter can cheat, and the contract tests are there to notice.
+The engine builds a view from what the position can see under the active defenses, plus the side knowledge that the
+scenario grants. No view holds ground truth. Python cannot enforce that: a plug-in that searches the interpreter can
+cheat, and the contract tests exist to detect it. Views, samples and updates are frozen: `dataclasses.replace` makes a
+changed copy.
+
+All randomness comes from the view's `generator`, a `torch.Generator` of the plug-in's own for that round. For numpy,
+seed one from it: `numpy.random.default_rng(int(torch.randint(2**31, (), generator=view.generator)))`.
 """
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,25 +25,25 @@ if TYPE_CHECKING:
 
 
 Tokens = tuple[int, ...]
-"""Token ids."""
+"""Token ids, special tokens included."""
 
 
 class Role(StrEnum):
-    """What a trainable tensor is for, so that nobody has to match names."""
+    """What a trainable tensor is for, so that plug-ins need not match names."""
 
     WORD_EMBEDDING = "word-embedding"
     POSITION_EMBEDDING = "position-embedding"
     EMBEDDING = "embedding"
-    """The rest of the embedding block: token types, its normalisation."""
+    """The rest of the embedding block: token types and the normalisation."""
     QUERY = "query"
     KEY = "key"
     VALUE = "value"
     QUERY_KEY_VALUE = "query-key-value"
-    """One matrix for all three: their outputs stand side by side in this order, a third each in GPT-2."""
+    """One matrix for all three, whose outputs stand side by side in this order, a third each in GPT-2."""
     ADAPTER = "adapter"
     """A LoRA factor; `ParameterInfo.factor` and `adapts` say which."""
     HEAD = "head"
-    """What stands on top: a classifier, or a causal model's output layer unless it is the word embedding itself."""
+    """The classifier, or a causal model's output layer unless it is tied to the word embedding."""
     OTHER = "other"
 
 
@@ -51,18 +55,18 @@ class ParameterInfo:
     shape: tuple[int, ...]
     role: Role
     layer: int | None = None
-    """Its transformer layer, from 0; None outside the layers."""
+    """The number of its transformer layer, from 0; None outside the layers."""
     factor: str | None = None
-    """Of an adapter: `A` [rank, inputs] or `B` [outputs, rank]; the weight it adapts changes by B A times a scale."""
+    """For an adapter: `A` [rank, inputs] or `B` [outputs, rank]; the adapted weight changes by B A times a scale."""
     adapts: Role | None = None
-    """Of an adapter: the role of the weight that it adapts."""
+    """For an adapter: the role of the weight that it adapts."""
     inputs_first: bool = False
     """Whether a matrix is stored [inputs, outputs], as GPT-2's are; torch's Linear stores [outputs, inputs]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each trainable tensor lies in the flat vector."""
+    """The position of each trainable tensor in the flat vector."""
 
     parameters: tuple[ParameterInfo, ...]
     offsets: tuple[int, ...]
@@ -70,7 +74,7 @@ class Layout:
     """Length of the flat vector."""
 
     def tensor(self, vector: "torch.Tensor", name: str) -> "torch.Tensor":
-        """The named tensor as a view into `vector` [parameters]; KeyError if it is not trainable."""
+        """Return the named tensor as a view into `vector` [parameters]; KeyError if it is not trainable."""
         for info, start in zip(self.parameters, self.offsets, strict=True):
             if info.name == name:
                 stop = start + _size(info.shape)
@@ -78,7 +82,7 @@ class Layout:
         raise KeyError(f"{name} is not among the trainable parameters")
 
     def find(self, role: Role, layer: int | None = None) -> tuple[ParameterInfo, ...]:
-        """The trainable tensors with that role (in that layer), in the model's order."""
+        """Return the trainable tensors with that role (in that layer), in the model's order."""
         return tuple(p for p in self.parameters if p.role == role and (layer is None or p.layer == layer))
 
 
@@ -87,18 +91,18 @@ class ModelSetup:
     """What is trained and how, before a federation starts; a `ModelHook` returns a changed copy."""
 
     parameters: tuple[ParameterInfo, ...]
-    """Every tensor of the model, trainable or not, each once (tied weights stand once)."""
+    """Every tensor of the model, trainable or not, each once (tied weights too)."""
     trainable: frozenset[str]
-    """Names of those that are trained and sent."""
+    """Names of the tensors that are trained and sent."""
     dropout: bool
     """Whether the model's own dropout is active in local training."""
     task: str = "sequence-classification"
-    """Or `causal-lm`."""
+    """`sequence-classification` or `causal-lm`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """The protocol that the server itself hands out, and hence knows."""
+    """The training protocol, which the server itself hands out and so knows."""
 
     update: str
     """`gradient` or `delta`."""
@@ -107,17 +111,17 @@ class TrainingSettings:
     local_steps: int
     batch_size: int
     cohort: int = 0
-    """Clients in a round; 0 where nobody said."""
+    """Clients in a round; 0 where unknown."""
     rounds: int = 0
-    """Rounds of training; 0 where nobody said."""
+    """Rounds of training; 0 where unknown."""
     sampling: str = "fixed"
-    """`fixed`: batches of `batch_size` rows and cohorts of `cohort` clients; `poisson`: so many on average, each row
-    and each client by a coin of its own."""
+    """`fixed`: batches of `batch_size` examples and cohorts of `cohort` clients; `poisson`: these sizes on average,
+    each example and each client drawn independently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicModel:
-    """The global model of one round as the server broadcast it, in evaluation mode. Look, do not change."""
+    """The global model of one round as the server broadcast it, in evaluation mode; it may be run, not changed."""
 
     module: Any
     """A transformers model; its parameters hold the broadcast values. None for a position that sees ciphertexts only:
@@ -128,37 +132,43 @@ class PublicModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundView(Limited):
-    """What a curious party sees of one round; what its position does not see is None."""
+    """What an adversary sees of one round; what its position does not see is None, or empty.
+
+    A server sees `rows` and `clients` unless aggregation is secure or homomorphic, and `aggregate` and the model unless
+    it is homomorphic. A key holder, who exists beside homomorphic aggregation only, sees `aggregate` and the model. An
+    eavesdropper on the wire sees what the server sees where the scenario sets `federation.tls: false`, and nothing but
+    sizes otherwise. A client sees the model, and the step of the global model as `aggregate`.
+    """
 
     round: int
     """From 1."""
     cohort: tuple[int, ...]
-    """Who took part; a client knows of itself only, unless `cohort` is granted."""
+    """The clients that took part; a client knows of itself only, unless `cohort` is granted."""
     clients: tuple[int, ...]
-    """Whose rows are seen, in the rows' order; empty without rows."""
+    """The senders of `rows`, in their order; empty without rows."""
     rows: "torch.Tensor | None"
-    """fp32 updates [clients, parameters], or None where single rows stay hidden; a copy."""
+    """The clients' updates [clients, parameters], fp32, or None where single updates stay hidden; a copy."""
     aggregate: "torch.Tensor | None"
-    """What the round's rows became [parameters]: their weighted mean, or what the rule made of them."""
+    """The round's aggregate [parameters]: the weighted mean of the rows, or what the aggregation rule returned."""
     model: PublicModel
     """The model that was broadcast in this round."""
     staleness: tuple[int, ...] = ()
     """Rounds by which each of the cohort's updates is late; empty if none is."""
     started: "torch.Tensor | None" = None
-    """The trainables that each of the cohort started from [cohort, parameters], where these are not the broadcast
-    model's: in an earlier round, or from what a malicious server sent."""
+    """The parameters that each client of the cohort started from [cohort, parameters], where these are not those of the
+    broadcast model: an earlier round's, or what a malicious server sent."""
     examples: tuple[int, ...] = ()
     """Claimed example counts of the cohort; empty for a position that does not see them."""
     upload_bytes: int
-    """Size of a client's message, which nothing hides."""
+    """Size of a client's message in bytes, which nothing hides."""
     colluders: tuple[int, ...] = ()
-    """Clients of the cohort that share with this party what they sent; for a client, itself."""
+    """Clients of the cohort that share their updates with this party; a curious client has itself."""
     own_rows: "torch.Tensor | None" = None
     """Their updates [colluders, parameters]."""
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
-    """Side knowledge by kind. `labels` and `lengths`: one tuple per client, in the batch's order; `auxiliary-text`: an
-    `Auxiliary`."""
+    """Side knowledge by kind, as a `Granted`. `labels` and `lengths`: one tuple per client, in the batch's order;
+    `auxiliary-text`: an `Auxiliary`."""
     classes: tuple[str, ...] = ()
     """Names of the labels; empty without labels."""
     generator: "torch.Generator"
@@ -183,9 +193,9 @@ class RoundView(Limited):
 
 
 class ServerView(RoundView):
-    """What a server sees: rows in the clear, only the sum under secure aggregation, neither under ciphertexts.
+    """What a server sees: all updates, only their sum under secure aggregation, neither under homomorphic encryption.
 
-    Where all clients of the cohort but one collude with it, that one's row is the sum less theirs.
+    Where all clients of the cohort but one collude with the server, the last one's update is the sum less theirs.
     """
 
 
@@ -194,73 +204,77 @@ class KeyHolderView(RoundView):
 
 
 class WireView(RoundView):
-    """What an eavesdropper sees; under TLS the cohort and sizes only."""
+    """What an eavesdropper sees; under TLS it is the cohort and message sizes only."""
 
 
 class ParticipantView(RoundView):
-    """What a curious client sees: the global model, its own row, and the step that the next model makes of the round.
+    """What a curious client sees: the global model, its own update, and the step to the next global model.
 
-    `aggregate` is that step over the server's learning rate: under plain averaging the mean of the rows, its own
-    among them, with the rounding of a difference of models.
+    `aggregate` is that step divided by the server's learning rate: under plain averaging the mean of all updates, its
+    own included, up to the rounding of a difference of models.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedView(Limited):
-    """What an adversary has that got the trained model."""
+    """What an adversary has that receives the released model. The model may be run, not changed."""
 
     model: PublicModel
     answer: "Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]"
-    """Asks the model through the inference-time defenses: logits [classes] or [tokens, vocabulary] per query, None
-    where one refuses to answer."""
+    """Asks the model through the inference-time defenses. A query is a tuple of token ids, special tokens included; its
+    answer is logits, [classes] or, for a causal language model, [tokens, vocabulary], or None where a defense
+    refuses."""
     classes: tuple[str, ...] = ()
     """Names of the labels; empty without labels."""
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
-    """Side knowledge by kind. `base-model`: the trainables before training [parameters]; `auxiliary-text`: an
-    `Auxiliary`."""
+    """Side knowledge by kind, as a `Granted`. `base-model`: the parameters before training [parameters];
+    `auxiliary-text`: an `Auxiliary`."""
     generator: "torch.Generator"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A record about which membership is asked: dealt to a client by a coin, or withheld."""
+    """A record about which membership is asked: drawn by a coin into a client's data, or withheld.
+
+    Candidates come in an order that is independent of membership.
+    """
 
     text: str
     label: int
-    """The record's own: who asks about a record has all of it."""
+    """The record's own label: an adversary that asks about a record has all of it."""
     prompt: str
     tokens: Tokens
-    """As the model gets it, special tokens included, cut to `data.max_tokens`."""
+    """The record as the model gets it, special tokens included, truncated to `data.max_tokens`."""
     learned_from: int | None = None
-    """Of a causal language model: the place in `tokens` of the first learned one."""
+    """For a causal language model: the index in `tokens` of the first token that is learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence(Limited):
     """Everything that an attack has when it is asked after training.
 
-    There is one resident model: `at`, `released` and `ask` each set it anew, so that of two views the later one's
-    module holds.
+    There is one resident model: `at`, `released` and `ask` each load it, so only the module of the latest view is
+    valid.
     """
 
     rounds: tuple[int, ...]
-    """The rounds that may be seen, in their order."""
+    """Numbers of the rounds that may be seen (`threat.attack_rounds`), in their order."""
     at: Callable[[int], RoundView]
-    """What the position sees of one of them; read from disk, so hold on to no more than one."""
+    """Gives what the position sees of one of these rounds; read from disk, so keep no more than one."""
     released: Callable[[], ReleasedView] | None
-    """The released model; None for a position that does not get it."""
+    """Gives the released model when called; None for a position that does not get it."""
     ask: "Callable[[torch.Tensor, tuple[Tokens, ...]], list[torch.Tensor]] | None"
-    """What the model would answer with other trainables [parameters] and no defense: a global model's that was seen,
-    or `base-model`. None for a position that sees no model."""
+    """Gives what the model would answer with other parameters [parameters] and no defense: those of a global model that
+    was seen, or `base-model`. None for a position that sees no model."""
     question: Any
-    """What the goal asks about: candidates, properties; None for texts."""
+    """What the goal asks about, such as candidates; None where it asks for texts."""
     classes: tuple[str, ...]
     """Names of the labels; empty without labels."""
     tokenizer: Any
     training: TrainingSettings
     granted: Mapping[Knowledge, Any]
-    """Side knowledge that belongs to no single round."""
+    """Side knowledge that belongs to no single round, as a `Granted`."""
     generator: "torch.Generator"
 
 
@@ -276,7 +290,7 @@ class Triggered:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A test text, without its label."""
+    """A test text without its label, to put a trigger on."""
 
     text: str
     prompt: str = ""
@@ -284,7 +298,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerView:
-    """What a poisoner knows when it is asked for its triggers, before training."""
+    """What a backdoor attack knows when it is asked for its triggers, before training."""
 
     classes: tuple[str, ...]
     """Names of the labels."""
@@ -302,55 +316,55 @@ class QueryView:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One text as a client trains on it. A hook returns changed copies."""
+    """One text as a client trains on it. Hooks return changed copies."""
 
     text: str
     label: int = 0
     prompt: str = ""
-    """What stands before the text of an instruction."""
+    """The prompt before the text; it is not learned."""
     origin: int | None = None
-    """Position among the client's own samples of the one that it was made from; None for an invented one."""
+    """Index among the client's own samples of the one that it was made from; None for an invented sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a client contributes in a round. A hook returns a changed copy."""
+    """What a client contributes in a round. Hooks return a changed copy."""
 
     vector: "torch.Tensor"
-    """fp32 [parameters]: the gradient, or weights after minus before."""
+    """[parameters], fp32: the gradient (`federation.update: gradient`), or weights after minus before (`delta`)."""
     examples: int
     """Claimed number of examples; the server clamps it to what was enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What any hook may return in place of its value: the value, and what it measured on the way."""
+    """What any hook may return in place of its value: the value and measurements to record."""
 
     value: Any
     measurements: Mapping[str, float] = field(default_factory=dict)
-    """Finite numbers by kebab-case name, such as the share of clipped updates; the round's record has their means over
-    the clients. Of what happens after training nothing is recorded."""
+    """Finite numbers by kebab-case name, such as the share of clipped updates. The round's record in the cell's file
+    has their means over the clients; after training nothing is recorded."""
     spent: "GaussianMechanism | None" = None
-    """What a step hook spent of privacy; the engine's ledger adds it up."""
+    """What a step hook spent of privacy; the engine's ledger composes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseView:
-    """What a defense has that acts on the model before it is released."""
+    """What a defense knows that changes the model before its release."""
 
     layout: Layout
     training: TrainingSettings
     classes: tuple[str, ...]
     tokenizer: Any
     trusted: tuple[Sample, ...]
-    """The rows that the server holds (`data.trusted`)."""
+    """The samples that the server holds (`data.trusted`)."""
     train: "Train"
-    """Trains on samples by the clients' protocol, from any trainables."""
+    """Trains on samples by the clients' protocol, from any parameters."""
     generator: "torch.Generator"
 
 
 class Train(Protocol):
-    """Local training of one's own, on the resident model and by the clients' protocol."""
+    """Local training of the plug-in's own, by the clients' protocol or a schedule of its own."""
 
     def __call__(
         self,
@@ -362,11 +376,11 @@ class Train(Protocol):
         batch_size: int | None = None,
         generator: "torch.Generator",
     ) -> "torch.Tensor":
-        """The trainables afterwards [parameters].
+        """Return the parameters after training [parameters].
 
         Args:
             samples: to train on, at least one.
-            start: trainables to start from [parameters], fp32.
+            start: parameters to start from [parameters], fp32.
             steps: local steps; the protocol's if absent.
             learning_rate: the protocol's if absent.
             batch_size: the protocol's if absent.
@@ -388,60 +402,61 @@ class BroadcastView:
     """Names of the labels; empty without labels."""
     tokenizer: Any = None
     question: Any = None
-    """What the attack's goal asks about: candidates, say; None for texts."""
+    """What the attack's goal asks about, such as candidates; None where it asks for texts."""
     granted: Mapping[Knowledge, Any]
     generator: "torch.Generator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientView:
-    """What a client sees of its round. Its tensors are copies."""
+    """What a client's hooks see of a round. Its tensors are copies."""
 
     client: int
     round: int
     global_parameters: "torch.Tensor"
-    """[parameters], as this client received them."""
+    """The global parameters as this client received them [parameters]."""
     layout: Layout
     training: TrainingSettings
     classes: tuple[str, ...] = ()
     """Names of the labels; empty without labels."""
     tokenizer: Any = None
     examples: int = 0
-    """Rows that this client enrolled with."""
+    """Number of examples that this client enrolled with."""
     generator: "torch.Generator"
     """This hook's own randomness in this round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColluderView(ClientView):
-    """What a malicious client sees: its own side, and what its fellows share with it."""
+    """What a malicious client's hooks see: its own view, and what the colluding clients share."""
 
     colluders: tuple[int, ...]
     """Malicious clients of this round's cohort, itself included."""
     own_rows: "torch.Tensor"
-    """What local training made of the colluders' data, a data hook's changes included [colluders, parameters], in that
-    order; [0, parameters] before they are trained."""
+    """The colluders' honest updates in that order [colluders, parameters], changes by data hooks included;
+    [0, parameters] before training."""
     blackboard: dict[str, Any]
-    """Shared by the colluders over all rounds; holds tensors and what JSON can hold, since it is checkpointed."""
+    """A dict that the colluders share over all rounds. It is checkpointed, so it holds tensors and JSON values only."""
     granted: Mapping[Knowledge, Any]
-    """Side knowledge by kind. `benign-updates`: what the honest clients send this round [honest, parameters]."""
+    """Side knowledge by kind, as a `Granted`. `benign-updates`: what the honest clients send this round
+    [honest, parameters]."""
     question: Any = None
-    """What the attack's goal asks about: candidates, say; None for texts."""
+    """What the attack's goal asks about, such as candidates; None where it asks for texts."""
     train: "Train | None" = None
-    """Trains on samples of one's own by a schedule of one's own."""
+    """Trains on any samples by any schedule, and returns the parameters."""
     gradient: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor] | None" = None
-    """Gradient of the mean loss on samples, at any trainables [parameters]: this round's, or a past global model's."""
+    """Gives the gradient of the mean loss on samples at any parameters [parameters]: this round's or a past model's."""
     rehearse: "Callable[[Rows], Rehearsal] | None" = None
-    """What the server's filters and rule, as they are in this round, would make of such rows; no state of theirs
-    changes. Calling it uses `defense-settings`; None where these are not granted, and before step 4."""
+    """Gives what the server's filters and rule would make of such rows in this round, without changing their state.
+    Calling it uses `defense-settings`; None where these are not granted, and before step 4."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What an aggregation would come to, for a colluder that tries rows out before it sends them."""
+    """What an aggregation would return, for a colluder that tests updates before it sends them."""
 
     weights: "torch.Tensor | None"
-    """What each row would get [rows], fp64; None where it is no weighted sum of them alone."""
+    """The weight that each row would get [rows], fp64; None where the result is no weighted sum of the rows alone."""
     vector: "torch.Tensor | None"
     """The update itself [parameters], fp32, where there are no weights; None if the round would be skipped."""
 
@@ -455,51 +470,55 @@ class StepView:
     step: int
     """From 0."""
     parameters: "torch.Tensor"
-    """The local trainables before the step [parameters]. Look, do not change."""
+    """The local parameters before the step [parameters]; must not be changed."""
     gradient: "Callable[[], torch.Tensor]"
-    """Of the batch's mean loss, or what the hook beneath makes of it [parameters]; may be changed in place, and holds
-    until the next call only: keep a copy."""
+    """Gives the gradient of the batch's mean loss, or what the wrapped hook makes of it [parameters]. It may be changed
+    in place and is valid until the next call only, so keep a copy."""
     example_gradients: "Callable[[], torch.Tensor]"
-    """Of each row's loss [rows, parameters], a new tensor; no rows where a Poisson batch is empty. For the lowest hook
-    of a client alone: what hooks beneath make of the gradient would be lost."""
+    """Gives the gradient of each example's loss [examples, parameters], a new tensor; no examples where a Poisson batch
+    is empty. For the innermost hook of a client only: what wrapped hooks do to the gradient would be lost."""
     expected_rows: float = 0.0
-    """Rows that a batch holds on average, by which a sum over rows is divided: how many there are this time is as
-    private as the rows."""
+    """Examples that a batch holds on average, by which a sum over examples is divided: the number in one batch is as
+    private as the examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundContext:
-    """What a server-side defense knows about the round that it decides on."""
+    """What a server-side defense knows about the round; nobody is told who is malicious.
+
+    Row i of a round's `Rows` was sent by `clients[i]` as long as no filter came before. After a filter, a row may be a
+    mixture, and `rows.mixing` [rows, clients] gives its coefficients.
+    """
 
     round: int
     clients: tuple[int, ...]
-    """Senders of the rows before any filter."""
+    """Senders of the rows before any filter, as whole numbers."""
     examples: tuple[int, ...]
-    """Their claims, clamped."""
+    """Their claimed numbers of examples, clamped to what was enrolled."""
     staleness: tuple[int, ...] = ()
     """Rounds by which each of these rows is late; empty if none is."""
     absent: tuple[int, ...] = ()
-    """Clients of the cohort that did not report."""
+    """Clients of the cohort that sent no update."""
     declared_malicious: int
-    """f among the rows that are left, as the defense believes."""
+    """f: how many of the rows that are left the defense believes malicious."""
     layout: Layout
     training: TrainingSettings
     global_parameters: "torch.Tensor"
-    """[parameters], as broadcast; a copy."""
+    """The global parameters as broadcast [parameters]; a copy."""
     trusted: "Callable[[], torch.Tensor] | None" = None
-    """Computes the update that the server makes from rows of its own (`data.trusted`) by the clients' protocol
+    """Computes the update that the server makes from samples of its own (`data.trusted`) by the clients' protocol
     [parameters]; None where it holds none."""
     generator: "torch.Generator"
 
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """What a rule returns whose update is more than a weighted sum of the round's rows."""
+    """What an aggregation rule returns whose update is more than a weighted sum of the round's rows."""
 
     weights: "torch.Tensor"
-    """Over the rows [kept], fp64."""
+    """Weights over the rows [kept], fp64."""
     plus: "torch.Tensor"
-    """What is added to the rows' weighted sum [parameters], fp32: a share of an earlier aggregate, say."""
+    """The vector that is added to the weighted sum [parameters], fp32, such as a share of an earlier aggregate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,77 +528,21 @@ class Mixed:
     mixing: "torch.Tensor"
     """fp64 [kept, rows]: each kept row as a combination of the rows."""
     declared_malicious: int
-    """f among the kept rows: buckets spread a malicious row, dropping removes it."""
+    """f among the kept rows: it falls where rows that are thought malicious are dropped, and bucketing spreads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What an exchange of updates came to."""
+    """What a protocol of secure or homomorphic aggregation returns."""
 
     vector: "torch.Tensor | None"
     """The weighted sum [parameters], fp32, finite; None if the protocol gave up."""
     upload_bytes: int
-    """Of a client's messages in the round, all steps of the protocol together."""
+    """Bytes that a client sends in the round, all steps of the protocol together."""
     download_bytes: int = 0
-    """Of what a client received beside the model."""
+    """Bytes that a client receives beside the model."""
     skipped: str | None = None
     """Why there is no sum, if there is none: the global model is kept for that round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Auxiliary:
-    """Public text that an attack is granted as `auxiliary-text`, and a language model that learnt from it."""
-
-    texts: tuple[str, ...]
-    """No row shares a run of 8 words with a text that a client, the test set or the server holds."""
-    learn: "Callable[[], Any]" = field(repr=False, compare=False)
-    """The engine's way to the model."""
-
-    def language_model(self) -> Any:
-        """A transformers causal language model over the victim's tokenizer, in evaluation mode. Look, do not change.
-
-        It is trained once on `texts`, framed by special tokens as the victim frames its own ([CLS] ... [SEP]), and
-        kept; the first call may take minutes. `logits` [rows, tokens, vocabulary]; position i predicts token i + 1.
-        """
-        return self.learn()
-
-
-class Granted(Mapping[Knowledge, Any]):
-    """Side knowledge that a scenario grants; remembers what an attack looked up."""
-
-    def __init__(self, content: Mapping[Knowledge, Any]) -> None:
-        self._content = dict(content)
-        self.used: set[Knowledge] = set()
-
-    def __getitem__(self, kind: Knowledge) -> Any:
-        value = self._content[kind]
-        self.used.add(kind)
-        return value
-
-    def provide(self, kind: Knowledge, value: Any) -> None:
-        """Set what a kind of knowledge is now; the engine's, round by round."""
-        self._content[kind] = value
-
-    def withdraw(self, kind: Knowledge) -> None:
-        """Take a kind of knowledge back until it is provided again; the engine's."""
-        self._content.pop(kind, None)
-
-    def items(self) -> ItemsView[Knowledge, Any]:
-        """Everything at once; only looking one kind up counts as using it."""
-        return self._content.items()
-
-    def values(self) -> ValuesView[Any]:
-        """Everything at once; only looking one kind up counts as using it."""
-        return self._content.values()
-
-    def __contains__(self, kind: object) -> bool:
-        return kind in self._content
-
-    def __iter__(self) -> Iterator[Knowledge]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
 
 
 def _size(shape: Sequence[int]) -> int:

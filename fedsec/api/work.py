@@ -15,15 +15,15 @@ class Reconstruction:
     """One text that an attack claims a client trained on."""
 
     client: int | None
-    """Whose text it is; None where the attack saw only a sum, or the released model, and cannot tell."""
+    """Whose text it is; None where the attack cannot tell, since it saw only a sum or the released model."""
     tokens: tuple[int, ...]
-    """Token ids without special tokens and padding, in order."""
+    """Token ids in order, without special tokens and padding."""
     score: float
-    """The attack's own measure of doubt; lower is surer."""
+    """The attack's own uncertainty; lower is surer."""
     verified: bool = False
-    """The attack checked it against the update and found it at the numerical floor."""
+    """True only if the attack checked the text against the update and it fits to floating-point accuracy."""
     notes: Mapping[str, float] = field(default_factory=dict)
-    """Diagnostics that the attack wants in the record."""
+    """Diagnostics for the record."""
 
 
 class Work:

@@ -1,4 +1,4 @@
-"""A round's rows, with the products that distance and angle rules need."""
+"""A round's updates as rows of a matrix, with the products that rules based on distances or angles need."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,14 +14,15 @@ CHUNK = 1 << 13
 
 
 class Rows:
-    """The rows of a round as filters and rules see them: combinations of what the clients sent, to read only.
+    """A round's updates as filters and aggregation rules see them, one row each; they are read, never changed.
 
-    A row far out of line (above 100 times the median norm) counts as scaled down to that, in distances and in sums
-    alike.
+    After a filter, a kept row is a combination of the clients' updates, with the coefficients `mixing` [kept, clients],
+    fp64. A row above 100 times the median norm is scaled down to that, in distances and sums alike; only `chunks` of
+    rows that no filter mixed yields it as it was sent.
 
     Args:
-        matrix: fp32 [clients, parameters], finite; never changed. May be a file mapped into memory: it is read block
-            by block.
+        matrix: fp32 [clients, parameters], finite; never changed. It may be a file mapped into memory, since it is read
+            block by block.
         mixing: fp64 [kept, clients]: each kept row as a combination of rows; None keeps the rows as they are.
 
     Raises:
@@ -34,7 +35,7 @@ class Rows:
     def _start(self, sources: tuple[torch.Tensor, ...], mixing: torch.Tensor | None) -> None:
         count = sum(len(source) for source in sources)
         self._plain = mixing is None
-        """Whether the kept rows are those that were sent."""
+        """Whether the kept rows are the updates as sent."""
         if mixing is None:
             mixing = torch.eye(count, dtype=torch.float64)
         if mixing.ndim != 2 or mixing.shape[1] != count or mixing.dtype != torch.float64:
@@ -43,18 +44,18 @@ class Rows:
             raise ValueError("a mixing matrix holds finite numbers only")
         self._sources = sources
         self._base: Rows | None = None
-        """The rows that others were put beside."""
+        """The rows that `beside` extended."""
         self._made = mixing
-        """Of the sources [kept, sources], fp64."""
+        """Coefficients of the sources [kept, sources], fp64."""
         self.mixing = mixing
-        """Of the rows that the round began with [kept, clients], fp64."""
+        """Coefficients of the updates that the round began with [kept, clients], fp64."""
 
     def __len__(self) -> int:
-        """Rows that the rule decides on."""
+        """Return the number of kept rows."""
         return self.mixing.shape[0]
 
     def mixed(self, mixing: torch.Tensor) -> "Rows":
-        """These rows combined once more by `mixing` [kept, len(self)], fp64."""
+        """Return these rows combined once more by `mixing` [kept, len(self)], fp64."""
         if mixing.ndim != 2 or mixing.shape[1] != len(self) or mixing.dtype != torch.float64:
             raise ValueError(f"a mixing matrix is fp64 [kept, {len(self)}], not {mixing.dtype} {list(mixing.shape)}")
         rows = _of(self._sources, mixing @ self._made)
@@ -63,9 +64,9 @@ class Rows:
         return rows
 
     def beside(self, vectors: torch.Tensor) -> "Rows":
-        """These rows and then `vectors` [more, parameters], fp32, as further rows: an earlier aggregate, say.
+        """Return these rows followed by `vectors` [more, parameters], fp32, such as an earlier aggregate.
 
-        They have no say in what is far out of line, and never count as such themselves.
+        The vectors neither count towards the median norm nor are scaled down themselves.
         """
         more = torch.eye(len(vectors), dtype=torch.float64)
         rows = _of((*self._sources, vectors), None if self._plain else torch.block_diag(self._made, more))
@@ -73,7 +74,7 @@ class Rows:
         return rows
 
     def as_sent(self) -> "Rows":
-        """The same rows, as those that a round begins with, whatever they are made of."""
+        """Return the same rows as if the round had begun with them."""
         rows = _of(self._sources, None if self._plain else self._made)
         rows._base = self._base
         if "_senders" in self.__dict__:
@@ -92,17 +93,20 @@ class Rows:
 
     @cached_property
     def _norms(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What caps each sender's row, and the squared norms then [senders], fp64; without products unless known."""
+        """Return the scale of each sender's row and its squared norm after scaling [senders], fp64.
+
+        Products are not computed for this unless they are known already.
+        """
         if self._base is None and "_senders" not in self.__dict__:
             return capped_by(beside_vector(self._sources, None)[0])
         return self._senders.scale, self._senders.squares
 
     def squared_norms(self) -> torch.Tensor:
-        """Squared Euclidean norms of the kept rows [kept], fp64."""
+        """Return squared Euclidean norms of the kept rows [kept], fp64."""
         return self._norms[1].clone() if self._plain else self.gram().diagonal().clamp_min(0.0)
 
     def squared_distances(self) -> torch.Tensor:
-        """Squared Euclidean distances between the kept rows [kept, kept], fp64, symmetric, zero on the diagonal."""
+        """Return squared Euclidean distances between kept rows [kept, kept], fp64, symmetric, with a zero diagonal."""
         senders, mixing = self._senders, self._made
         if self._plain:
             return senders.distances.clone()
@@ -115,16 +119,16 @@ class Rows:
         return ((found + found.T) / 2).clamp_min_(0.0).fill_diagonal_(0.0)
 
     def gram(self) -> torch.Tensor:
-        """Inner products of the kept rows [kept, kept], fp64, symmetric; for angles and norms."""
+        """Return inner products of the kept rows [kept, kept], fp64, symmetric, for angles and norms."""
         senders, mixing = self._senders, self._made
         sums, along = mixing.sum(dim=1), mixing @ senders.squares
         found = (sums * along[:, None] + sums[:, None] * along - mixing @ senders.distances @ mixing.T) / 2
         return (found + found.T) / 2
 
     def chunks(self, columns: int = CHUNK) -> Iterator[torch.Tensor]:
-        """The kept rows, some columns at a time [kept, columns], fp32, to read only; for coordinate-wise rules.
+        """Yield the kept rows, some columns at a time [kept, columns], fp32, read-only, for coordinate-wise rules.
 
-        Rows that were not mixed are as they were sent, those far out of line too.
+        Rows that no filter mixed are as they were sent, without scaling.
         """
         total = self._sources[0].shape[1]
         for start in range(0, total, columns):
@@ -135,13 +139,13 @@ class Rows:
                 yield self.part(start, stop).float()
 
     def part(self, start: int, stop: int) -> torch.Tensor:
-        """The kept rows' columns from `start` to before `stop` [kept, stop - start], fp64."""
+        """Return the kept rows' columns from `start` to before `stop` [kept, stop - start], fp64."""
         blocks = [source[:, start:stop].double() for source in self._sources]
         block = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         return (self._made * self._norms[0]).to(block.device) @ block
 
     def along(self, vector: torch.Tensor) -> torch.Tensor:
-        """Inner products of the kept rows with a vector [kept], fp64; good beside rows of any length.
+        """Return inner products of the kept rows with a vector [kept], fp64, accurate for rows of any norm.
 
         Their norms are taken in the same pass where they are not known yet.
 
@@ -154,7 +158,7 @@ class Rows:
         return self._made @ (found * self._norms[0])
 
     def weighted_sum(self, weights: torch.Tensor) -> torch.Tensor:
-        """The kept rows' weighted sum [parameters], fp32, accumulated in fp64 over chunks.
+        """Return the weighted sum of the kept rows [parameters], fp32, accumulated in fp64 over chunks.
 
         Args:
             weights: fp64 [kept].
@@ -176,7 +180,7 @@ def _of(sources: tuple[torch.Tensor, ...], mixing: torch.Tensor | None) -> Rows:
 def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """`weights @ matrix` [columns], fp32, accumulated in fp64 block by block.
 
-    Rows of weight 0 are not read where they are the most; picking the others out takes as long as reading as many.
+    Rows of weight 0 are not read where they are the majority; selecting the others costs as much as reading as many.
 
     Args:
         matrix: fp32 [rows, columns].

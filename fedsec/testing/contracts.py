@@ -1,13 +1,24 @@
-"""What every plug-in owes its users, as functions that raise AssertionError with the reason.
+"""Contract checks: what every plug-in owes its users, as functions that raise AssertionError with the reason.
 
-What would end a run with an error (a label out of range, say) ends a check with the same `FedsecError`.
+They run on small federations, in seconds. The card has to be registered (installed, or `fedsec.allow_plugins`). What
+would end a run with an error, such as a label out of range, ends a check with the same `FedsecError`.
 
-A third party runs them over its own cards, which have to be registered (installed, or `fedsec.allow_plugins`):
+All plug-ins:
 
-    from fedsec.testing import contracts
-    def test_my_attack(tmp_path): contracts.check_attack(CARD, tmp_path, strongest={"scale": 10})
+- The card is complete: summary, paper, limits, cost, and a docstring of the class with `Source:` and `Deviations:`.
+- The card's parameters are those of the class, with the same defaults of the same type.
+- The methods fit the card: position, goal, `is_rule`, `needs_rows`, `aggregation`.
+- A hook changes nothing that it is handed, and draws from no global generator (`torch.randn` without `generator=`).
+- The same seed gives the same result, bit for bit.
+- A run that is stopped after any round and resumed ends as if it had not been stopped.
+- An attack is better than chance in its goal's headline; a defense improves what an attack does.
 
-Each check says what it looks at; all are made on small federations and take seconds.
+Attacks that are asked after training:
+
+- Exchanging the truth between clients changes nothing that the attack answers.
+- Another draw of members over the same candidates, model and updates changes nothing that it sees or answers.
+- Where all candidates are withheld, it is no better than chance: the 99.9 % interval of its AUC contains 0.5.
+- The words of the candidates alone do not tell who is a member.
 """
 
 import inspect
@@ -61,20 +72,18 @@ def check_attack(
     refused: bool = False,
     overrides: Sequence[str] = (),
 ) -> None:
-    """The card is complete, the truth out of reach, and the attack better than chance when undefended.
+    """Check an attack: its card, its conduct, that it sees no ground truth, and that it beats chance when undefended.
 
-    What chance is, and what the attack is asked, its goal's card says. One that is asked about candidates also has to
-    be no better than chance where nobody trained on any of them. It leaves alone what it is handed, draws from no
-    global generator, does the same again for the same seed, and in a run that was stopped and resumed.
+    The card of the attack's goal says what chance is and what the attack is asked.
 
     Args:
         card: a registered attack.
         tmp_path: an empty folder.
-        strongest: parameters under which it should show its effect on the canned federation.
-        shows: the metric in which it does; by default the first headline of its goal.
-        refused: it is made for the server's door, which has to refuse all that malicious clients send; what is checked
-            then is that it does, and that nothing shows.
-        overrides: settings of the canned federation that it needs, each `PATH=VALUE`.
+        strongest: parameters for the check of the effect, where the defaults are too weak for a small federation.
+        shows: the metric in which the effect is measured; by default the first headline of its goal.
+        refused: whether the server has to refuse all that malicious clients send. The check then is that it does, and
+            that the attack has no effect.
+        overrides: settings of the test federation that the attack needs, each `PATH=VALUE`.
     """
     with _prepared():
         check_card(card)
@@ -118,21 +127,19 @@ def check_defense(
     shows: str | None = None,
     overrides: Sequence[str] = (),
 ) -> None:
-    """The card is complete and agrees with the hooks, and the defense changes a canned attack's outcome for the better.
-
-    It also leaves alone what it is handed, draws from no global generator, does the same again for the same seed, and
-    in a run that was stopped and resumed.
+    """Check a defense: its card, its conduct, and that it improves the outcome of an attack.
 
     Args:
         card: a registered defense.
         tmp_path: an empty folder.
-        attack: what it should stop, as in `matrix.attack`; by default embedding-algebra against what protects privacy,
-            sign-flip of scale 10 against what protects robustness.
-        parameters: its own, where the defaults are not for a small federation.
-        beside: the rule that a filter is for, as in `matrix.defense`; the two then have to do better than it alone.
-        shows: the metric in which it helps; by default the headline of the attack's goal, or, where that is what
-            acting costs, what the model does right.
-        overrides: settings of the canned federation that it needs, each `PATH=VALUE`.
+        attack: the attack that it should stop, as in `matrix.attack`; by default `embedding-algebra` for a defense that
+            protects privacy, and `sign-flip` of scale 10 for one that protects robustness.
+        parameters: parameters of the defense, where the defaults do not suit a small federation.
+        beside: the rule that a filter is for, as in `matrix.defense`; the two together then have to beat the rule
+            alone.
+        shows: the metric in which it helps; by default the headline of the attack's goal, or the share of right answers
+            where the attack is there to ruin the model.
+        overrides: settings of the test federation that the defense needs, each `PATH=VALUE`.
     """
     with _prepared():
         check_card(card)
@@ -169,7 +176,7 @@ def check_defense(
 
 
 def check_card(card: Card) -> None:
-    """The card says everything, and its parameters and hooks are those of the plug-in."""
+    """Check that a card is complete, and that its parameters and hooks are those of the plug-in."""
     require(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", card.name) is not None, f"{card.name} is not kebab-case")
     for name in ("summary", "paper", "cost", "deviations"):
         require(bool(getattr(card, name)), f"{card.name}: the card's {name} is empty")
@@ -186,11 +193,11 @@ def check_card(card: Card) -> None:
 
 
 def check_parameters(card: Card, given: Sequence[str]) -> None:
-    """The card's parameters are the plug-in's, with the same defaults, and refuse what they should.
+    """Check that a card's parameters are those of the plug-in, with the same defaults, and refuse what they should.
 
     Args:
         card: a registered card.
-        given: arguments of its target that are the engine's to give.
+        given: arguments of its target that the engine gives.
     """
     signature = inspect.signature(registry.load_target(card)).parameters
     own = {name: one.default for name, one in signature.items() if name not in given}
@@ -204,11 +211,11 @@ def check_parameters(card: Card, given: Sequence[str]) -> None:
 
 
 def check_model(card: ModelCard, overrides: Sequence[str] = ()) -> None:
-    """The model depends on its generator and nothing else, trains under its tasks, and its flat vector is the model.
+    """Check that a model depends on its generator only, trains under its tasks, and is described by its flat vector.
 
     Args:
         card: a registered model.
-        overrides: settings of the canned federation that it needs, each `PATH=VALUE`.
+        overrides: settings of the test federation that the model needs, each `PATH=VALUE`.
     """
     from fedsec.testing.parts import check_loading
 
@@ -223,10 +230,10 @@ def check_model(card: ModelCard, overrides: Sequence[str] = ()) -> None:
 
 
 def check_dataset(card: DatasetCard) -> None:
-    """The data set is the same each time, has texts to train and to test on, and labels that the card names.
+    """Check that a data set is the same each time, has training and test texts, and only labels that the card names.
 
     Args:
-        card: a registered data set that is made, not read from files.
+        card: a registered data set that is generated, not read from files.
     """
     from fedsec.testing.parts import check_corpus
 
