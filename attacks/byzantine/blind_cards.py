@@ -1,4 +1,4 @@
-"""Cards of the attacks that need to know nothing of other clients."""
+"""Cards of the attacks that need no knowledge of other clients."""
 
 from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
@@ -29,8 +29,8 @@ CARDS = (
         deviations="negates the client's own update (as in ICML 2021), not the honest mean: that variant is ipm",
         limits=(
             "At scale 1 a small minority only slows the mean down.",
-            "At large scales any norm check sees it.",
-            "Of LoRA factors it flips the steps of both, which is no flip of the product B A.",
+            "A check of norms detects large scales.",
+            "It flips the steps of both LoRA factors, which does not flip the step of their product.",
         ),
         cost="one multiplication of the update",
         threat=_threat(),
@@ -66,9 +66,9 @@ CARDS = (
         ),
         paper="Blanchard et al., NeurIPS 2017, section 5 (sigma = 200).",
         limits=(
-            "At the paper's sigma any norm check sees it: honest weights move by some 1e-3 in a round.",
-            "In honest units at sigma 1 it passes norm checks, and a mean of many rows hardly feels it.",
-            "Above a sigma of some 2e5 values pass 1e6, and the server refuses the update.",
+            "At the paper's sigma a check of norms detects it: honest weights move by about 1e-3 in a round.",
+            "In honest units at sigma 1 it passes checks of norms and hardly moves a mean of many updates.",
+            "Above a sigma of about 2e5 values exceed 1e6, and the server refuses the update.",
         ),
         cost="one random vector per update",
         threat=_threat(),
@@ -97,8 +97,8 @@ CARDS = (
         ),
         paper="none: the usual crash-type attack of benchmarks",
         limits=(
-            "The server refuses every such update at its door, under every defense: only that client's share of the "
-            "work is missing. The attack is there to test the door.",
+            "The server refuses every such update under every defense, so only the clients' work is "
+            "missing; the attack tests that check.",
         ),
         cost="one random vector per update",
         threat=_threat(),
@@ -128,8 +128,8 @@ CARDS = (
         paper="Lin et al., arXiv 1911.12560, 2019, section 3; Fraboni et al., AISTATS 2021, section 3.",
         deviations="noise is relative; a difference over several rounds is divided by their number; no decaying noise",
         limits=(
-            "It means no harm: accuracy suffers by the work that is missing, and stale steps act like momentum.",
-            "Its first update, before it has seen two models, is zero (stale, noised).",
+            "It does no harm on purpose: accuracy suffers by the missing work, and stale steps act like momentum.",
+            "The first update of stale and noised is zero, since two models have to be seen first.",
         ),
         cost="two copies of the model per free rider",
         threat=_threat(goal="free-ride"),
@@ -151,9 +151,9 @@ CARDS = (
         ),
         paper="none: the lack of a check is a known defect of weighting by claimed counts",
         limits=(
-            "The server clamps every claim to what the client enrolled with, and logs it: what is left is sign-flip.",
-            "Clients enrol with what they hold; a lie at enrolment, which nobody can tell, is not modelled.",
-            "Without federation.weighting: examples no claim counts.",
+            "The server clamps each claim to the enrolled number of examples and logs it; what remains is sign-flip.",
+            "Clients enrol with their true number of examples; a false enrolment is not modelled.",
+            "Claims count under federation.weighting: examples only.",
         ),
         cost="one multiplication of the update",
         threat=_threat(),
@@ -190,12 +190,10 @@ CARDS = (
         ),
         paper="none: own; bounded by honest distances like Min-Sum (Shejwalkar and Houmansadr, NDSS 2021)",
         limits=(
-            "hide: rules that measure products (geometry: product) see it, but for the first rounds: B begins at 0, "
-            "and until it has grown the two geometries differ little.",
-            "hide: reckons with the colluders' own updates unless benign-updates is granted; with one colluder it has "
-            "to guess their spread. Below a scale of 0.87 two colluders send their mean.",
-            "rescale: product distances cannot see it by design, and rules that average factors suffer from it all the "
-            "same; rules that choose one row do not. At first it acts like a longer step, which can even help.",
+            "hide: rules with geometry: product detect it, except in the first rounds, since B begins at 0.",
+            "hide: without benign-updates it uses the colluders' updates; one colluder has to guess their spread.",
+            "rescale: rules that average factors suffer, rules that select one update do not, and it may "
+            "help in early rounds.",
         ),
         cost="30 products of each pair of factors, once per round",
         threat=_threat(Asset.ADAPTERS),

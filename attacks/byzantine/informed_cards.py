@@ -1,9 +1,9 @@
-"""Cards of the attacks that are made from what other clients send."""
+"""Cards of the attacks that are computed from other clients' updates."""
 
 from fedsec.api import AttackCard, Behaviour, Knowledge, Parameter, Position, Provenance, ThreatModel
 
 _COLLUDERS = "threat.malicious clients, every round that they are sampled in, all of them sending one vector"
-_OWN = "Without benign-updates the colluders reckon with their own honest updates; with one of these "
+_OWN = "Without benign-updates it uses the colluders' own honest updates; with a single one "
 _RULES = (
     "krum", "multi-krum", "bulyan", "bulyan-one-pass", "median", "trimmed-mean", "geometric-median", "meamed", "mda",
     "centered-clipping", "nnm", "bucketing", "clipping", "arc", "fltrust", "foolsgold", "norm-bound",
@@ -38,9 +38,9 @@ CARDS = (
         ),
         paper="Xie, Koyejo and Gupta, Fall of Empires, UAI 2019, section 3.",
         limits=(
-            "At the default it is what distance rules choose, while the plain mean is only shortened; it turns "
-            "around from epsilon = (n - f) / f on.",
-            "At a large epsilon any norm check sees it.",
+            "At the default, distance rules select it, while the plain mean is only shortened; it reverses "
+            "from epsilon = (n - f) / f on.",
+            "A check of norms detects a large epsilon.",
             _OWN + "the mean is that update.",
         ),
         cost="one mean of the known updates",
@@ -63,10 +63,10 @@ CARDS = (
         paper="Baruch, Baruch and Goldberg, A Little Is Enough, NeurIPS 2019, preventing convergence.",
         deviations="a z below 0 is 0; with a majority of colluders, where it is infinite, that of one supporter needed",
         limits=(
-            "With one colluder, or two of an even number of clients, the formula finds no z above 0: the vector is the "
-            "honest mean and harms nobody. Give z then (1.5 is what ByzFL sends).",
-            "Means harm only over many rounds, and where honest updates differ little it has no room.",
-            _OWN + "the deviation is 0 and nothing is forged.",
+            "With few colluders the formula gives z = 0, and the update is the honest mean; set z then "
+            "(ByzFL uses 1.5).",
+            "It does harm over many rounds only, and has no room where honest updates differ little.",
+            _OWN + "the deviation is 0, and the update stays honest.",
         ),
         cost="mean and standard deviation of the known updates",
         threat=_threat(),
@@ -79,8 +79,8 @@ CARDS = (
         paper="Shejwalkar and Houmansadr, Manipulating the Byzantine, NDSS 2021, AGR-agnostic Min-Max.",
         deviations="the exact factor instead of a search; the direction has length 1, which the factor makes up for",
         limits=(
-            "Bounded by the honest spread: it does little to a mean of similar updates.",
-            _OWN + "there is no distance to hide in, and nothing is forged.",
+            "It is bounded by the spread of the honest updates, so it does little to a mean of similar updates.",
+            _OWN + "there is no spread, and the update stays honest.",
         ),
         cost="products of the known updates with each other",
         threat=_threat(),
@@ -93,8 +93,8 @@ CARDS = (
         paper="Shejwalkar and Houmansadr, Manipulating the Byzantine, NDSS 2021, AGR-agnostic Min-Sum.",
         deviations="the exact factor instead of a search; the direction has length 1, which the factor makes up for",
         limits=(
-            "Bounded by the honest spread: it does little to a mean of similar updates.",
-            _OWN + "there is no distance to hide in, and nothing is forged.",
+            "It is bounded by the spread of the honest updates, so it does little to a mean of similar updates.",
+            _OWN + "there is no spread, and the update stays honest.",
         ),
         cost="products of the known updates with each other",
         threat=_threat(),
@@ -117,9 +117,9 @@ CARDS = (
         paper="Karimireddy, He and Jaggi, Bucketing, ICLR 2022, mimic attack with warm-up (appendix); official code.",
         deviations="the first direction is the exact principal one, with a fixed sign, not a step from a random start",
         limits=(
-            "Where clients' data are alike, copying one of them harms nobody.",
-            "Honest updates come without names, in the cohort's order: under partial participation the copied client "
-            "is not always the same one.",
+            "Where clients' data are alike, a copy of one of them does no harm.",
+            "Under partial participation the copied client may change, since honest updates come in the "
+            "cohort's order, without names.",
         ),
         cost="products of the honest updates with each other in the first round, with one vector after it",
         threat=_threat(Knowledge.BENIGN_UPDATES),
@@ -149,13 +149,10 @@ CARDS = (
         deviations="the worst of three directions, mu - z sign(mu) sigma being ours; a part of mu as well as its "
         "opposite; the objective `against`; a grid and halved gaps as line search; vectors of at most 100 median norms",
         limits=(
-            "Looks one round ahead. By `distance`, as ByzFL has it, a long way sideways may win over a short one back.",
-            "Three directions only: a defense that stops all of them may still be open in a fourth.",
-            "Weights by examples and late rows are not rehearsed; the server's memory of all clients is, as it is.",
-            "The server's draws (bucketing) are not foreseen, and what hangs on who sent a row (a client's history) "
-            "only where all clients take part: elsewhere the colluders do not know their places.",
-            "Without benign-updates the colluders' own honest updates stand for the others; with one of these ALIE has "
-            "no room.",
+            "It looks one round ahead, in three directions; a defense that stops these may be open in a fourth.",
+            "The rehearsal leaves out weights by examples, late updates, the server's random draws and, "
+            "unless all clients take part, their histories.",
+            "Without benign-updates it uses the colluders' own honest updates; with a single one ALIE has no room.",
         ),
         cost="three times `evaluations` runs of the rule: of inner products alone where it returns weights, of all "
         "parameters where it is coordinate-wise",

@@ -22,11 +22,9 @@ CARDS = (
         paper="Yeom et al., CSF 2018, section 3 (threshold adversary).",
         deviations="the loss itself is the score, and every threshold is tried when it is scored",
         limits=(
-            "Tells little before the model fits its members better than others: on CoLA with LoRA an AUC of .53 after "
-            "5 rounds and .74 after 30.",
-            "Records that are easy, or hard, for every model look alike to it: weak at low false positive rates, where "
-            "attacks that train models of their own do better.",
-            "A defense that refuses to answer leaves it the others' mean for that candidate.",
+            "It tells little before the model fits members better than non-members (docs/membership.md).",
+            "Records that are easy or hard for every model mislead it, so it is weak at low false positive rates.",
+            "Where a defense refuses to answer, the candidate gets the mean of the others.",
         ),
         cost="one forward pass of each candidate",
         threat=_threat(),
@@ -38,10 +36,9 @@ CARDS = (
         paper="Carlini et al., USENIX Security 2021, section 5; Mireshghallah et al., EMNLP 2022, section 3.",
         deviations="the reference is the model that training began with, and a difference is taken, no ratio",
         limits=(
-            "Gains what the base model knows of language: nothing where its weights are random.",
-            "Not for classification: the head of a base model is random, so that its losses say nothing of a record "
-            "(measured on CoLA: the AUC of loss, within .01).",
-            "Where the base model itself was trained on the candidates, its losses hide what they should show.",
+            "It gains nothing where the base model has random weights.",
+            "It is for causal language models only: the head of a base classifier is random, and so are its losses.",
+            "A base model that was trained on the candidates hides what it looks for.",
         ),
         cost="two forward passes of each candidate",
         threat=_threat(Knowledge.BASE_MODEL),

@@ -60,12 +60,11 @@ CARDS = (
         "2020 (`cf`); Bagdasaryan et al., AISTATS 2020, section 3 (among clients).",
         deviations="the update is sent as it is: no model replacement and no scaling; a trigger is put in once",
         limits=(
-            "Takes hold suddenly and late where few clients are malicious: with two of ten on SST-2 success was .51 "
-            "after 8 rounds and 1.0 after 12, so a short run shows nothing.",
-            "Labels are wrong and the trigger stands out: whoever reads the data sees it.",
-            "A client without rows of other classes than the target poisons nothing.",
-            "Texts that are cut to data.max_tokens may lose a trigger at the end or at a random place; the cell counts "
-            "them.",
+            "It takes effect late and suddenly where few clients are malicious, so short runs show nothing "
+            "(docs/poisoning.md).",
+            "Labels are wrong and the trigger is visible to anybody who reads the data.",
+            "Truncation to data.max_tokens may remove a trigger at the end or at a random place; the cell "
+            "counts such texts.",
         ),
         cost="twice the tokenising of a malicious client's texts, in every round",
         threat=_threat("backdoor"),
@@ -90,8 +89,8 @@ CARDS = (
         paper="Biggio et al., ACML 2011; Tolpegin et al., ESORICS 2020, section 3.",
         deviations="every class is flipped by default, where Tolpegin et al. flip one source class to one target",
         limits=(
-            "Two clients of ten cost SST-2 no accuracy beyond noise in 5 rounds.",
-            "One class alone (source and target given) shows in that class's rows, little in accuracy.",
+            "A few clients cost little accuracy in a few rounds (docs/poisoning.md).",
+            "A single flipped class shows in the rows of that class, and little in accuracy.",
         ),
         cost="none",
         threat=_threat("untargeted"),

@@ -10,7 +10,9 @@ from .conditions import (
 )
 from .shared_parameters import GEOMETRY
 
-_ONE_BY_ONE = "Looks at each coordinate alone: a forgery that stays among the honest values everywhere (ALIE) is kept."
+_ONE_BY_ONE = (
+    "It treats each coordinate alone, so it keeps an update that stays among the honest values everywhere (ALIE)."
+)
 _SORT = "sorts every coordinate's n values once: about a seventh of torch.median over 50 rows on one thread"
 
 CARDS = (
@@ -25,7 +27,8 @@ CARDS = (
         is_rule=True,
         paper="Yin et al., ICML 2018, definition 1 (coordinate-wise median).",
         limits=(
-            "Where clients' data differ, the median of sparse coordinates is 0 or one client's: slow, or stuck.",
+            "Where clients' data differ, the median of sparse coordinates is 0 or one client's, so training "
+            "is slow or stalls.",
             _ONE_BY_ONE,
         ),
         cost=_SORT,
@@ -40,7 +43,10 @@ CARDS = (
         assumption_broken=more_malicious_than_declared,
         is_rule=True,
         paper="Yin et al., ICML 2018, definition 2 (coordinate-wise trimmed mean, beta = f/n).",
-        limits=("With f = 0 it is the plain mean: declare what you fear.", _ONE_BY_ONE),
+        limits=(
+            "With f = 0 it is the plain mean, so declare the number of malicious clients.",
+            _ONE_BY_ONE,
+        ),
         cost=_SORT,
     ),
     DefenseCard(
@@ -54,7 +60,7 @@ CARDS = (
         is_rule=True,
         paper="Xie et al., Generalized Byzantine-tolerant SGD, arXiv 1802.10116 (2018): mean around the median.",
         limits=(
-            "Drops f values in all, not on each side: values that are close to the median are averaged with it.",
+            "It drops f values in all, not on each side: malicious values close to the median are averaged.",
             _ONE_BY_ONE,
         ),
         cost=f"{_SORT}; half as much again for the mean",
@@ -73,9 +79,9 @@ CARDS = (
         paper="El Mhamdi et al., The Hidden Vulnerability of Distributed Learning in Byzantium, ICML 2018, section 4.",
         deviations="one other row counts in a Krum score at least, as in the last draw under f = 1",
         limits=(
-            "Needs n >= 4f+3: fewer malicious clients than the other rules bear.",
-            "With f of 1 or 2, two rows tie in the last draw: the order of the clients decides.",
-            "Averages n-4f values per coordinate: noisy where that is few.",
+            "It needs n >= 4f+3, so it bears fewer malicious clients than other rules.",
+            "With f of 1 or 2, two updates tie in the last selection, and the order of clients decides.",
+            "It averages n-4f values per coordinate, which is noisy where that number is small.",
         ),
         cost="one Gram product, n-2f selections over n x n distances, and one sort of the selected values",
     ),
@@ -90,8 +96,8 @@ CARDS = (
         paper="none: Flower 1.41's Bulyan; after El Mhamdi et al., ICML 2018.",
         deviations="from the paper's Bulyan: Krum scores are not computed anew as rows are taken out",
         limits=(
-            "No proof: the theorem is about Bulyan, which selects row by row.",
-            "Averages n-4f values per coordinate: noisy where that is few.",
+            "It has no proof: the theorem is about Bulyan, which selects updates one by one.",
+            "It averages n-4f values per coordinate, which is noisy where that number is small.",
         ),
         cost="one Gram product and one sort of the selected values",
     ),

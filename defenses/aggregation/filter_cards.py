@@ -5,7 +5,7 @@ from fedsec.api import DefenseCard, Parameter, Provenance
 from .conditions import bucketing_precondition, buckets_left, needs_majority
 from .shared_parameters import GEOMETRY
 
-_RAW_NORM = "The norm is that of the factors: a rescaled LoRA pair (c B, A / c) has another one and does the same."
+_RAW_NORM = "The norm is that of the LoRA factors: a rescaled pair (c B, A / c) has another norm and the same effect."
 
 CARDS = (
     DefenseCard(
@@ -18,8 +18,9 @@ CARDS = (
         needs_rows=True,
         paper="Allouah et al., Fixing by Mixing, AISTATS 2023, algorithm 2.",
         limits=(
-            "Alone, before the plain mean, it is not robust: a malicious row's own mixture holds 1/(n-f) of that row.",
-            "Before a rule of coefficient kappa: at most 8 f/(n-f) (kappa + 1) together; its precondition stays.",
+            "Alone, before the plain mean, it is not robust: the mixture of a malicious update holds 1/(n-f) of it.",
+            "Before a rule of coefficient kappa, the bound is 8 f/(n-f) (kappa + 1), and the rule's "
+            "precondition stays.",
         ),
         cost="one Gram product and n sorts of n distances; nothing of size n x parameters is written",
     ),
@@ -34,9 +35,9 @@ CARDS = (
         needs_rows=True,
         paper="Karimireddy et al., ICLR 2022, algorithm 1.",
         limits=(
-            "Alone, before the plain mean, it does nothing but weigh a last, smaller bucket's rows higher.",
-            "The rule sees ceil(n/s) rows and as many malicious ones as before: it bears fewer.",
-            "Helps where clients' data differ; buckets are drawn anew in each round.",
+            "Alone, before the plain mean, it only gives the updates of a smaller last bucket a higher weight.",
+            "The rule gets ceil(n/s) rows with as many malicious ones as before, so it bears fewer.",
+            "It helps where clients' data differ; buckets are drawn anew in each round.",
         ),
         cost="a permutation",
     ),
@@ -59,8 +60,8 @@ CARDS = (
         paper="Nguyen et al., FLAME, USENIX Security 2022: clipping to the median norm.",
         deviations="of FLAME, neither its clustering nor its noise",
         limits=(
-            "Bounds what a row can do, and does not ask in which direction; f clipped rows still pull the mean.",
-            "A majority of rows of norm 0 sets the radius to 0.",
+            "It bounds the norm of an update, not its direction: f clipped updates still pull the mean.",
+            "A majority of updates of norm 0 sets the radius to 0.",
             _RAW_NORM,
         ),
         cost="one Gram product, of which the diagonal is used",
@@ -74,7 +75,7 @@ CARDS = (
         needs_rows=True,
         paper="Allouah et al., Adaptive Gradient Clipping for Robust Federated Learning, arXiv 2405.14432.",
         limits=(
-            "Scales honest rows too, up to k of them, where clients' norms differ.",
+            "It scales up to k honest updates too, where clients' norms differ.",
             "With f = 0, or where 2 f/n (n-f) is below 1, it does nothing.",
             _RAW_NORM,
         ),
@@ -100,8 +101,8 @@ CARDS = (
         paper="Sun et al., Can You Really Backdoor Federated Learning?, arXiv 1911.07963 (2019): norm thresholding.",
         deviations="without noise; rows above 100 times the median norm are scaled down to that if the bound is higher",
         limits=(
-            "A bound above the honest norms lets a malicious row use the room; one below them slows training down.",
-            "Bounds what a row can do, and does not ask in which direction.",
+            "A bound above the honest norms leaves room to malicious updates; one below them slows training down.",
+            "It bounds the norm of an update, not its direction.",
             _RAW_NORM,
         ),
         cost="one Gram product, of which the diagonal is used",

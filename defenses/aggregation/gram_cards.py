@@ -29,8 +29,8 @@ KRUMS = (
         paper="Blanchard et al., NeurIPS 2017, section 4; Allouah et al., AISTATS 2023, appendix.",
         deviations=f"none; {PRODUCTS}",
         limits=(
-            "Returns a single client's update: slow and unfair to the others when clients' data differ.",
-            "Small, well-placed forgeries (ALIE, IPM) are chosen rather than refused.",
+            "It returns a single client's update: slow, and unfair to the others where clients' data differ.",
+            "It selects small, well-placed malicious updates (ALIE, IPM) rather than refusing them.",
         ),
         cost="one Gram product of the rows",
     ),
@@ -56,9 +56,9 @@ KRUMS = (
         paper="Blanchard et al., NeurIPS 2017, section 4; Allouah et al., AISTATS 2023, appendix.",
         deviations=f"none; {PRODUCTS}",
         limits=(
-            "No guarantee is stated: Blanchard et al. prove none for m > 1, and the bounds of Bareilles et al. "
-            "(arXiv 2602.03899, 2026) were not checked against these conventions.",
-            "With the largest m, a forgery close to the honest rows is averaged in.",
+            "It states no guarantee: Blanchard et al. prove none for m > 1, and other bounds were not "
+            "checked for these conventions.",
+            "With the largest m, a malicious update close to the honest ones is averaged.",
         ),
         cost="one Gram product of the rows",
     ),
@@ -107,7 +107,7 @@ CENTRES = (
         paper="Pillutla et al., IEEE TSP 2022, algorithm 2; Allouah et al., AISTATS 2023, for the guarantee.",
         deviations="rows count equally; nu is relative to the rows' distances; iterated to a tolerance in place of 3 "
         f"steps; {PRODUCTS}",
-        limits=("Forgeries all on one side pull it by a bounded, but not a small amount.",),
+        limits=("Malicious updates that all lie on one side pull it by a bounded amount, but not a small one.",),
         cost="one Gram product of the rows; then two n x n products per step",
     ),
     DefenseCard(
@@ -123,8 +123,8 @@ CENTRES = (
         paper="El-Mhamdi et al., PODC 2020; Farhadkhani et al., ICML 2022, for the guarantee.",
         deviations=f"none; the search by vertex covers is ours, exact as well; {PRODUCTS}",
         limits=(
-            "Exponential in f in the worst case, in the order of 1.47^f: rows can be made for that.",
-            "A forgery within the honest diameter is averaged in.",
+            "The search is exponential in f in the worst case, about 1.47^f, and updates can be crafted for that.",
+            "A malicious update within the honest diameter is averaged.",
         ),
         cost="one Gram product of the rows; then a search that takes milliseconds at n = 50, f = 12",
     ),
@@ -159,8 +159,8 @@ CENTRES = (
         deviations="the radius is relative to the median distance, and so without the paper's guarantee; clients need "
         f"not send momentum; {PRODUCTS}",
         limits=(
-            "Where it stands after a round is what attackers move a little in every round (time-coupled attacks).",
-            "The first round starts at 0 and moves by at most the median length of the rows.",
+            "An attack that moves the centre a little in every round accumulates (time-coupled attacks).",
+            "The first round starts at 0 and moves by at most the median norm of the updates.",
         ),
         cost="one Gram product of the rows and the previous aggregate, which it keeps",
     ),
@@ -178,9 +178,9 @@ REFERRED = (
         paper="Cao et al., NDSS 2021, equations (2) to (4), algorithm 2.",
         deviations=f"rows shorter than 1e-4 of the trusted update have weight 0; {PRODUCTS}",
         limits=(
-            "As good as the server's rows: where their distribution is another one, honest clients lose their weight.",
-            "No guarantee is stated: the paper's bound assumes strong convexity.",
-            "If no row points the trusted way, the global model is kept.",
+            "It is as good as the server's samples: if their distribution differs, honest clients lose weight.",
+            "It states no guarantee: the paper's bound assumes strong convexity.",
+            "If no update points in the trusted direction, the global model is kept.",
         ),
         cost="the server's own local training; two Gram products of the rows",
     ),
@@ -205,10 +205,9 @@ REFERRED = (
         deviations="divided by the number of rows; features are in or out, in place of weights of single features; "
         f"confidence 1; {PRODUCTS}",
         limits=(
-            "Takes honest clients with like data for sybils: it needs clients whose data differ.",
-            "A single malicious client, or sybils that add noise of their own, look like nobody else.",
-            "Clients that are all the same leave the global model as it is.",
-            "Needs rows of one client each: no filter that averages rows before it.",
+            "It takes honest clients with similar data for sybils, so it needs clients whose data differ.",
+            "A single malicious client, or sybils that add noise of their own, go undetected.",
+            "It needs one update per row, so no filter that averages updates may precede it.",
         ),
         cost="two Gram products; memory of clients x features in fp32, which is checkpointed",
     ),

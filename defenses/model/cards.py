@@ -13,8 +13,8 @@ CARDS = (
         paper="Gupta et al., FILM, NeurIPS 2022, section 6 (freezing the embedding layer).",
         deviations="the whole embedding block is frozen: words, positions, token types and their normalisation",
         limits=(
-            "Stops attacks that read embedding rows; the attention gradients still span the inputs (DAGER).",
-            "With frozen embeddings the first layer's inputs stay constant over local steps, which helps span attacks.",
+            "It stops attacks that read embedding gradients; attention gradients still span the inputs (DAGER).",
+            "The first layer's inputs stay constant over local steps, which helps attacks on spans.",
         ),
         cost="none; a smaller update, and often a little accuracy",
     ),
@@ -26,9 +26,9 @@ CARDS = (
         guarantee=None,
         paper="Scheliga et al., Dropout is NOT All You Need to Prevent Gradient Leakage, AAAI 2023.",
         limits=(
-            "Does nothing where model.dropout is on already, or where the model has none (tiny-llama).",
-            "Embedding rows still add up word by word: embedding-algebra reads single texts regardless of it.",
-            "Attackers who optimise the masks with the text undo a part of it (Scheliga et al.; GRAB, CCS 2024).",
+            "It does nothing where model.dropout is on already, or where the model has none (tiny-llama).",
+            "Embedding gradients still add up word by word, so embedding-algebra reads single texts.",
+            "Attackers who optimise the masks with the text undo part of it (Scheliga et al.; GRAB, CCS 2024).",
         ),
         cost="none to speak of; training is slower to converge, and often generalises better",
     ),

@@ -52,10 +52,9 @@ _PARAMETERS = (
     ),
 )
 _LIMITS = (
-    "Promises nothing with fixed batches, with rows weighted by examples, or without noise; the scorecard says why.",
-    "AdamW, whose state starts anew in every round, turns noise into steps of full size: take SGD.",
-    "Each client's rows are protected from everybody else, by that client: malicious clients do without it.",
-    "Noise grows with the root of the trained parameters: above the signal nothing is learnt, and the run says so.",
+    "It gives no guarantee with fixed batches, weights by examples or no noise; the scorecard says which.",
+    "Noise grows with the root of the trained parameters: above the signal nothing is learnt. AdamW makes it worse.",
+    "Each client protects its own records; malicious clients skip it.",
 )
 
 CARDS = (

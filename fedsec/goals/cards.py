@@ -38,7 +38,7 @@ CARDS = (
             ),
         ),
         unit="rounds",
-        limits=("A rule that decides coordinate by coordinate gives nobody a weight: there is no figure then.",),
+        limits=("A coordinate-wise rule gives no client a weight, so there is no figure then.",),
     ),
     GoalCard(
         name="reconstruction",
@@ -128,7 +128,7 @@ CARDS = (
         ),
         requires=("data.candidates",),
         unit="candidates, all clients' together: held by a client, against held by nobody",
-        limits=("Members of the federation are told from others; whose they are is not asked.",),
+        limits=("It asks whether any client of the federation holds a record, not which client.",),
     ),
     GoalCard(
         name="backdoor",

@@ -15,13 +15,10 @@ _WORDS = (
 
 
 _FLAGGED = (
-    "Flagged is who gets less than a tenth of an equal share of a round's weight, and of weight times length of row; "
-    "or whose message is refused. Under weighting by examples also who holds as few."
+    "A sender is flagged if its update is refused, or its weight, and its weight times its norm, is below a tenth of "
+    "an equal share."
 )
-_ROUNDS = (
-    "Only where filters or a rule give weights, not coordinate by coordinate; the interval takes a training's rounds "
-    "as independent."
-)
+_ROUNDS = "It needs filters or a rule with weights; the interval treats the rounds of a training as independent."
 
 CARDS = (
     MetricCard(
@@ -41,8 +38,8 @@ CARDS = (
         unit="perplexity",
         better_for=BetterFor.ATTACKER,
         limits=(
-            "Per token of the model's tokenizer: models with different tokenizers do not compare.",
-            "At most e^100 per text: infinity, from a model that was driven to ruin, cannot be written.",
+            "It is per token, so models with different tokenizers do not compare.",
+            "It is at most e^100 per text, since infinity cannot be written.",
         ),
     ),
     MetricCard(
@@ -63,9 +60,9 @@ CARDS = (
         unit="fraction",
         better_for=BetterFor.DEFENDER,
         limits=(
-            "Of the global model as training left it, before any defense that guards the released model.",
-            "As many evaluations as federation.evaluate_every lets fall into the last fifth, at least the last one.",
-            "The evaluations share their test rows: the interval is that of one evaluation with the mean rate.",
+            "It is measured on the global model, before any defense of the released model.",
+            "It has as many evaluations as federation.evaluate_every puts into the last fifth, at least one.",
+            "Evaluations share their test rows, so the interval is that of one evaluation with the mean rate.",
         ),
     ),
     MetricCard(
@@ -122,8 +119,7 @@ CARDS = (
         better_for=BetterFor.DEFENDER,
         limits=(
             _FLAGGED,
-            "Krum keeps one row of n and so flags n - 1 by design: hold it against the baseline, the share of "
-            "malicious senders, which is what flagging at random gets.",
+            "Krum keeps one of n updates and flags n - 1 by design: compare with the baseline, which flags at random.",
             _ROUNDS,
         ),
     ),
@@ -136,9 +132,8 @@ CARDS = (
         better_for=BetterFor.DEFENDER,
         limits=(
             _FLAGGED,
-            "A rule that flags almost everybody has a high recall: hold it against the baseline, the share of flagged "
-            "senders, which is what flagging as many at random gets.",
-            "A rule that shrinks updates (clipping) may bound an attack without flagging it.",
+            "A rule that flags almost everybody has a high recall, and one that clips flags nobody: compare "
+            "with the baseline.",
             _ROUNDS,
         ),
     ),

@@ -29,10 +29,8 @@ _DECODER = (
     _guessed("training_steps", 300, "steps of that training, of 16 rows of at most 128 tokens", 1, 1_000_000),
 )
 _DECODER_LIMITS = (
-    "Random weights unless trained_on is given; then a small model of one corpus, never a general one.",
-    "trained_on the clients' own data set: the base model has seen every client's rows, which membership and "
-    "extraction figures must not rest on.",
-    "The built-in tokenizer knows the words of generated notes; other texts take about twice GPT-2's tokens.",
+    "Weights are random unless trained_on is given; then it is a small model of one corpus.",
+    "Where trained_on is the clients' own data set, membership and extraction figures mean nothing.",
 )
 _DECODER_COST = "milliseconds per step; training once takes about 0.05 s per step at the defaults, and is kept"
 
@@ -93,7 +91,7 @@ CARDS = (
         paper="Radford et al., Language Models are Unsupervised Multitask Learners, 2019, section 2.3.",
         limits=(
             *_DECODER_LIMITS,
-            "The output layer is the word embedding: head tuning has nothing of its own to train.",
+            "The output layer is tied to the word embedding, so head tuning has nothing to train.",
         ),
         cost=_DECODER_COST,
     ),
@@ -104,7 +102,10 @@ CARDS = (
         tasks=_BOTH,
         parameters=(*_DECODER, _guessed("tied", False, "whether the output layer is the word embedding")),
         paper="Touvron et al., LLaMA: Open and Efficient Foundation Language Models, 2023, section 2.2.",
-        limits=_DECODER_LIMITS,
+        limits=(
+            *_DECODER_LIMITS,
+            "The built-in tokenizer suits generated notes; other texts take about twice GPT-2's tokens.",
+        ),
         cost=_DECODER_COST,
     ),
 )
