@@ -1,22 +1,22 @@
-"""Errors that are somebody's mistake, with a message that says what to do, and the exit codes of the command line."""
+"""Errors that a user can fix, with a message that says what to do, and the exit codes of the command line."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `fedsec`; part of its public interface."""
+    """Exit codes of `fedsec`, part of its public interface."""
 
     OK = 0
     INTERNAL = 1
     USAGE = 2
-    """Usage or configuration."""
+    """A mistake in usage or configuration."""
     CELLS_MISSING = 11
     """A cell ended in an error or is missing."""
     INTERRUPTED = 130
 
 
 class FedsecError(Exception):
-    """The user can mend this: printed without a traceback."""
+    """An error that the user can fix; printed without a traceback."""
 
     exit_code = ExitCode.USAGE
 
@@ -30,15 +30,15 @@ class DuplicateNameError(FedsecError):
 
 
 class MissingDataError(FedsecError):
-    """A data set or model is not on this machine; the message says every way to get it."""
+    """A data set or model is not on this machine; the message names every way to get it."""
 
 
 class WrongAnswerError(FedsecError, ValueError):
-    """An attack answered a goal with something else than it was asked for; raised by goals, with no text of a client's.
+    """An attack's answer is not what its goal asked for; raised by goals, without any text of a client.
 
     Whatever else an attack raises may quote a client's text, and is told to the run's owner alone.
     """
 
 
 class NotARunError(FedsecError):
-    """The folder holds no run, or one of a schema that this version cannot read."""
+    """The folder holds no run, or one that this version cannot read."""

@@ -32,7 +32,7 @@ class _Loaded:
 
 
 _loaded: dict[str, _Loaded] = {}
-"""What this process was allowed to load, by private module name; as global as the registry that it feeds."""
+"""Files that this process was allowed to load, by private module name; as global as the registry."""
 
 
 def allow_plugins(path: Path | str) -> tuple[Card, ...]:
@@ -69,12 +69,12 @@ def allow_plugins(path: Path | str) -> tuple[Card, ...]:
 
 
 def allowed_files() -> tuple[Path, ...]:
-    """The files that this process was allowed to run, for its workers."""
+    """Return the files that this process was allowed to run, for its workers."""
     return tuple(one.path for one in _loaded.values())
 
 
 def disallow_plugins(path: Path | str) -> None:
-    """Take a file's cards out of the registry again; KeyError if it was not allowed."""
+    """Remove a file's cards from the registry; KeyError if it was not allowed."""
     file = _source(Path(path))
     names = [name for name, one in _loaded.items() if one.path == file]
     if not names:
@@ -83,7 +83,7 @@ def disallow_plugins(path: Path | str) -> None:
 
 
 def _source(path: Path) -> Path:
-    """The file that is run: the path itself, or its __init__.py."""
+    """Return the file to run: the path itself, or its __init__.py."""
     try:
         file = (path / "__init__.py" if path.is_dir() else path).resolve()
         if not file.exists():
@@ -101,7 +101,7 @@ def _own_name(file: Path) -> str:
 
 
 def _run(name: str, file: Path) -> ModuleType:
-    """The file as a module of that name."""
+    """Return the file as a module of that name."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     folder = [str(file.parent)] if file.name == "__init__.py" else None
@@ -123,7 +123,7 @@ def _run(name: str, file: Path) -> ModuleType:
 
 
 def _told(file: Path, error: BaseException) -> str:
-    """What a file raised, and where."""
+    """Return what a file raised, and where."""
     inside = [place for place in traceback.extract_tb(error.__traceback__) if Path(place.filename) == file]
     where = f"{file}, line {inside[-1].lineno}" if inside else str(file)
     text = f"{where}: {type(error).__name__}: {error}" if str(error) else f"{where}: {type(error).__name__}"
@@ -133,7 +133,7 @@ def _told(file: Path, error: BaseException) -> str:
 
 
 def _cards(module: ModuleType, file: Path) -> tuple[Card, ...]:
-    """The module's cards, checked."""
+    """Return the module's cards, checked."""
     given = getattr(module, "CARDS", None)
     if given is None:
         raise FedsecError(f"{file} defines no CARDS. It needs a tuple of cards, such as {_EXAMPLE}")
@@ -153,7 +153,7 @@ def _cards(module: ModuleType, file: Path) -> tuple[Card, ...]:
 
 
 def _check_target(card: Card, module: ModuleType, file: Path) -> None:
-    """Whether what a card names in the same module is there; what lies elsewhere is imported when it is used."""
+    """Check that the object that a card names in the same module exists; others are imported when used."""
     where, _, attribute = card.target.partition(":")
     if isinstance(card, MetricCard) and not card.target:
         return
@@ -208,10 +208,10 @@ def _kind(card: Card) -> Registry[Any]:
 
 
 class _SourceOnly(SourceFileLoader):
-    """Compiles the source each time: bytecode on disk is matched by whole seconds, and a quick edit would not count."""
+    """Compiles the source each time: bytecode on disk is matched by whole seconds, so a quick edit would be missed."""
 
     executed: bytes | None = None
-    """The source that runs, whatever the file says by now; it is what the cells' keys are made of."""
+    """The source that runs, even if the file changes later; the keys of cells are made of it."""
 
     def path_stats(self, path: Any) -> Any:
         raise OSError("no bytecode is read or written")

@@ -1,4 +1,4 @@
-"""Names -> cards -> plug-ins. Cards are found through entry points and are light; a target is imported when used.
+"""The registry: names, cards and plug-ins. Cards are found through entry points; a target is imported when it is used.
 
 Built-in families stand in this project's own pyproject.toml, third-party ones in theirs: both go the same way. Local
 files are read by `plugin_files`, and only where the user allows it.
@@ -23,7 +23,7 @@ from fedsec.errors import DuplicateNameError, FedsecError, UnknownNameError
 
 CardT = TypeVar("CardT", bound=Card)
 RESERVED = ("none", "mean")
-"""What scenarios call the absence of an attack and of a defense."""
+"""Names that scenarios use for the absence of an attack and of a defense."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9@=._/-]*")
 
 
@@ -40,7 +40,7 @@ class Registry(Generic[CardT]):
         self._card_type = card_type
         self._cards: dict[str, CardT] = {}
         self.broken: dict[str, str] = {}
-        """Entry points that could not be read, and why."""
+        """Entry points that could not be read, with the reason."""
 
     def register(self, card: CardT) -> None:
         """Add a card; TypeError for a card of another kind, DuplicateNameError for a taken name."""
@@ -54,7 +54,7 @@ class Registry(Generic[CardT]):
         self._cards[card.name] = card
 
     def remove(self, name: str) -> None:
-        """Take a card out again; KeyError if there is none of that name."""
+        """Remove a card; KeyError if there is none of that name."""
         del self._cards[name]
 
     def discover(self, points: Iterable[EntryPoint]) -> None:
@@ -74,13 +74,13 @@ class Registry(Generic[CardT]):
                 self.broken[name] = f"{point.value}: {str(error) or type(error).__name__}"
 
     def get(self, name: str) -> CardT:
-        """The card of that name; UnknownNameError with the nearest names if there is none."""
+        """Return the card of that name; UnknownNameError with the nearest names if there is none."""
         if name in self._cards:
             return self._cards[name]
         raise UnknownNameError(f"unknown {self.kind.removesuffix('s')} '{name}'. {self.suggestion(name)}")
 
     def suggestion(self, name: str) -> str:
-        """The nearest names, or all of them."""
+        """Return the nearest names, or all of them."""
         near = difflib.get_close_matches(name, self._cards, n=3)
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(sorted(self._cards))}."
         return f"{hint} Run: fedsec list {self.kind}"
@@ -93,7 +93,7 @@ class Registry(Generic[CardT]):
 
 
 def located(card: CardT, module: str) -> CardT:
-    """The card with a full target: one that starts with `:` or `.` counts from the module that states the card.
+    """Return the card with a full target: `:` or `.` at its start is relative to the module that states the card.
 
     Args:
         card: `:Name` names something of that module, `.other:Name` something of the module `other` beside it.
@@ -110,7 +110,7 @@ def located(card: CardT, module: str) -> CardT:
 
 
 def sound(card: CardT) -> CardT:
-    """The card itself; TypeError or ValueError for content that would break whoever lists or shows it."""
+    """Return the card itself; TypeError or ValueError for content that would break `fedsec list` or `fedsec show`."""
     if not isinstance(card, Card):
         raise TypeError(f"{card!r} is no card")
     if not isinstance(card.name, str) or not _NAME.fullmatch(card.name):
@@ -136,12 +136,12 @@ def sound(card: CardT) -> CardT:
 
 
 def load_target(card: Card) -> Any:
-    """The object that a card's target names; FedsecError if it cannot be imported."""
+    """Return the object that a card's target names; FedsecError if it cannot be imported."""
     return load_attribute(card.name, card.target)
 
 
 def load_attribute(name: str, target: str) -> Any:
-    """What a card of that name means by `module:attribute`; FedsecError if it cannot be imported."""
+    """Return the object of `module:attribute` for a card of that name; FedsecError if it cannot be imported."""
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

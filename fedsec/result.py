@@ -1,4 +1,4 @@
-"""`fedsec.run`: a scenario in, a result out; and rebuilding a result from a run's folder."""
+"""`fedsec.run` turns a scenario into a result; a result can also be rebuilt from a run's folder."""
 
 import json
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A run's folder, its scorecard and its cells. In a notebook it shows itself as a table."""
+    """A run's folder, its scorecard and its cells; notebooks show it as a table."""
 
     path: Path
     scorecard: dict[str, Any]
     cells: list[dict[str, Any]]
-    """The cell files: the scorecard's rows with curves, rounds and, if they were kept, texts."""
+    """The cell files: the scorecard's rows with curves, rounds and, if they were stored, texts."""
     missing: int
-    """Planned cells that have no result."""
+    """Number of planned cells without a result."""
 
     @property
     def complete(self) -> bool:
@@ -33,7 +33,7 @@ class RunResult:
 
     @property
     def errors(self) -> int:
-        """Cells that ended in an error."""
+        """Return the cells that ended in an error."""
         return sum(cell["cell"]["status"] == "error" for cell in self.cells)
 
     @property
@@ -42,7 +42,7 @@ class RunResult:
         return sum(cell["cell"]["status"] == "budget" for cell in self.cells)
 
     def cells_frame(self) -> "pd.DataFrame":
-        """The cells as a table: a row per cell, and per metric `NAME`, `NAME.ci_low` and `NAME.ci_high`.
+        """Return the cells as a table: a row per cell, and per metric `NAME`, `NAME.ci_low` and `NAME.ci_high`.
 
         Varied settings are columns under their path; a metric that a cell lacks is missing (NaN) there.
         """
@@ -51,7 +51,7 @@ class RunResult:
         return frame(self.scorecard["cells"])
 
     def summary_frame(self) -> "pd.DataFrame":
-        """The summary over seeds as a table, a row per (settings, attack, defense); columns as in `cells_frame`."""
+        """Return the summary over seeds as a table, a row per (settings, attack, defense), like `cells_frame`."""
         from fedsec.report.frames import frame
 
         return frame(self.scorecard["summary"])
@@ -62,7 +62,7 @@ class RunResult:
         return as_text(self.scorecard, self.path, self.errors, self.missing)
 
     def _repr_html_(self) -> str:
-        """The summary as an HTML table, for notebooks."""
+        """Return the summary as an HTML table, for notebooks."""
         from fedsec.report.frames import as_html
 
         return as_html(self.scorecard, self.path, self.errors, self.missing)
@@ -106,7 +106,7 @@ def run(
 
 
 def rebuild(path: Path) -> RunResult:
-    """The result of a run from its cells; scorecard.json and report.html are written anew.
+    """Return the result of a run from its cells, and write scorecard.json and report.html anew.
 
     Raises:
         NotARunError: no readable run there.

@@ -12,7 +12,7 @@ import torch
 
 
 class SeedTree:
-    """Generators keyed by what they are for.
+    """Random generators keyed by their purpose.
 
     Args:
         seed: the cell's seed, at least 0.
@@ -28,11 +28,11 @@ class SeedTree:
         return np.random.SeedSequence(entropy=(self._seed, digest, round_number, client + 1))
 
     def numpy(self, purpose: str, *, round_number: int = 0, client: int = -1) -> np.random.Generator:
-        """A numpy generator for that purpose."""
+        """Return a numpy generator for that purpose."""
         return np.random.default_rng(self._sequence(purpose, round_number, client))
 
     def torch(self, purpose: str, *, round_number: int = 0, client: int = -1) -> torch.Generator:
-        """A torch CPU generator for that purpose."""
+        """Return a torch CPU generator for that purpose."""
         state = self._sequence(purpose, round_number, client).generate_state(1, np.uint64)[0]
         generator = torch.Generator()
         generator.manual_seed(int(state) & (2**63 - 1))
@@ -41,7 +41,7 @@ class SeedTree:
 
 @contextmanager
 def scoped_torch_rng(generator: torch.Generator) -> Iterator[None]:
-    """Let code that insists on torch's global CPU generator (dropout, weight initialisation) draw from `generator`.
+    """Let code that needs torch's global CPU generator (dropout, weight initialisation) draw from `generator`.
 
     The global generator is as it was afterwards.
     """

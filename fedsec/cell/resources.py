@@ -19,8 +19,8 @@ from fedsec.data.corpus import Corpus, Example
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
 from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
 from fedsec.errors import FedsecError
-from fedsec.federation.crew import Crew
 from fedsec.federation.plugins import Plugin
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained, positions_of
 from fedsec.models.frozen_encoder import Output, Tokens, encode
 from fedsec.plan.cells import Cell
@@ -42,7 +42,7 @@ class Resources:
 
     device: str = "cpu"
     """Where models lie: `cpu` or `cuda`."""
-    crew: Crew = field(default_factory=Crew)
+    processes: ProcessPool = field(default_factory=ProcessPool)
     """Who trains clients side by side."""
     starts: "dict[str, PublicStart]" = field(default_factory=dict)
     """Starts from public rows that this process trained or read."""

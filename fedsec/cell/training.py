@@ -187,7 +187,7 @@ def train(
         watchers=list(watchers.values()),
         vault=vault,
         store=RoundStore(rounds_path(checkpoint.path) if checkpoint else None),
-        crew=resources.crew,
+        processes=resources.processes,
         settings=settings,
         seeds=seeds,
         on_round=on_round,

@@ -1,4 +1,4 @@
-"""Steps 6 and 7 of a round: an exchange, or filters and the rule; what acts on the aggregate; who cannot decide."""
+"""Steps 6 and 7 of a round: an exchange, or filters and the aggregation rule, and the hooks on the aggregate."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -25,26 +25,28 @@ from fedsec.wire.receive import Received
 
 
 class Aggregate(NamedTuple):
-    """What a round's rows became."""
+    """The result of aggregating a round's updates."""
 
     vector: torch.Tensor
-    """fp32 [parameters]; zero if the round was skipped."""
+    """The aggregate [parameters], fp32; zero if the round was skipped."""
     applied: torch.Tensor
-    """What the server steps along, after central noise and bounds [parameters]; the same tensor without any."""
+    """The vector of the server's step, after central noise and bounds [parameters]; the same tensor without any."""
     weights: torch.Tensor | None
-    """What each received row got, fp64 [clients]; None under a coordinate-wise rule or if the round was skipped."""
+    """The weight of each received update, fp64 [clients]; None under a coordinate-wise rule or if the round was
+    skipped."""
     skipped: str | None
-    """Why the global model is kept this round, if it is."""
+    """Why the global model is kept in this round, or None."""
     upload_bytes: int
-    """Of a client's messages."""
+    """Bytes of a client's messages."""
     download_bytes: int
-    """Of what a client received beside the model."""
+    """Bytes that a client received beside the model."""
     norms: torch.Tensor | None = None
-    """Of each received row as it enters the sum, fp64 [clients]; only with filters or a rule that give weights."""
+    """The norm of each received update as it enters the sum, fp64 [clients]; only with filters or a rule with
+    weights."""
 
 
 class Aggregator:
-    """Turns a round's rows into one update.
+    """Turns a round's updates into one.
 
     Args:
         stack: the defense stack.
@@ -82,7 +84,7 @@ class Aggregator:
         absent: tuple[int, ...] = (),
         trusted: Callable[[], torch.Tensor] | None = None,
     ) -> Aggregate:
-        """The round's update.
+        """Return the round's aggregate.
 
         Args:
             number: the round.
@@ -114,7 +116,7 @@ class Aggregator:
     def after_step(
         self, number: int, received: Received, model: torch.Tensor, staleness: tuple[int, ...], absent: tuple[int, ...]
     ) -> None:
-        """Set the global model to what the stack makes of it after the server's step.
+        """Set the global model to what the stack's hooks make of it after the server's step.
 
         Args:
             number: the round.
@@ -137,7 +139,7 @@ class Aggregator:
     def rehearse(
         self, rows: Rows, number: int, current: torch.Tensor, generator: torch.Generator, trusted: torch.Tensor
     ) -> Rehearsal:
-        """What filters and rule, as they are now, would make of such rows; nothing that they remember changes.
+        """Return what filters and rule would make of such rows in their present state, which does not change.
 
         Args:
             rows: what the server would receive, in the order of clients 0, 1, ..., all with equal claims.
@@ -158,7 +160,7 @@ class Aggregator:
         return Rehearsal(None, found.plus if found.weights is None else rows.weighted_sum(found.weights) + found.plus)
 
     def _decide(self, around: "_Around", rows: Rows, declared: int, measured: Measurements) -> "_Decision":
-        """What filters and rule make of the rows; the mean of them where there is neither."""
+        """Return what filters and rule make of the rows; their mean where there is neither."""
         if not len(rows):
             return _Decision(skipped="no client sent a usable update")
         mixing = torch.eye(len(rows), dtype=torch.float64)  # [kept, clients]
@@ -191,7 +193,7 @@ class Aggregator:
         return _Decision(weights @ mixing, plus)
 
     def _applied(self, received: Received, rows: Rows, decision: "_Decision") -> Aggregate:
-        """The decision's update; the plain mean is that of the rows as they were sent."""
+        """Return the update of a decision; the plain mean is that of the rows as they were sent."""
         if decision.skipped is not None:
             return self._skip(received, decision.skipped)
         norms = None
@@ -247,7 +249,7 @@ class Aggregator:
         )
 
     def _plain(self, around: "_Around", mixing: torch.Tensor) -> torch.Tensor:
-        """Weights of the plain mean [kept]; a mixed row stands for its share of what it is made of.
+        """Return the weights of the plain mean [kept]; a mixed row has the weight of the updates that it is made of.
 
         A late row counts less, by 1 / sqrt(1 + rounds late), and the others no more for that: Nguyen et al., FedBuff,
         AISTATS 2022, section 5.
@@ -268,7 +270,7 @@ class Aggregator:
 
 
 class _Around(NamedTuple):
-    """The round that is decided on."""
+    """The round that is aggregated."""
 
     number: int
     clients: tuple[int, ...]
@@ -278,16 +280,16 @@ class _Around(NamedTuple):
     absent: tuple[int, ...]
     trusted: Callable[[], torch.Tensor] | None
     generator: torch.Generator | None
-    """Stands for the server's; None outside rehearsals."""
+    """A stand-in for the server's generator in rehearsals; None otherwise."""
 
 
 class _Decision(NamedTuple):
-    """What filters and rule made of the rows."""
+    """What filters and rule decided."""
 
     weights: torch.Tensor | None = None
-    """Over the rows that came in [clients], fp64."""
+    """Weights over the received updates [clients], fp64."""
     plus: torch.Tensor | None = None
-    """What is added to their weighted sum [parameters]; all of it where there are no weights."""
+    """The vector that is added to their weighted sum [parameters]; the whole update where there are no weights."""
     skipped: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Clients that misbehave without malice: they drop out, or are late by some rounds."""
+"""Clients that fail without malice: they drop out, or their updates are late by some rounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,29 +18,29 @@ class AvailabilitySettings:
     """How reliable clients are."""
 
     drop_out: float = 0.0
-    """Probability that a sampled client does not report."""
+    """Probability that a sampled client sends no update."""
     deadline: float | None = None
-    """Simulated time that the server waits, in units of the median client's; None waits for everybody."""
+    """Simulated time that the server waits, in units of the median client's time; None waits for all clients."""
     spread: float = 0.5
-    """Sigma of the log-normal speeds: of a client for good, and half of it anew in every round."""
+    """Sigma of the log-normal speeds: one draw per client, and half of it per client and round."""
     max_staleness: int = 0
-    """Rounds by which an update may be late and still count."""
+    """The most rounds by which an update may be late and still count."""
 
 
 class Attendance(NamedTuple):
-    """Who of a cohort does what."""
+    """What each client of a cohort does."""
 
     working: tuple[int, ...]
     """Clients that train in this round, in the cohort's order."""
     late: dict[int, int]
-    """Of these, by how many rounds their message will be late."""
+    """By how many rounds the update of each of these clients will be late."""
     absent: tuple[Rejection, ...]
-    """The others, and why."""
+    """The other clients, and why they are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A message under way."""
+    """A message that has not arrived yet."""
 
     message: Message
     enrolled: int
@@ -48,12 +48,12 @@ class Held:
     """The round that it belongs to."""
     arrives: int
     started: torch.Tensor
-    """The trainables that its client started from [parameters]."""
+    """The parameters that its client started from [parameters]."""
 
 
 @dataclass(slots=True)
 class Availability:
-    """Decides who is there, and holds late messages back.
+    """Decides which clients report, and holds late messages back.
 
     Staleness is Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022: how many
     server steps lie between the model that an update started from and the one that it meets.
@@ -70,7 +70,7 @@ class Availability:
     _held: list[Held] = field(default_factory=list)
 
     def attend(self, number: int, cohort: Sequence[int]) -> Attendance:
-        """Who of the cohort works in this round; a client whose message is under way is busy."""
+        """Return which clients of the cohort train in this round; a client whose message is under way does not."""
         busy = {held.message.client for held in self._held}
         working, late, absent = [], {}, []
         for client in cohort:
@@ -86,7 +86,7 @@ class Availability:
         return Attendance(tuple(working), late, tuple(absent))
 
     def hold(self, held: Held) -> None:
-        """Keep a message until its round; of an unusable one only that it is unusable."""
+        """Keep a message until its round; of an invalid one only that it is invalid."""
         message = held.message
         usable = fault(message.payload, self.parameters) is None
         kept = message._replace(payload=message.payload.detach().clone() if usable else None)
@@ -94,13 +94,13 @@ class Availability:
         self._held.append(replace(held, message=kept, started=held.started.clone()))
 
     def arrivals(self, number: int) -> list[Held]:
-        """The late messages that arrive in this round."""
+        """Return the late messages that arrive in this round."""
         due = [held for held in self._held if held.arrives == number]
         self._held = [held for held in self._held if held.arrives != number]
         return due
 
     def state(self) -> list[dict[str, Any]]:
-        """The messages under way."""
+        """Return the messages that have not arrived."""
         return [
             {
                 "client": held.message.client,
@@ -115,14 +115,14 @@ class Availability:
         ]
 
     def load_state(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Put messages under way."""
+        """Restore messages that have not arrived."""
         self._held = [
             Held(Message(one["client"], one["payload"], one["examples"]), *(one[name] for name in _REST))
             for one in state
         ]
 
     def _lot(self, number: int, client: int) -> tuple[int, str | None]:
-        """Rounds by which a client is late, or why it does not report at all."""
+        """Return by how many rounds a client is late, or why it does not report at all."""
         settings = self.settings
         generator = self.seeds.numpy("availability", round_number=number, client=client)
         if generator.random() < settings.drop_out:

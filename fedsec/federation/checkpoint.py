@@ -1,4 +1,4 @@
-"""Where a federation's progress is kept between rounds, so that a killed run goes on instead of beginning anew."""
+"""Checkpoints of a federation between rounds, so that a killed run continues instead of starting again."""
 
 import logging
 import time
@@ -11,12 +11,13 @@ from fedsec.store.bundle import DamagedBundleError, read_bundle, write_bundle
 
 _log = logging.getLogger(__name__)
 _PAUSES = 20
-"""Least time between two writings, in units of what one takes: the rows of an attacked round are gigabytes."""
+"""Least time between two checkpoints, as a multiple of the time that one takes: an attacked round has gigabytes of
+updates."""
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """One federation's file; mode 0600, since it holds updates and texts of the rounds that are attacked.
+    """The checkpoint file of one federation, of mode 0600, since it holds updates and texts of attacked rounds.
 
     Args:
         path: the file.
@@ -31,7 +32,7 @@ class Checkpoint:
     _took: float = 0.0
 
     def load(self) -> dict[str, Any] | None:
-        """What was kept, or None: nothing, something damaged, or something else's."""
+        """Return the stored state, or None if there is none, or it is damaged, or belongs to something else."""
         try:
             content = read_bundle(self.path)
         except DamagedBundleError:
@@ -40,12 +41,12 @@ class Checkpoint:
         return state if content.get("identity") == self.identity and isinstance(state, dict) else None
 
     def due(self) -> bool:
-        """Whether enough time has passed to write again."""
+        """Return whether enough time has passed to write again."""
         pause = max(self.seconds, _PAUSES * self._took) if self.seconds > 0.0 else 0.0
         return time.monotonic() - self._written >= pause
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep this in place of what was kept before; where that cannot be written, training goes on without."""
+        """Replace the stored state; where the file cannot be written, training goes on without it."""
         began = time.monotonic()
         try:
             if self.path.parent.is_symlink():
@@ -57,5 +58,5 @@ class Checkpoint:
         self._took = self._written - began
 
     def remove(self) -> None:
-        """Delete the file; called when every cell that rests on this training is written down."""
+        """Delete the file; called when every cell that depends on this training is stored."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every client with its own hooks: honest ones with the stack's client-side parts, malicious ones with the attack."""
+"""All clients with their hooks: honest ones with the stack's client-side defenses, malicious ones with the attack's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -29,63 +29,63 @@ from fedsec.seeds import SeedTree
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adversary:
-    """Malicious clients and what they run; they are ordinary clients with another list of hooks."""
+    """The malicious clients and their attack; they are ordinary clients with another list of hooks."""
 
     clients: frozenset[int]
     attack: Plugin
     obeys_client_defenses: bool = False
-    """Whether what they forge still passes through client-side defenses."""
+    """Whether their crafted updates still pass through client-side defenses."""
     grants_benign_updates: bool = False
     knowledge: dict[Knowledge, Any] = field(default_factory=dict)
-    """Other side knowledge that does not change from round to round."""
+    """Side knowledge that does not change from round to round."""
     first: int = 1
-    """First round in which they attack; before it they are honest."""
+    """The first round in which they attack; before it they are honest."""
     last: int | None = None
-    """Last round in which they attack; None: to the end."""
+    """The last round in which they attack; None for no end."""
     question: Any = None
-    """What their goal asks about."""
+    """What the attack's goal asks about."""
 
     def attacks(self, number: int) -> bool:
-        """Whether they attack in a round."""
+        """Return whether they attack in a round."""
         return self.first <= number and (self.last is None or number <= self.last)
 
 
 @dataclass(frozen=True, slots=True)
 class _Client:
     honest: list[tuple[str, Any]]
-    """Its hooks while it follows the protocol, with a label that keys each one's randomness."""
+    """The client's hooks while it follows the protocol, each with the label that keys its randomness."""
     hostile: list[tuple[str, Any]] | None = None
-    """Its hooks while it attacks; None for an honest client."""
+    """The client's hooks while it attacks; None for an honest client."""
 
     @property
     def protections(self) -> list[Any]:
-        """Its honest plug-ins."""
+        """Return the client's honest plug-ins."""
         return [hook for _, hook in self.honest]
 
     @property
     def attacks(self) -> list[Any]:
-        """What it is hostile by; empty for an honest client."""
+        """Return the client's attack plug-ins; empty for an honest client."""
         honest = {id(hook) for hook in self.protections}
         return [hook for _, hook in self.hostile or () if id(hook) not in honest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What every client knows of the federation, or may use of it."""
+    """What every client may know or use of the federation."""
 
     layout: Layout
     training: TrainingSettings
     classes: tuple[str, ...]
     tokenizer: Any
     enrolled: Sequence[int]
-    """Rows of each client."""
+    """Number of examples of each client."""
     own_training: OwnTraining
     aggregator: Aggregator
-    """What colluders that know the defense's settings try rows out on."""
+    """What colluders use to rehearse the server's rule, where they are granted the defense's settings."""
 
 
 class Clients:
-    """All clients' hooks, and the views that these are handed.
+    """All clients' hooks, and the views that these are given.
 
     Args:
         stack: the defense stack.
@@ -100,21 +100,21 @@ class Clients:
         self._blackboard: dict[str, Any] = {}
         self._number = 0
         self.granted = Granted(adversary.knowledge if adversary else {})
-        """What colluders were granted, and which of it they looked up."""
+        """Return what colluders were granted, which records what they looked up."""
 
     @property
     def shares_benign_updates(self) -> bool:
-        """Whether colluders are told what honest clients send."""
+        """Return whether colluders are given honest clients' updates."""
         return self._adversary is not None and self._adversary.grants_benign_updates
 
     def hooks(self, client: int, method: str) -> list[tuple[str, Any]]:
-        """The client's plug-ins that take part in a step, with their labels."""
+        """Return the client's plug-ins that take part in a step, with their labels."""
         one = self._clients[client]
         hooks = one.hostile if one.hostile is not None and self._attacking else one.honest
         return [(label, hook) for label, hook in hooks if implements(hook, method)]
 
     def calibrate(self, ledger: Ledger, terms: Callable[[int], PrivacyTerms]) -> None:
-        """Let every client's mechanisms settle on their noise, and open their accounts.
+        """Let every client's mechanisms choose their noise, and open their accounts in the ledger.
 
         Args:
             ledger: the federation's.
@@ -127,12 +127,12 @@ class Clients:
 
     @property
     def cleaners(self) -> tuple[str, ...]:
-        """Labels of the stack's hooks that change what a client trains on."""
+        """Return labels of the stack's hooks that change what a client trains on."""
         honest = self._clients[0].honest if self._clients else []
         return tuple(label for label, hook in honest if implements(hook, "on_data"))
 
     def begin(self, number: int) -> None:
-        """A round begins; some rounds malicious clients may sit out."""
+        """Begin a round; malicious clients do not attack in every one."""
         self._number = number
 
     @property
@@ -140,7 +140,7 @@ class Clients:
         return self._adversary is not None and self._adversary.attacks(self._number)
 
     def colluders(self, cohort: Sequence[int]) -> tuple[int, ...]:
-        """The clients of a cohort that attack in this round, in its order."""
+        """Return the clients of a cohort that attack in this round, in its order."""
         hostile = (client for client in cohort if self._clients[client].hostile is not None)
         return tuple(hostile) if self._attacking else ()
 
@@ -153,7 +153,7 @@ class Clients:
         cohort: Sequence[int],
         own_rows: torch.Tensor | None = None,
     ) -> ClientView:
-        """What one hook of a client sees in a round.
+        """Return what one hook of a client sees in a round.
 
         Args:
             number: the round.
@@ -204,13 +204,13 @@ class Clients:
         return rehearse
 
     def _expected(self, own_rows: torch.Tensor) -> torch.Tensor:
-        """What colluders expect an honest update to be [parameters]: the mean of those that they know."""
+        """Return what colluders expect an honest update to be [parameters]: the mean of those that they know."""
         told = dict(self.granted.items()).get(Knowledge.BENIGN_UPDATES)
         known = own_rows if told is None or not len(told) else told
         return known.double().mean(dim=0).float()
 
     def state(self) -> dict[str, Any]:
-        """The memory of every client's plug-ins, and the blackboard."""
+        """Return the state of every client's plug-ins, and the blackboard."""
         return {
             "honest": _filled({str(i): state_of(c.protections) for i, c in enumerate(self._clients)}),
             "hostile": _filled({str(i): state_of(c.attacks) for i, c in enumerate(self._clients)}),
@@ -219,7 +219,7 @@ class Clients:
         }
 
     def load_state(self, state: Mapping[str, Any], *, honest_only: bool = False) -> None:
-        """Give every client's plug-ins their memory back.
+        """Restore the state of every client's plug-ins.
 
         Args:
             state: from `state`.
@@ -234,7 +234,7 @@ class Clients:
         self.granted.used = {Knowledge(kind) for kind in state["used"]}
 
     def memory_of_attack(self) -> dict[str, Any]:
-        """What the first malicious client's attack remembers; empty without one, or without a memory."""
+        """Return the state of the first malicious client's attack; empty if there is none."""
         hostile = next((client.attacks for client in self._clients if client.hostile is not None), [])
         return deepcopy(state_of(hostile))
 

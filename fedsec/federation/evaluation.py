@@ -1,4 +1,4 @@
-"""The global model on the test set."""
+"""Evaluation of the global model on the test set."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,47 +9,48 @@ from torch.nn import functional
 
 from fedsec.api import Tokens
 from fedsec.data.tokens import NOT_LEARNED, Tokenised, collate
-from fedsec.federation.crew import Crew
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.models.flat import FlatModel
 from fedsec.models.local import next_tokens
 
 ROWS_PER_BATCH = 64
 LOGITS_PER_BATCH = 1 << 25
-"""Of a causal language model: 128 MB in fp32. A batch has fewer rows where texts or the vocabulary are large."""
+"""Logits in one batch of a causal language model: 128 MB in fp32. Long texts and large vocabularies make smaller
+batches."""
 
 
 class TokenCounts(NamedTuple):
-    """What a causal language model made of each text, in the test set's order."""
+    """Per-text results of a causal language model, in the test set's order."""
 
     nll: np.ndarray
-    """fp64 [rows]: negative log likelihood in nats, summed over the learned tokens; may be infinite."""
+    """Negative log likelihood in nats, summed over the learned tokens, fp64 [rows]; may be infinite."""
     learned: np.ndarray
-    """int64 [rows]: learned tokens."""
+    """Number of learned tokens, int64 [rows]."""
     right: np.ndarray
-    """int64 [rows]: learned tokens that were the model's first choice."""
+    """Number of learned tokens that were the model's first choice, int64 [rows]."""
 
 
 NO_CLASS, REFUSED = -1, -2
-"""In place of a predicted class: of outputs that are not finite, and where a defense refused to answer."""
+"""Stands in place of a predicted class where outputs are not finite, or a defense refused to answer."""
 
 
 class Evaluation(NamedTuple):
-    """How the model did."""
+    """The result of an evaluation."""
 
     correct: np.ndarray
-    """bool [rows], in the test set's order; empty for a causal language model."""
+    """Whether each row is right, bool [rows], in the test set's order; empty for a causal language model."""
     loss: float
-    """Mean cross-entropy: over rows, or over all learned tokens; rows that were refused aside."""
+    """Mean cross-entropy over rows, or over all learned tokens; refused rows are left out."""
     texts: TokenCounts | None = None
     """For a causal language model only."""
     predicted: np.ndarray = np.zeros(0, dtype=np.int64)
-    """Class of each row int64 [rows], `NO_CLASS` or `REFUSED`; empty for a causal language model."""
+    """Predicted class of each row, int64 [rows], `NO_CLASS` or `REFUSED`; empty for a causal language model."""
     refused: int = 0
-    """Rows that a defense refused to answer."""
+    """Number of rows that a defense refused to answer."""
 
     @property
     def accuracy(self) -> float:
-        """Fraction of rows classified right, or of learned tokens predicted right."""
+        """Return the fraction of rows classified right, or of learned tokens predicted right."""
         if self.texts is not None:
             return float(self.texts.right.sum() / self.texts.learned.sum())
         return float(self.correct.mean())
@@ -57,9 +58,9 @@ class Evaluation(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(
-    model: FlatModel, vector: torch.Tensor, test: Tokenised, pad_id: int, crew: Crew | None = None
+    model: FlatModel, vector: torch.Tensor, test: Tokenised, pad_id: int, processes: ProcessPool | None = None
 ) -> Evaluation:
-    """Accuracy and loss of the trainables `vector` [parameters] on `test`, without dropout.
+    """Return accuracy and loss of the parameters `vector` [parameters] on `test`, without dropout.
 
     Rows are batched by length, so that little padding is computed; the result is in the test set's order. A model
     that an attack drove to non-finite outputs counts as wrong everywhere.
@@ -69,34 +70,38 @@ def evaluate(
         vector: its trainables.
         test: the test set.
         pad_id: padding token.
-        crew: computes batches side by side; the result is the same whoever does.
+        processes: computes batches side by side; the result is the same whoever does.
     """
     model.load(vector)
     model.module.eval()
-    crew = crew or Crew()
-    return _classified(model, test, pad_id, crew) if test.learned_from is None else _written(model, test, pad_id, crew)
+    processes = processes or ProcessPool()
+    return (
+        _classified(model, test, pad_id, processes)
+        if test.learned_from is None
+        else _written(model, test, pad_id, processes)
+    )
 
 
 @torch.inference_mode()
 def predict(
-    model: FlatModel, vector: torch.Tensor, texts: Tokenised, pad_id: int, crew: Crew | None = None
+    model: FlatModel, vector: torch.Tensor, texts: Tokenised, pad_id: int, processes: ProcessPool | None = None
 ) -> np.ndarray:
-    """The class that the trainables `vector` [parameters] give each text int64 [texts], or `NO_CLASS`.
+    """Return the class that the parameters `vector` [parameters] give each text, int64 [texts], or `NO_CLASS`.
 
     Args:
         model: the resident model.
         vector: its trainables.
         texts: to classify; their labels are not looked at.
         pad_id: padding token.
-        crew: computes batches side by side.
+        processes: computes batches side by side.
     """
     model.load(vector)
     model.module.eval()
-    return _classified(model, texts, pad_id, crew or Crew()).predicted
+    return _classified(model, texts, pad_id, processes or ProcessPool()).predicted
 
 
 def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]], test: Tokenised) -> Evaluation:
-    """Accuracy and loss of a released model that can only be asked, on `test`; a refused row counts as wrong.
+    """Return accuracy and loss of a released model through its answers on `test`; a refused row counts as wrong.
 
     Args:
         answer: fp32 logits for each query: [classes], or [tokens, words] of a causal language model; None if refused.
@@ -127,44 +132,44 @@ def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | 
     return Evaluation(predicted == test.labels, total / max(1, count - refused), None, predicted, refused)
 
 
-def _classified(model: FlatModel, test: Tokenised, pad_id: int, crew: Crew) -> Evaluation:
+def _classified(model: FlatModel, test: Tokenised, pad_id: int, processes: ProcessPool) -> Evaluation:
     order = _by_length(test)
     batches = [order[start : start + ROWS_PER_BATCH] for start in range(0, len(order), ROWS_PER_BATCH)]
-    shared, losses = crew.empty(len(order), dtype=torch.int64), crew.empty(len(batches), dtype=torch.float64)
+    shared, losses = processes.empty(len(order), dtype=torch.int64), processes.empty(len(batches), dtype=torch.float64)
 
     def work(place: int) -> None:
         batch = collate(test, batches[place], pad_id)
         found, losses[place] = _classes(model.logits(batch), batch.labels)
         shared[batches[place]] = torch.from_numpy(found)
 
-    crew.run(len(batches), work, "evaluate")
+    processes.run(len(batches), work, "evaluate")
     predicted = shared.numpy().copy()
     return Evaluation(predicted == test.labels, sum(losses.tolist()) / len(order), None, predicted)
 
 
 def _classes(logits: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, float]:
-    """The class of each row int64 [rows], and the sum of the rows' losses, of logits [rows, classes]."""
+    """Return the class of each row, int64 [rows], and the sum of the rows' losses, from logits [rows, classes]."""
     labels = labels.to(logits.device)
     found = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), NO_CLASS)
     return found.cpu().numpy(), float(functional.cross_entropy(logits, labels, reduction="sum"))
 
 
-def _written(model: FlatModel, test: Tokenised, pad_id: int, crew: Crew) -> Evaluation:
+def _written(model: FlatModel, test: Tokenised, pad_id: int, processes: ProcessPool) -> Evaluation:
     batches, rows = list(_batches(model, test)), len(test.ids)
-    nll = crew.empty(rows, dtype=torch.float64)
-    learned, right = crew.empty(rows, dtype=torch.int64), crew.empty(rows, dtype=torch.int64)
+    nll = processes.empty(rows, dtype=torch.float64)
+    learned, right = processes.empty(rows, dtype=torch.int64), processes.empty(rows, dtype=torch.int64)
     shared = TokenCounts(nll.numpy(), learned.numpy(), right.numpy())
 
     def work(place: int) -> None:
         batch = collate(test, batches[place], pad_id)
         _count(shared, batches[place], model.logits(batch), next_tokens(batch))
 
-    crew.run(len(batches), work, "evaluate")
+    processes.run(len(batches), work, "evaluate")
     return _summed(TokenCounts(*(one.copy() for one in shared)))
 
 
 def _count(texts: TokenCounts, chosen: np.ndarray, logits: torch.Tensor, targets: torch.Tensor) -> None:
-    """Fill in the chosen rows from logits [rows, length, words] and what each place predicts [rows, length]."""
+    """Fill in the chosen rows from logits [rows, length, words] and the tokens to predict [rows, length]."""
     targets = targets.to(logits.device)
     learned = targets != NOT_LEARNED
     losses = functional.cross_entropy(
@@ -186,7 +191,7 @@ def _summed(texts: TokenCounts) -> Evaluation:
 
 
 def _batches(model: FlatModel, test: Tokenised) -> Iterator[np.ndarray]:
-    """Row numbers by length, the shortest first; no batch has more outputs than `LOGITS_PER_BATCH` unless one row has.
+    """Return row numbers by length, shortest first, in batches of at most `LOGITS_PER_BATCH` outputs (or one row).
 
     Lengths are bounded by the batch's last row, since rows are sorted.
     """

@@ -1,4 +1,4 @@
-"""Running a federation: from the beginning, from an honest training that others share, or from a checkpoint."""
+"""Runs a federation: from the beginning, from honest rounds that cells share, or from a checkpoint."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from fedsec.store.bundle import check_tree
 
 
 def run(federation: Federation, checkpoint: Checkpoint | None = None, prefix: Prefix | None = None) -> Outcome:
-    """All rounds, or those that a checkpoint or a shared honest training leaves.
+    """Run all rounds, or those that a checkpoint or shared honest rounds leave.
 
     Args:
         federation: what runs.
@@ -54,7 +54,7 @@ def _round(session: Session, checkpoint: Checkpoint | None) -> None:
 def _taken_up(
     federation: Federation, kept: dict[str, Any] | None, take_up: Callable[[Session, dict[str, Any]], None]
 ) -> Session:
-    """Where a state leaves off; from the beginning where there is none, or none that fits."""
+    """Return the round at which a state ends; 0 where there is none, or none that fits."""
     session = Session(federation)
     if kept is None:
         return session

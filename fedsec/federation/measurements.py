@@ -1,4 +1,4 @@
-"""What hooks measure on the way: collected in a round, and written down as means."""
+"""Measurements of hooks, collected in a round and recorded as means."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -9,13 +9,13 @@ from fedsec.errors import FedsecError
 
 
 class Measurements:
-    """Numbers of one round by plug-in and name."""
+    """The measurements of one round, by plug-in and name."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[float]] = {}
 
     def of(self, label: str, found: Any) -> Any:
-        """The value that a hook returned, its measurements noted.
+        """Return the value that a hook returned, and note its measurements.
 
         Args:
             label: the plug-in's.
@@ -32,7 +32,7 @@ class Measurements:
         return found.value
 
     def note(self, label: str, found: Measured) -> None:
-        """Note what came with a hook's value; see `of`."""
+        """Note the measurements that came with a hook's value; see `of`."""
         for name, value in found.measurements.items():
             fits = isinstance(name, str) and isinstance(value, (int, float)) and isfinite(value)
             if not fits:
@@ -40,17 +40,17 @@ class Measurements:
             self._found.setdefault(f"{label}/{name}", []).append(float(value))
 
     def add(self, found: Mapping[str, Sequence[float]]) -> None:
-        """Take in what was measured elsewhere, from `found`."""
+        """Add measurements that were made in another process, from `found`."""
         for name, values in found.items():
             self._found.setdefault(name, []).extend(values)
 
     @property
     def found(self) -> Mapping[str, Sequence[float]]:
-        """Everything so far, by `plug-in/name`."""
+        """Return all measurements so far, by `plug-in/name`."""
         return self._found
 
     def means(self) -> Mapping[str, float]:
-        """The mean of each, by `plug-in/name`; they are forgotten."""
+        """Return the mean of each, by `plug-in/name`, and forget them."""
         found = {name: sum(values) / len(values) for name, values in sorted(self._found.items())}
         self._found.clear()
         return found

@@ -1,4 +1,4 @@
-"""Step 8 of a round: how the global model does on the test set, and on the texts that a goal watches."""
+"""Step 8 of a round: evaluates the global model on the test set, and on the texts that a goal watches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,22 +27,22 @@ class Monitor:
         self.curve: list[tuple[int, float | None, float]] = []
         """(round, accuracy, loss); round 0 is the untrained model."""
         self.predicted: Predicted = []
-        """Of the test rows, where a goal watches texts."""
+        """Predicted class of each test row, where a goal watches texts."""
         self._watched: dict[str, Predicted] = {name: [] for name in federation.watched}
 
     def evaluate(self, number: int, vector: torch.Tensor) -> None:
-        """Note how the trainables `vector` [parameters] do after a round."""
+        """Evaluate the parameters `vector` [parameters] after a round."""
         f, pad_id = self._f, self._f.tokenizer.pad_token_id
-        self._last = evaluate(f.model, vector, f.test, pad_id, f.crew)
+        self._last = evaluate(f.model, vector, f.test, pad_id, f.processes)
         self.curve.append((number, self._last.accuracy, self._last.loss))
         if f.watched:
             self.predicted.append((number, tuple(self._last.predicted.tolist())))
         for name, texts in f.watched.items():
-            classes = predict(f.model, vector, texts, pad_id, f.crew)
+            classes = predict(f.model, vector, texts, pad_id, f.processes)
             self._watched[name].append((number, tuple(classes.tolist())))
 
     def final(self, vector: torch.Tensor, *, changed: bool) -> tuple[Evaluation, dict[str, Watched]]:
-        """How the released model does, and what it makes of a goal's texts, through the defenses that guard it.
+        """Return how the released model does on the test set and a goal's texts, behind its inference-time defenses.
 
         Args:
             vector: the released trainables [parameters].
@@ -54,7 +54,7 @@ class Monitor:
             found = evaluate_answers(answer, f.test)
             last = {name: evaluate_answers(answer, texts).predicted.tolist() for name, texts in f.watched.items()}
         else:
-            found = self._last or evaluate(f.model, vector, f.test, f.tokenizer.pad_token_id, f.crew)
+            found = self._last or evaluate(f.model, vector, f.test, f.tokenizer.pad_token_id, f.processes)
             last = {name: list(curve[-1][1]) for name, curve in self._watched.items()}
         return found, {
             name: Watched(tuple(self._watched[name]), tuple(None if one == REFUSED else one for one in classes))
@@ -62,24 +62,24 @@ class Monitor:
         }
 
     def begin(self, number: int, vector: torch.Tensor) -> None:
-        """Watch a goal's texts from this round on, and forget what was seen of them before.
+        """Watch a goal's texts from this round on, and forget earlier results.
 
         The rounds before may have been trained by somebody who watches no texts, or others: what is noted must not
         depend on who that was.
         """
         f, pad_id = self._f, self._f.tokenizer.pad_token_id
         if f.watched:
-            found = evaluate(f.model, vector, f.test, pad_id, f.crew)
+            found = evaluate(f.model, vector, f.test, pad_id, f.processes)
             self.predicted = [(number, tuple(found.predicted.tolist()))]
         for name, texts in f.watched.items():
-            self._watched[name] = [(number, tuple(predict(f.model, vector, texts, pad_id, f.crew).tolist()))]
+            self._watched[name] = [(number, tuple(predict(f.model, vector, texts, pad_id, f.processes).tolist()))]
 
     def state(self) -> dict[str, Any]:
-        """What was noted so far."""
+        """Return the results so far."""
         return {"curve": self.curve, "predicted": self.predicted, "watched": self._watched}
 
     def load_state(self, state: Mapping[str, Any], *, curve_only: bool = False) -> None:
-        """Go on from there; ValueError if nothing was noted.
+        """Continue from earlier results; ValueError if there are none.
 
         Args:
             state: from `state`.

@@ -1,4 +1,4 @@
-"""What a federation produced."""
+"""The result of a federation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from fedsec.privacy.guarantee import Guarantee
 
 @dataclass(slots=True)
 class Outcome:
-    """What a federation produced."""
+    """The result of a federation."""
 
     final: Evaluation
-    """Of the released model, inference-time defenses included."""
+    """Evaluation of the released model, behind its inference-time defenses."""
     curve: list[tuple[int, float | None, float]]
     """(round, accuracy, loss on the test set) of the global model; round 0 is the untrained one."""
     rounds: list[RoundSummary]
@@ -26,20 +26,20 @@ class Outcome:
     """The rounds that attacks look at; `clear` deletes them."""
     vault: Vault
     knowledge_used: frozenset[Knowledge]
-    """What malicious clients, or a malicious server, looked up of what they were granted."""
+    """Side knowledge that malicious clients, or a malicious server, looked up."""
     start: torch.Tensor
-    """The global trainables before training [parameters]."""
+    """The global parameters before training [parameters]."""
     end: torch.Tensor
-    """The released trainables [parameters]."""
+    """The released parameters [parameters]."""
     watched: Mapping[str, Watched]
-    """What the model made of a goal's texts."""
+    """The model's answers on a goal's texts."""
     predictions: list[tuple[int, tuple[int, ...]]]
     """(round, predicted class of each test row) of the global model; only where a goal watches texts."""
     stack: dict[str, Any]
-    """What the defenses' server side remembers after the last round."""
+    """State of the server-side defenses after the last round."""
     server: dict[str, Any]
-    """What a malicious server remembers after the last round; empty without one."""
+    """State of a malicious server after the last round; empty without one."""
     guarantee: Guarantee | None
-    """What the clients' mechanisms promise of privacy, or why they promise nothing; None where nobody ran one."""
+    """The privacy guarantee of the clients' mechanisms, or why there is none; None without a mechanism."""
     hostile: dict[str, Any]
-    """What the first malicious client's attack remembers; empty without one."""
+    """State of the first malicious client's attack; empty without one."""

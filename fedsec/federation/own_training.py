@@ -1,4 +1,4 @@
-"""Training beside the protocol, on the resident model: a malicious client's, or a defense's before release."""
+"""Training outside the protocol, on the resident model: by a malicious client, or by a defense before the release."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from fedsec.models.local import LocalTrainer
 
 
 class OwnTraining:
-    """What `view.train` and `view.gradient` do; the resident model is as it was afterwards.
+    """Implements `view.train` and `view.gradient`; the resident model is unchanged afterwards.
 
     Args:
         model: the resident model.
@@ -72,7 +72,7 @@ class OwnTraining:
             return self._model.snapshot()
 
     def gradient(self, samples: Sequence[Sample], parameters: torch.Tensor) -> torch.Tensor:
-        """The gradient of the mean loss on the samples at these trainables [parameters], without dropout."""
+        """Return the gradient of the mean loss on the samples at these parameters [parameters], without dropout."""
         data = self._tokenised(samples)
         batch = collate(data, range(len(data.ids)), self._tokenizer.pad_token_id)
         trainer = LocalTrainer(self._model, replace(self._training, update="gradient"), dropout=False)
@@ -87,7 +87,7 @@ class OwnTraining:
 
     @contextmanager
     def _left_alone(self) -> Iterator[None]:
-        """A step hook may call in the middle of its client's training."""
+        """Restore the model afterwards, since a step hook may train in the middle of its client's training."""
         model = self._model
         values, gradient, mode = model.values.clone(), model.gradient.clone(), model.module.training
         try:

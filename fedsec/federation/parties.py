@@ -11,8 +11,8 @@ from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.clients import Adversary
-from fedsec.federation.crew import Crew
 from fedsec.federation.plugins import Plugin, Stack
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.federation.progress import Progress
 from fedsec.federation.rounds import RoundStore, Watcher
 from fedsec.federation.transcript import Vault
@@ -22,7 +22,7 @@ from fedsec.seeds import SeedTree
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederationSettings:
-    """The protocol as the loop needs it."""
+    """The protocol as the round loop needs it."""
 
     training: TrainingSettings
     rounds: int
@@ -36,18 +36,19 @@ class FederationSettings:
     declared_malicious: int
     """f in a round of `cohort` clients."""
     observe: frozenset[int]
-    """Rounds that attacks look at after training; the vault keeps the truth of these and of what `watchers` see."""
+    """Rounds that attacks look at after training; the vault keeps the truth of these and of those that `watchers`
+    see."""
     availability: AvailabilitySettings = field(default_factory=AvailabilitySettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaliciousServer:
-    """A server that alters what it sends."""
+    """A server that alters the model that it sends."""
 
     attack: Plugin
     knowledge: Mapping[Knowledge, Any] = field(default_factory=dict)
     question: Any = None
-    """What its goal asks about."""
+    """What the attack's goal asks about."""
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Federation:
         store: where the rounds of `settings.observe` are kept.
         settings: the protocol.
         seeds: the seed tree.
-        crew: who trains clients side by side; the result is the same whoever does.
+        processes: who trains clients side by side; the result is the same whoever does.
         on_round: called after every round.
         on_notice: called before the first round.
     """
@@ -97,7 +98,7 @@ class Federation:
     watchers: Sequence[Watcher] = ()
     vault: Vault = field(default_factory=Vault)
     store: RoundStore = field(default_factory=RoundStore)
-    crew: Crew = field(default_factory=Crew)
+    processes: ProcessPool = field(default_factory=ProcessPool)
     on_round: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None
-    """Told what whoever runs it should know before it begins."""
+    """Called with what the user should know before training begins."""

@@ -1,4 +1,4 @@
-"""Chosen plug-ins as the round loop uses them."""
+"""The chosen plug-ins as the round loop uses them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from fedsec.errors import FedsecError
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plug-in with its parameters bound."""
+    """A plug-in with its parameters."""
 
     label: str
     make: Callable[[], Any]
     precondition: Callable[[Population], str | None] | None = None
     """Why it cannot run for a population, or None."""
     asked: tuple[str, ...] = ()
-    """Methods beside the hooks that it may have instead of any: what an attack's goal asks."""
+    """Methods that it may have instead of hooks: what the attack's goal asks."""
 
 
 class Stack:
@@ -63,36 +63,36 @@ class Stack:
 
     @property
     def filters(self) -> list[tuple[str, Filter]]:
-        """The stack's filters with their labels."""
+        """Return the stack's filters with their labels."""
         return self._with("mix")
 
     @property
     def aggregate_hooks(self) -> list[tuple[str, AggregateHook]]:
-        """What acts on the aggregate, with labels."""
+        """Return the stack's hooks on the aggregate, with labels."""
         return self._with("on_aggregate")
 
     @property
     def model_hooks(self) -> list[tuple[str, GlobalModelHook]]:
-        """What acts on the new global model, with labels."""
+        """Return the stack's hooks on the new global model, with labels."""
         return self._with("on_model")
 
     @property
     def release_hooks(self) -> list[tuple[str, ReleaseHook]]:
-        """What acts on the model before it is released, with labels."""
+        """Return the stack's hooks before the release, with labels."""
         return self._with("on_release")
 
     @property
     def query_hooks(self) -> list[tuple[str, QueryHook]]:
-        """What stands before the released model, with labels."""
+        """Return the stack's inference-time defenses, with labels."""
         return self._with("on_query")
 
     def refusal(self, label: str, population: Population) -> str | None:
-        """Why the plug-in of that label cannot decide for this population, or None."""
+        """Return why the plug-in of that label cannot run for this population, or None."""
         checks = (plugin.precondition for plugin in self._plugins if plugin.label == label and plugin.precondition)
         return next((reason for check in checks if (reason := check(population))), None)
 
     def set_up(self, setup: ModelSetup) -> ModelSetup:
-        """The setup after every defense of the stack that acts on the model (step 0)."""
+        """Return the setup after every defense of the stack that acts on the model (step 0)."""
         self._setup = setup
         hooks: list[tuple[str, ModelHook]] = self._with("setup_model")
         for _, hook in hooks:
@@ -100,7 +100,7 @@ class Stack:
         return setup
 
     def for_client(self) -> list[tuple[str, Any]]:
-        """A client's own instances of the stack's client-side parts, each with a label unique in the stack."""
+        """Return a client's own instances of the stack's client-side defenses, each with its unique label."""
         return [
             (f"defense {place} {plugin.label}", checked(plugin))
             for place, (plugin, made) in enumerate(zip(self._plugins, self._made, strict=True))
@@ -108,18 +108,18 @@ class Stack:
         ]
 
     def fresh(self) -> "Stack":
-        """The same stack, set up for the same model, without any other memory."""
+        """Return the same stack, set up for the same model, without any state."""
         stack = Stack(self._plugins)
         if self._setup is not None:
             stack.set_up(self._setup)
         return stack
 
     def state(self) -> dict[str, Any]:
-        """The memory of the server's instances, by place in the stack."""
+        """Return the state of the server's instances, by index in the stack."""
         return state_of(self._made)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Give the server's instances their memory back."""
+        """Restore the state of the server's instances."""
         load_state_of(self._made, state)
 
     def _with(self, method: str) -> list[tuple[str, Any]]:
@@ -128,7 +128,7 @@ class Stack:
 
 
 def checked(plugin: Plugin) -> Any:
-    """An instance of a plug-in; FedsecError if it could not do its part.
+    """Return an instance of a plug-in; FedsecError if it has no hook, or only one of state() and load_state().
 
     It would do nothing without any hook, and lose its memory in a resumed run with only one half of it.
     """
@@ -144,12 +144,12 @@ def checked(plugin: Plugin) -> Any:
 
 
 def state_of(plugins: list[Any]) -> dict[str, Any]:
-    """The memory of those plug-ins that have any, by place."""
+    """Return the state of those plug-ins that have one, by index."""
     return {str(place): dict(made.state()) for place, made in enumerate(plugins) if implements(made, "state")}
 
 
 def load_state_of(plugins: list[Any], state: Mapping[str, Any]) -> None:
-    """Give plug-ins their memory back.
+    """Restore the state of plug-ins.
 
     Raises:
         FedsecError: the state is of other plug-ins.

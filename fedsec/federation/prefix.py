@@ -1,4 +1,4 @@
-"""The honest rounds before the first hostile one, trained once for every cell that has them."""
+"""The honest rounds before the first attacked one, trained once for all cells that share them."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from fedsec.federation.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A file with the state after the last honest round; whoever comes first writes it.
+    """A file with the state after the last honest round; the first process that needs it writes it.
 
     Args:
         path: the file.
@@ -27,7 +27,7 @@ class Prefix:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One process at a time trains them; the others wait, and then read what it wrote."""
+        """Let one process at a time train them; the others wait, and read what it wrote."""
         with ExitStack() as held:
             with suppress(OSError):  # a folder that cannot be written: each trains for itself
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +37,9 @@ class Prefix:
             yield
 
     def load(self) -> dict[str, Any] | None:
-        """The state, or None: nothing, something damaged, or something else's."""
+        """Return the stored state, or None if there is none, or it is damaged, or belongs to something else."""
         return Checkpoint(self.path, self.identity).load()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write it down for the others; where that cannot be written, each trains for itself."""
+        """Store the state for the others; where it cannot be written, each process trains for itself."""
         Checkpoint(self.path, self.identity).save(state)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Progress:
-    """One finished round, for whoever shows it."""
+    """One finished round, for progress displays."""
 
     round: int
     rounds: int

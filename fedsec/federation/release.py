@@ -1,4 +1,4 @@
-"""Step 9: the released model answers queries, through the inference-time defenses that stand before it."""
+"""Step 9: the released model answers queries behind its inference-time defenses."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Answer = Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]
 def released(
     model: FlatModel, vector: torch.Tensor, tokenizer: Any, hooks: Sequence[tuple[str, QueryHook]], seeds: SeedTree
 ) -> Answer:
-    """A function that answers queries with logits, [classes] each or [tokens, vocabulary] of a causal model, or None.
+    """Return a function that answers queries with logits, [classes] or [tokens, vocabulary] each, or None.
 
     Args:
         model: the resident model; each call sets it to `vector`.
@@ -60,7 +60,7 @@ def _is_logits(one: object) -> bool:
 def prepared(
     vector: torch.Tensor, hooks: Sequence[tuple[str, ReleaseHook]], view: Callable[[str], ReleaseView]
 ) -> torch.Tensor:
-    """The trainables that are released [parameters]: what defenses make of the trained ones.
+    """Return the parameters that are released [parameters]: what the stack's hooks make of the trained ones.
 
     Args:
         vector: as training left them [parameters].
@@ -82,7 +82,7 @@ def prepared(
 
 @torch.no_grad()
 def logits_of(model: FlatModel, vector: torch.Tensor, queries: tuple[Tokens, ...], pad_id: int) -> list[torch.Tensor]:
-    """The model's answers with the trainables `vector` [parameters], to which it stays set, in the queries' order.
+    """Return the model's answers with the parameters `vector` [parameters], which it keeps, in the queries' order.
 
     Batched by length, so that little padding is computed.
     """

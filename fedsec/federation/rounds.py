@@ -1,4 +1,4 @@
-"""Rounds that attacks look at: kept on disk until they are scored, or shown as they happen.
+"""Rounds that attacks look at: stored on disk until they are scored, or shown as they happen.
 
 What a round leaves is as good as the clients' texts, and under full tuning it is a gigabyte: it lies in files of mode
 0600 that are mapped into memory when they are read, and deleted with the training.
@@ -20,7 +20,7 @@ from fedsec.store.atomic import write_bytes
 
 _log = logging.getLogger(__name__)
 _TENSORS = ("rows", "aggregate", "start", "end", "started")
-"""The fp32 tensors of a round, in the order in which they lie in its file."""
+"""The fp32 tensors of a round, in their order in its file."""
 BYTES_PER_VALUE = 4
 
 
@@ -33,24 +33,24 @@ class Watcher(Protocol):
         ...
 
     def look(self, observed: Observed) -> None:
-        """One of these rounds; nothing of it is kept by the engine."""
+        """Show the attack one of these rounds; the engine stores nothing of it."""
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """What it remembers."""
+        """Return the attack's state."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the attack's state."""
         ...
 
     def reset(self) -> None:
-        """Forget everything: the training begins anew."""
+        """Forget everything, since training starts again."""
         ...
 
 
 class RoundStore(Mapping[int, Observed]):
-    """Rounds by number, each in two files; a round is read anew each time it is asked for.
+    """Rounds by number, each in two files; a round is read anew each time it is requested.
 
     Args:
         folder: where they lie; a temporary folder, gone with this object, if absent.
@@ -62,7 +62,7 @@ class RoundStore(Mapping[int, Observed]):
         self._numbers: set[int] = set()
 
     def keep(self, observed: Observed) -> None:
-        """Write a round down, in place of what was there.
+        """Store a round, in place of an earlier one of that number.
 
         Where its folder is a link to somewhere else, or cannot be made, rounds go to a temporary one: training goes on,
         and whoever resumes it begins anew.
@@ -97,7 +97,7 @@ class RoundStore(Mapping[int, Observed]):
                 self.folder = Path(self._temporary.name)
 
     def __getitem__(self, number: int) -> Observed:
-        """The round; what changes its tensors changes no file. KeyError if it was not kept."""
+        """Return the round; changes to its tensors change no file. KeyError if it was not stored."""
         values, about = self._paths(number)
         if number not in self._numbers:
             raise KeyError(number)
@@ -118,7 +118,7 @@ class RoundStore(Mapping[int, Observed]):
         return len(self._numbers)
 
     def take_up(self, numbers: list[int]) -> None:
-        """Go on with rounds that an earlier process wrote; ValueError if one of them is not there or not whole."""
+        """Continue with rounds that an earlier process wrote; ValueError if one of them is missing or incomplete."""
         for number in numbers:
             self._numbers.add(number)
             try:

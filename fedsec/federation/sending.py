@@ -1,4 +1,4 @@
-"""Step 4 of a round: updates leave the clients, protected or forged, as messages to the server."""
+"""Step 4 of a round: updates leave the clients, protected or crafted, as messages to the server."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from fedsec.wire.receive import Message, fault
 
 
 class Sender:
-    """Takes local updates through every client's own hooks.
+    """Passes local updates through each client's hooks.
 
     Args:
         enrolled: examples that each client enrolled with.
@@ -26,7 +26,7 @@ class Sender:
     def send(
         self, number: int, cohort: Sequence[int], received: Mapping[int, torch.Tensor], buffer: torch.Tensor
     ) -> list[Message]:
-        """Everybody's message, in the cohort's order.
+        """Return all messages, in the cohort's order.
 
         Honest clients go first: what colluders may know of them is what they really send.
 
@@ -73,14 +73,14 @@ class Sender:
         return update
 
     def _benign(self, sent: Mapping[int, Any], parameters: int) -> torch.Tensor:
-        """What honest clients send [honest, parameters]; those that the server will refuse are left out."""
+        """Return what honest clients send [honest, parameters], without updates that the server will refuse."""
         vectors = [_vector(update) for update in sent.values()]
         usable = [vector for vector in vectors if fault(vector, parameters) is None]
         return torch.stack(usable) if usable else torch.empty(0, parameters)
 
 
 def _vector(update: object) -> Any:
-    """What a client sends as its update; a hook may have returned anything, which the server's door will refuse."""
+    """Return a client's message; a hook may have returned anything, which the server then refuses."""
     return update.vector if isinstance(update, Update) else update
 
 

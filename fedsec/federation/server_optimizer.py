@@ -31,7 +31,7 @@ class ServerOptimizer:
         self._second: torch.Tensor | None = None  # [parameters]
 
     def step(self, current: torch.Tensor, aggregate: torch.Tensor) -> None:
-        """Change `current` [parameters] in place; `aggregate` [parameters] stays as it is."""
+        """Change `current` [parameters] in place; `aggregate` [parameters] stays unchanged."""
         if self._kind == "average":
             current.add_(aggregate, alpha=self._rate)
         elif self._kind == "momentum":
@@ -56,11 +56,11 @@ class ServerOptimizer:
         self._first, self._second = first, second
 
     def state(self) -> dict[str, Any]:
-        """The moments."""
+        """Return the moments."""
         return {"first": self._first, "second": self._second}
 
     def load_state(self, state: Mapping[str, Any], current: torch.Tensor) -> None:
-        """Go on from copies of these moments; ValueError if they do not belong to a model like `current`."""
+        """Continue from copies of these moments; ValueError if they do not fit a model like `current`."""
         moments = (state["first"], state["second"])
         for one in moments:
             fits = one is None or (one.dtype == current.dtype and one.shape == current.shape)

@@ -92,9 +92,9 @@ class Session:
         self._trainer = LocalTrainer(f.model, training, dropout=dropout)
         self._start = f.model.snapshot()  # [parameters]
         self._current = self._start.clone()  # [parameters]
-        self._crew = f.crew
+        self._processes = f.processes
         largest = len(f.rows) if training.sampling == "poisson" else settings.cohort
-        self._buffer = self._crew.empty(largest, layout.size)  # [clients, parameters]
+        self._buffer = self._processes.empty(largest, layout.size)  # [clients, parameters]
         self._monitor = Monitor(f)
         self._summaries: list[RoundSummary] = []
         self._seen = settings.observe.union(*(watcher.rounds for watcher in f.watchers))
@@ -301,7 +301,7 @@ class Session:
             arrives = number + attendance.late.get(client, 0)
             if arrives in self._seen:
                 self._vault.secrets[arrives, client] = self._holdings.secret(own, rows)
-        losses = self._crew.empty(len(working), dtype=torch.float64)
+        losses = self._processes.empty(len(working), dtype=torch.float64)
 
         def train(place: int) -> Mapping[str, Any] | None:
             client, own = working[place], held[place]
@@ -315,7 +315,9 @@ class Session:
 
         hostile = self._clients.colluders(working)  # each reads what others of them wrote on the blackboard
         hooked = (place for place, client in enumerate(working) if self._clients.hooks(client, "on_step"))
-        done = self._crew.run(len(working), train, "train", [place for place in hooked if working[place] in hostile])
+        done = self._processes.run(
+            len(working), train, "train", [place for place in hooked if working[place] in hostile]
+        )
         for client, (report, elsewhere) in zip(working, done, strict=True):
             if report is not None:
                 self._take_in(client, report, elsewhere=elsewhere)

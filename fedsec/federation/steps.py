@@ -19,7 +19,7 @@ class Hooked:
     """One step hook of a client in one round."""
 
     label: str
-    """Unique in the client's stack."""
+    """The hook's label, unique in the client's stack."""
     hook: StepHook
     view: ClientView
 
@@ -36,12 +36,12 @@ class StepHooks:
     hooks: Sequence[Hooked]
     expected_rows: float
     measurements: Measurements = field(default_factory=Measurements)
-    """What they measured."""
+    """Measurements of the hooks."""
     spent: list[tuple[str, GaussianMechanism]] = field(default_factory=list)
-    """What they spent of privacy, by label."""
+    """What the hooks spent of privacy, by label."""
 
     def gradient(self, step: int, parameters: torch.Tensor, plain: Gradient, per_example: Gradient) -> torch.Tensor:
-        """What the outermost hook makes of a step's gradient [parameters].
+        """Return what the outermost hook makes of a step's gradient [parameters].
 
         Args:
             step: from 0.
@@ -68,7 +68,7 @@ class StepHooks:
         return beneath()
 
     def report(self) -> dict[str, Any]:
-        """What came of them, for whoever keeps the round's record and the ledger, in this process or another."""
+        """Return measurements and privacy spent, for the round's record and the ledger, in this process or another."""
         return {
             "measured": {name: list(values) for name, values in self.measurements.found.items()},
             "spent": [[label, one.noise_multiplier, one.unit.value] for label, one in self.spent],

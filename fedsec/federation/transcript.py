@@ -1,4 +1,4 @@
-"""What a round left behind: what crossed the wire, and, apart from it, the truth that only metrics open."""
+"""The record of a round: what crossed the wire and, separately, the ground truth that only metrics read."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,36 +17,36 @@ class RoundSummary:
 
     round: int
     clients: tuple[int, ...]
-    """Whose messages arrived in this round, late ones included."""
+    """Clients whose messages arrived in this round, late ones included."""
     loss: float
     """Mean over the clients that trained of each one's mean local loss; NaN if none did."""
     rejected: tuple[Rejection, ...]
     """Messages that the server refused."""
     clamped: tuple[Rejection, ...]
-    """Claims of more examples than were enrolled, which count as what was enrolled."""
+    """Claims of more examples than were enrolled, which were clamped."""
     absent: tuple[Rejection, ...]
     """Sampled clients that did not report, and why."""
     staleness: tuple[int, ...]
     """Rounds by which each row is late; empty if none is."""
     weights: tuple[float, ...] | None
-    """What the rule gave each received row; None under a coordinate-wise rule or if the round was skipped."""
+    """The weight of each received update; None under a coordinate-wise rule or if the round was skipped."""
     skipped: str | None
-    """Why the global model was kept, if it was."""
+    """Why the global model was kept, or None."""
     upload_bytes: int
     download_bytes: int
     seconds: float
     norms: tuple[float, ...] | None = None
-    """Of each received row, as it enters the sum; only with filters or a rule that give weights."""
+    """The norm of each received update as it enters the sum; only with filters or a rule with weights."""
     measurements: Mapping[str, float] = field(default_factory=dict)
-    """What hooks measured, by `plug-in/name`: means over the clients."""
+    """Measurements of hooks, by `plug-in/name`, as means over the clients."""
 
     def as_json(self) -> dict[str, Any]:
-        """In values that JSON and checkpoints hold."""
+        """Return the record in values that JSON and checkpoints hold."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "RoundSummary":
-        """The inverse of `as_json`."""
+        """Return the record from `as_json`."""
         known = {**content, **{name: _rejections(content[name]) for name in ("rejected", "clamped", "absent")}}
         for name in ("clients", "staleness", "weights", "norms"):
             known[name] = None if known[name] is None else tuple(known[name])
@@ -63,30 +63,31 @@ class Observed:
     clients: tuple[int, ...]
     """Senders of the rows."""
     examples: tuple[int, ...]
-    """What they claim, clamped."""
+    """Claimed numbers of examples, clamped."""
     rows: torch.Tensor
     """[clients, parameters]"""
     weights: torch.Tensor | None
-    """What each row got, fp64 [clients]."""
+    """The weight of each row, fp64 [clients]."""
     aggregate: torch.Tensor
     """[parameters]"""
     start: torch.Tensor
-    """The global trainables before the round [parameters]."""
+    """The global parameters before the round [parameters]."""
     end: torch.Tensor
-    """The global trainables after it [parameters]."""
+    """The global parameters after it [parameters]."""
     staleness: tuple[int, ...]
     """Rounds by which each row is late; empty if none is."""
     started: torch.Tensor | None
-    """What each of `clients` started from [clients, parameters]; None if that was `start` for all of them."""
+    """The parameters that each of `clients` started from [clients, parameters]; None if that was `start` for all of
+    them."""
     upload_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, tensors as they are."""
+        """Return all fields, tensors unchanged."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Observed":
-        """The inverse of `as_json`."""
+        """Return the round from `as_json`."""
         return cls(**{**content, **{name: tuple(content[name]) for name in _TUPLES}})
 
 
@@ -99,15 +100,15 @@ class Secret(NamedTuple):
     """Tokens of each text as the model saw them, special tokens included."""
     labels: tuple[int, ...]
     planted: tuple[tuple[str, ...], ...]
-    """Personal data in the text that the client holds, whatever a defense made of it before training."""
+    """Personal data in the text that the client holds, before any defense changes it."""
     originals: tuple[tuple[int, ...], ...] = ()
-    """Content token ids of the texts that the client holds; empty if these are what it trained on."""
+    """Content token ids of the texts that the client holds; empty if it trained on these."""
     rows: tuple[int | None, ...] = ()
-    """Row of the training split that each text is, or was made from; None for an invented one."""
+    """Index in the training split of each text, or of its origin; None for an invented one."""
 
     @classmethod
     def from_json(cls, content: Any) -> "Secret":
-        """From the lists that a checkpoint holds."""
+        """Return the secrets from the lists that a checkpoint holds."""
         tokens, lengths, labels, planted, originals, rows = content
         nested = (tuple(map(tuple, part)) for part in (tokens, planted, originals))
         tokens, planted, originals = nested
@@ -116,7 +117,7 @@ class Secret(NamedTuple):
 
 @dataclass(slots=True)
 class Vault:
-    """Ground truth by (round, client). Metrics open it; views are built without it, but for what is granted."""
+    """Ground truth by (round, client). Metrics read it; views are built without it, except for granted knowledge."""
 
     secrets: dict[tuple[int, int], Secret] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
-"""The ledger: what mechanisms spent of privacy, what it comes to, and what voids it.
+"""The privacy ledger: what mechanisms spend, the epsilon of that, and what voids a guarantee.
 
-- accounting: epsilon of a history of noisy steps, and the noise for an epsilon; opacus behind one door
-- ledger: who spent what over the whole job, kept over rounds and interruptions
-- guarantee: what a stack promises, or why it promises nothing
+- accounting: the epsilon of a history of noisy steps, and the noise for an epsilon, by opacus
+- ledger: what each client's mechanisms spent over the whole job, checkpoints included
+- guarantee: the guarantee of a stack, or the reasons why there is none
 """

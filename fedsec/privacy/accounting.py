@@ -1,4 +1,4 @@
-"""What a history of Gaussian mechanisms on sampled batches comes to, by the accountants of opacus.
+"""Epsilon of a history of Gaussian mechanisms on sampled batches, by the accountants of opacus.
 
 `prv` (numerical composition of privacy loss variables; Gopi et al., NeurIPS 2021) is what a guarantee states, an upper
 bound within `PRV_ERROR` of the truth; `rdp` (Mironov et al., 2019) stands beside it, looser and of other code.
@@ -12,29 +12,29 @@ from math import exp, inf, isfinite, log
 from typing import Any, NamedTuple
 
 PRV_ERROR = 0.01
-"""Error of epsilon that the PRV accountant computes to; above 10 a thousandth of epsilon, since grids grow with it."""
+"""Error of epsilon in the PRV accountant; above 10 it is a thousandth of epsilon, since grids grow with it."""
 LARGEST = 1000.0
-"""Of an epsilon that is computed at all: beyond it nobody would call it a guarantee, and PRV takes gigabytes."""
+"""The largest epsilon that is computed: a larger one is no guarantee, and PRV would take gigabytes."""
 TOLERANCE = 0.005
-"""How far above the least noise a calibrated one may lie, in parts of itself; its epsilon is never above the target."""
+"""The most by which calibrated noise exceeds the least noise, as a fraction; its epsilon never exceeds the target."""
 _LARGEST_NOISE = 1e6
 _LEAST_EPSILON, _LARGEST_EPSILON = 1e-9, 1e9
 _LEAST_NOISE = 1e-2
-"""Below it, a step's epsilon is in the thousands: no guarantee that anybody would state."""
+"""Below this noise multiplier, the epsilon of a step is in the thousands, which is no guarantee."""
 
 
 class Spent(NamedTuple):
-    """The same mechanism, several times."""
+    """The same mechanism, run several times."""
 
     noise_multiplier: float
-    """Standard deviation over the sum's sensitivity."""
+    """Standard deviation of the noise divided by the sum's sensitivity."""
     sampling_rate: float
-    """Probability that a record takes part, each by a coin of its own."""
+    """Probability that a record takes part, independently of others."""
     steps: int
 
 
 def epsilon_of(history: Sequence[Spent], delta: float, accountant: str = "prv") -> float:
-    """The epsilon at which a history is (epsilon, delta)-differentially private; infinite where none is known.
+    """Return the epsilon at which a history is (epsilon, delta)-differentially private; infinite where none is known.
 
     Args:
         history: what was spent, in any order; add/remove one record.
@@ -64,7 +64,7 @@ def epsilon_of(history: Sequence[Spent], delta: float, accountant: str = "prv") 
 
 @lru_cache(maxsize=4096)
 def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
-    """The noise multiplier with which so many steps come close to epsilon, and stay within it, by the PRV accountant.
+    """Return the noise multiplier with which `steps` steps stay close to epsilon, and within it, by the PRV accountant.
 
     Args:
         epsilon: the target, above 0.
@@ -101,7 +101,7 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
 
 
 def _bound(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
-    """Where to begin: about the noise that the RDP accountant asks for, which is cheap to compute."""
+    """Return a starting point: about the noise of the RDP accountant, which is cheap to compute."""
     low, high = _LEAST_NOISE, _LARGEST_NOISE
     while high / low > 1.02:
         middle = (low * high) ** 0.5
@@ -136,7 +136,7 @@ def _accountant(name: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without opacus' advice on the choice of RDP orders, and numpy's on what leaves fp64."""
+    """Silence opacus' advice on the choice of RDP orders, and numpy's warnings about overflows."""
     import numpy as np
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""What a stack promises of privacy, or why it promises nothing."""
+"""The privacy guarantee of a defense stack, or the reasons why there is none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ AGAINST = {
     Unit.RECORD: (Position.SERVER, Position.KEY_HOLDER, Position.WIRE, Position.CLIENT, Position.RELEASED_MODEL),
     Unit.CLIENT: (Position.CLIENT, Position.RELEASED_MODEL),
 }
-"""Noise that a client adds binds everybody else; noise that the server adds does not bind the server."""
+"""Positions against which a guarantee holds: noise that a client adds binds all others, noise of the server not the
+server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +23,21 @@ class Guarantee:
 
     unit: Unit
     epsilon: float | None
-    """By the PRV accountant; None where something voids it."""
+    """Epsilon by the PRV accountant; None where something voids the guarantee."""
     rdp: float | None
-    """By the RDP accountant, for comparison."""
+    """Epsilon by the RDP accountant, for comparison."""
     delta: float
     sampling: str
     """`poisson` or `fixed`."""
     assumes: Sequence[str]
-    """What it rests on, and what it does not cover."""
+    """What the guarantee assumes, and what it does not cover."""
     void: Sequence[str] = ()
-    """Why nothing is promised; empty where something is."""
+    """Why there is no guarantee; empty where there is one."""
     against: Sequence[Position] = ()
     accountant: str = "prv"
 
     def as_json(self) -> dict[str, Any]:
-        """For the scorecard."""
+        """Return the guarantee for the scorecard."""
         return {
             "kind": KIND,
             "epsilon": self.epsilon,
@@ -60,7 +61,7 @@ def guarantee_of(
     assumes: Sequence[str],
     void: Sequence[str],
 ) -> Guarantee:
-    """The guarantee of clients with disjoint records: of the client that spent the most.
+    """Return the guarantee of clients with disjoint records: that of the client that spent the most.
 
     Args:
         histories: what each covered client spent.

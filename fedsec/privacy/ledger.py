@@ -1,4 +1,4 @@
-"""Who spent what of privacy, by client and mechanism, over the whole job."""
+"""The ledger of a job: what each client's mechanisms spent of privacy, over all rounds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from fedsec.privacy.accounting import Spent
 from fedsec.privacy.guarantee import Guarantee, guarantee_of
 
 DROWNED = 1.0
-"""Ratio from which on the noise in a round's mean is said to drown it: no clipped gradient could stand out of it."""
+"""Ratio from which on the noise in a round's mean drowns it: no clipped gradient could exceed it."""
 
 _NO_NOISE = "no noise was added (a noise multiplier of 0)"
 
@@ -22,11 +22,11 @@ class _Account:
     terms: PrivacyTerms
     calibrated: Calibrated
     steps: dict[float, int] = field(default_factory=dict)
-    """Steps that were taken, by noise multiplier."""
+    """Number of steps taken, by noise multiplier."""
 
 
 class Ledger:
-    """The accounts of every client; empty where nobody runs a mechanism.
+    """The accounts of every client; empty where no mechanism runs.
 
     Args:
         sampling: how batches are drawn, `poisson` or `fixed`.
@@ -39,7 +39,7 @@ class Ledger:
         self._accounts: dict[tuple[int, str], _Account] = {}
 
     def open(self, client: int, label: str, terms: PrivacyTerms, calibrated: Calibrated) -> None:
-        """A client's mechanism settled on its noise.
+        """Open the account of a client's mechanism, once its noise is chosen.
 
         Args:
             client: whose records it protects.
@@ -56,7 +56,7 @@ class Ledger:
         self._accounts[client, label] = _Account(terms, calibrated)
 
     def spend(self, client: int, label: str, mechanism: GaussianMechanism) -> None:
-        """One step of a client's mechanism is over.
+        """Record one step of a client's mechanism.
 
         Raises:
             ValueError: the mechanism opened no account, or changed its unit.
@@ -72,7 +72,7 @@ class Ledger:
         account.steps[noise] = account.steps.get(noise, 0) + 1
 
     def guarantee(self, covered: Collection[int]) -> Guarantee | None:
-        """What the job promises, or why not; None where no mechanism ran.
+        """Return the guarantee of the job, or why there is none; None where no mechanism ran.
 
         Args:
             covered: clients whose mechanisms bind them: those that are not malicious.
@@ -100,7 +100,7 @@ class Ledger:
         )
 
     def reasons(self, covered: Collection[int]) -> list[str]:
-        """Why nothing can be promised, as far as it is known before training; empty where nobody runs a mechanism.
+        """Return why there can be no guarantee, as far as known before training; empty where no mechanism runs.
 
         Args:
             covered: clients whose mechanisms bind them.
@@ -121,7 +121,7 @@ class Ledger:
         return void
 
     def noise_over_signal(self, parameters: int, cohort: int, steps: int) -> float | None:
-        """The noise in a round's mean update over the largest signal that clipping lets through; None without noise.
+        """Return the noise in a round's mean update over the largest signal after clipping; None without noise.
 
         A step adds noise of norm z C sqrt(d) / B and a signal of at most C; steps and clients add up noise by the root
         of their number, and a signal in full.
@@ -138,7 +138,7 @@ class Ledger:
         return max(of_steps) / sqrt(max(1, cohort) * max(1, steps)) if of_steps and max(of_steps) > 0 else None
 
     def state(self) -> dict[str, Any]:
-        """The steps that were taken, for a checkpoint."""
+        """Return the steps that were taken, for a checkpoint."""
         return {
             "spent": [
                 [client, label, noise, steps]
@@ -148,7 +148,7 @@ class Ledger:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; ValueError if the steps are of other mechanisms."""
+        """Continue from a checkpoint; ValueError if its steps are of other mechanisms."""
         for account in self._accounts.values():
             account.steps.clear()
         for client, label, noise, steps in state["spent"]:

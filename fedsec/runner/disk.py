@@ -1,4 +1,4 @@
-"""The disk that a run needs for rounds that attacks look at, and whether it is there."""
+"""Checks that a disk has space for the rounds that attacks look at."""
 
 import shutil
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from fedsec.plan.tasks import Group
 
 
 def disk_needed(groups: Iterable[Group], workers: int) -> int:
-    """Bytes that the worst trainings need side by side; what a training kept is deleted when its cells are scored."""
+    """Return the bytes that the largest trainings need side by side; rounds are deleted when cells are scored."""
     return sum(sorted(map(disk_of, groups), reverse=True)[:workers])
 
 
 def disk_free(folder: Path) -> int:
-    """Bytes that are free where a folder lies, or will."""
+    """Return the free bytes where a folder is, or will be."""
     place = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(place).free
 
 
 def check_disk(needed: int, folder: Path) -> None:
-    """FedsecError if so many bytes are not free there."""
+    """Raise FedsecError if so many bytes are not free there."""
     free = disk_free(folder)
     if needed > free:
         raise FedsecError(

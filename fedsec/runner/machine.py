@@ -1,4 +1,4 @@
-"""What of this machine a run may use: cores, memory, devices. Imports no torch until it is used."""
+"""The cores, memory and devices that a run may use. Imports no torch until it is used."""
 
 import os
 import re
@@ -24,9 +24,9 @@ class Machine:
     """
 
     workers: int | None = 1
-    """Worker processes; with 1 the cells run in this process. None: one per `threads` usable cores."""
+    """Number of worker processes; with 1 the cells run in this process. None: one per `threads` usable cores."""
     threads: int = 1
-    """Threads of every worker's numerics."""
+    """Number of threads for the numerics of each worker."""
     memory: int | None = None
     """Bytes that all workers together may use; None: 80 % of what is free. A number is enforced with 1 worker too,
     which is then a process of its own."""
@@ -40,12 +40,12 @@ class Machine:
             raise FedsecError(f"threads is {self.threads}; give 1 to 1024")
 
     def count(self, groups: int, device: str = "cpu") -> int:
-        """Workers for this many groups of cells; one where they would share a GPU, unless told otherwise."""
+        """Return the number of workers for this many groups of cells; one where they would share a GPU, unless set."""
         one_per_core = max(1, cores() // self.threads) if device == "cpu" else 1
         return max(1, min(one_per_core if self.workers is None else self.workers, groups))
 
-    def crew(self, workers: int, device: str = "cpu") -> int:
-        """Processes that train one federation's clients side by side, for this many workers.
+    def processes(self, workers: int, device: str = "cpu") -> int:
+        """Return the number of processes that train one federation's clients side by side, for this many workers.
 
         With several threads there is one: a forked copy of a process whose libraries hold threads may hang.
         """
@@ -53,12 +53,12 @@ class Machine:
 
     @property
     def bound(self) -> int:
-        """Bytes that all workers together may use."""
+        """Return the bytes that all workers together may use."""
         return self.memory if self.memory is not None else int(SHARE_OF_MEMORY * available_memory())
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
@@ -66,7 +66,7 @@ def cores() -> int:
 
 
 def parse_memory(text: str | int | None) -> int | None:
-    """Bytes from `8GB`, `500 MiB` or a plain number; FedsecError for anything else."""
+    """Return the bytes of `8GB`, `500 MiB` or a plain number; FedsecError for anything else."""
     if text is None or isinstance(text, int):
         found = text
     else:
@@ -79,12 +79,12 @@ def parse_memory(text: str | int | None) -> int | None:
 
 
 def available_memory() -> int:
-    """Bytes that can still be used here: what the system says, within the limits of control groups."""
+    """Return the bytes that are still available: what the system reports, within the limits of control groups."""
     return max(1, min([_system_memory(), *_group_limits()]))
 
 
 def used_memory(process: int) -> int:
-    """Bytes that a process has for itself now; 0 where the system does not say.
+    """Return the bytes that a process has for itself; 0 where the system does not report them.
 
     Pages of mapped files (libraries, weights) are left out: workers share them, and the system takes them back
     when memory is short.
@@ -97,7 +97,7 @@ def used_memory(process: int) -> int:
 
 
 def resolve_device(wanted: str) -> str:
-    """`cpu` or `cuda`; FedsecError if cuda is asked for and absent."""
+    """Return `cpu` or `cuda`; FedsecError if cuda is requested and absent."""
     if wanted == "cpu" or (wanted == "auto" and not any(Path("/dev").glob("nvidia[0-9]*"))):
         return "cpu"  # said without torch, which takes seconds to load
     if wanted not in ("auto", "cuda"):
@@ -112,18 +112,18 @@ def resolve_device(wanted: str) -> str:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Environment of a process whose libraries shall use that many threads."""
+    """Return the environment of a process whose libraries use that many threads."""
     return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def thread_variables_set(threads: int) -> None:
-    """Hold libraries that are not loaded yet to that many threads, in this process and those that it starts."""
+    """Limit libraries that are not loaded yet to that many threads, in this process and its children."""
     os.environ.update(thread_variables(threads))
 
 
 @contextmanager
 def limited_threads(threads: int) -> Iterator[None]:
-    """torch, numpy and scipy use `threads` threads in here, and what they used before afterwards."""
+    """Limit torch, numpy and scipy to `threads` threads within the block."""
     import numpy  # noqa: F401  (their libraries must be loaded to be limited)
     import scipy.linalg  # noqa: F401
     import torch

@@ -128,10 +128,10 @@ def _willing(tasks: list[Task], recorder: Recorder) -> list[Task]:
 def _run_here(groups: list[Group], recorder: Recorder, observer: Observer, machine: Machine, device: str) -> None:
     """Run the groups in this process."""
     from fedsec.cell.resources import Resources
-    from fedsec.federation.crew import Crew
+    from fedsec.federation.process_pool import ProcessPool
     from fedsec.runner.execute import run_group
 
-    resources, report = Resources(device, Crew(machine.crew(1, device))), _Report(recorder, observer)
+    resources, report = Resources(device, ProcessPool(machine.processes(1, device))), _Report(recorder, observer)
     with limited_threads(machine.threads):
         for group in groups:
             checkpoint = checkpoint_path(recorder.run.path, group.key)

@@ -89,11 +89,11 @@ def _serve(orders: "queue.SimpleQueue[dict[str, Any]]", pipe: _Pipe) -> None:
         pipe.say("unfit", failure=tasks.as_json())
         return
     from fedsec.cell.resources import Resources
-    from fedsec.federation.crew import Crew
+    from fedsec.federation.process_pool import ProcessPool
     from fedsec.runner.execute import run_group
     from fedsec.runner.machine import limited_threads
 
-    resources, report = Resources(start["device"], Crew(start["crew"])), _Report(pipe)
+    resources, report = Resources(start["device"], ProcessPool(start["processes"])), _Report(pipe)
     with limited_threads(start["threads"]):
         pipe.say("ready")
         while True:

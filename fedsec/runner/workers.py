@@ -99,7 +99,7 @@ class Workers:
             "plugins": [str(file) for file in allowed_files()],
             "scenario": dump(scenario),
             "threads": machine.threads,
-            "crew": machine.crew(count, device),
+            "processes": machine.processes(count, device),
             "device": device,
         }
         self._bound = machine.bound

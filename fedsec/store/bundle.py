@@ -27,7 +27,7 @@ MAX_DEPTH = 50
 
 
 class DamagedBundleError(FedsecError):
-    """The file is no bundle that this version can read."""
+    """The file is no bundle, or none that this version can read."""
 
 
 def write_bundle(path: Path, tree: Mapping[str, Any], mode: int = 0o600) -> None:
@@ -47,7 +47,7 @@ def write_bundle(path: Path, tree: Mapping[str, Any], mode: int = 0o600) -> None
 
 
 def packed(tree: Mapping[str, Any]) -> bytes:
-    """A tree as bytes, for another process of the same run: without a hash.
+    """Return a tree as bytes, without a hash, for another process of the same run.
 
     Raises:
         TypeError: something is in the tree that cannot be stored; see `write_bundle`.
@@ -58,7 +58,7 @@ def packed(tree: Mapping[str, Any]) -> bytes:
 
 
 def unpacked(content: bytes) -> dict[str, Any]:
-    """The tree of `packed`; ValueError if it is cut off."""
+    """Return the tree of `packed`; ValueError if it is truncated."""
     if len(content) < 8 or len(content) < 8 + (length := struct.unpack("<Q", content[:8])[0]):
         raise ValueError("cut off")
     text = json.loads(content[8 : 8 + length])["__metadata__"]["tree"]
@@ -69,14 +69,14 @@ def unpacked(content: bytes) -> dict[str, Any]:
 
 
 def _skeleton(tree: Mapping[str, Any]) -> tuple[str, dict[str, torch.Tensor]]:
-    """A checked tree as JSON, and the tensors that it names by number."""
+    """Return a checked tree as JSON, and its tensors by number."""
     tensors: dict[str, torch.Tensor] = {}
     check_tree(tree)
     return json.dumps(_encode(tree, tensors), allow_nan=False), tensors  # in ASCII, which holds every text
 
 
 def check_tree(value: Any, where: str = "", depth: int = 0) -> None:
-    """TypeError that says where, if a tree holds something that cannot be stored."""
+    """Raise TypeError with the place if a tree holds something that cannot be stored."""
     if depth > MAX_DEPTH:
         raise TypeError(f"{where[:200]} is nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
@@ -97,7 +97,7 @@ def check_tree(value: Any, where: str = "", depth: int = 0) -> None:
 
 
 def read_bundle(path: Path) -> dict[str, Any]:
-    """The tree of a file.
+    """Return the tree of a file.
 
     Raises:
         DamagedBundleError: it is missing, damaged, or of another schema.
@@ -123,7 +123,7 @@ def read_bundle(path: Path) -> dict[str, Any]:
 
 
 def _refuse_absurd_header(path: Path) -> None:
-    """A header that claims to be longer than the file is refused before anything is reserved for it."""
+    """Refuse a header that claims to be longer than the file, before memory is reserved for it."""
     if not path.is_file():  # opening a pipe would wait for ever
         raise DamagedBundleError(f"{path} is no file")
     size = path.stat().st_size
@@ -145,7 +145,7 @@ def _content_hash(tree: str, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """A checked tree as JSON; its tensors go into `tensors` by number."""
+    """Return a checked tree as JSON; its tensors go into `tensors` by number."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()  # safetensors refuses shared storage

@@ -1,4 +1,4 @@
-"""Content hashes of what a cell reads: data and weights. What it runs is in `sources`."""
+"""Content hashes of the data and weights that a cell reads. `sources` has those of the code."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from fedsec.data.named import folder_of
 from fedsec.errors import FedsecError
 
 _SETTLED_SECONDS = 2.0
-"""A file that changed less than this ago is read each time: a second change may leave its times as they are."""
+"""Seconds: a file that changed more recently is read each time, since a second change may keep its time stamps."""
 _known: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def digest(content: Any) -> str:
-    """16 hex digits of the sha256 of `content` as canonical JSON."""
+    """Return 16 hex digits of the sha256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
-    """sha256 of each file that exists, by name; a file is read once per process and state.
+    """Return the sha256 of each file that exists, by name; a file is read once per process and state.
 
     Raises:
         FedsecError: a file is there and cannot be read.
@@ -36,7 +36,7 @@ def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def data_hash(name: str | None, path: str | None, revision: str | None = None) -> str:
-    """Of the files behind `data.path` or `data.name`, or of the commit on the hub that is read in their place.
+    """Return the hash of the files behind `data.path` or `data.name`, or of the commit on the hub that replaces them.
 
     A full commit hash pins the content. A generated corpus is covered by the engine's hash.
     """
@@ -54,7 +54,7 @@ def data_hash(name: str | None, path: str | None, revision: str | None = None) -
 
 
 def weights_hash(name: str) -> str:
-    """Of the files of a local model folder; else of the name, with the revision that the hub's cache holds of it."""
+    """Return the hash of a local model folder's files, or of the name with the revision in the hub's cache."""
     folder = Path(name)
     if _is_folder(folder):
         return digest(_folder_hashes(folder))
@@ -92,7 +92,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _cached_revision(name: str) -> str | None:
-    """The commit that transformers will take from the hub's cache for a hub id; None if it is not cached."""
+    """Return the commit that transformers takes from the hub's cache for a hub id; None if it is not cached."""
     from huggingface_hub import try_to_load_from_cache
 
     try:

@@ -10,7 +10,7 @@ from fedsec.errors import FedsecError, NotARunError
 from fedsec.store.rundir import RunDirectory
 
 _DEPTH = 8
-"""Folders between `--out` and a run at most: a scenario's name has as many parts as its author likes."""
+"""The most folders between `--out` and a run; a scenario's name may have any number of parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Listed:
     """`running`, `complete`, `incomplete` or `damaged`."""
     created: str
     done: int
-    """Cells with a result, those that do not apply included."""
+    """Number of cells with a result, cells that do not apply included."""
     errors: int
     missing: int
     budget: int
     """Cells with a result that `threat.attack_seconds` cut short."""
     bytes: int
     problem: str | None = None
-    """Why it counts as damaged."""
+    """Why the run counts as damaged."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the run as plain data."""
         return asdict(self)
 
 
@@ -50,7 +50,7 @@ def runs_below(out: Path) -> list[Listed]:
 
 
 def _folders(out: Path) -> Iterator[Path]:
-    """Folders that hold a run, or what is left of one; links are not followed."""
+    """Return folders that hold a run, or the remains of one; links are not followed."""
     for place, folders, files in os.walk(out, onerror=None):
         here = Path(place)
         marks = {"record.json", "events.jsonl", "scenario.resolved.yaml"} & set(files)

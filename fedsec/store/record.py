@@ -1,4 +1,4 @@
-"""What ran: versions, code state and hardware, so that a result can be placed."""
+"""The record of a run: versions, code state and hardware."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _LIBRARIES = ("fedsec", "torch", "transformers", "peft", "tokenizers", "numpy", 
 
 
 def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """Versions, git state of the engine's checkout, and the machine; no user names, no paths, no secrets.
+    """Return versions, git state of the engine's checkout, and the machine, without user names, paths and secrets.
 
     Args:
         threads: of every worker's numerics; results depend on it in their last bits.
@@ -35,7 +35,7 @@ def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> d
 
 
 def history(before: Mapping[str, Any] | None, *, resumes: bool) -> dict[str, Any]:
-    """When a run began and when it went on.
+    """Return when a run began and when it was continued.
 
     Args:
         before: the run's record so far, if it has one.
@@ -57,7 +57,7 @@ def _version(name: str) -> str | None:
 
 
 def _git_state(source: Path) -> dict[str, Any] | None:
-    """The commit that a source file lies in; None where it is no part of the checkout around it (site-packages)."""
+    """Return the commit of a source file; None where it does not belong to the checkout around it (site-packages)."""
     if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
         return None
     revision = _git(source.parent, "rev-parse", "HEAD")

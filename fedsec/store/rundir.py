@@ -1,4 +1,4 @@
-"""`runs/<name>/<key>/`: where a run's files lie, and how its cells are read and written."""
+"""A run's folder, `runs/<name>/<key>/`: where its files are, and how its cells are read and written."""
 
 import errno
 import fcntl
@@ -18,10 +18,10 @@ from fedsec.store.atomic import write_text
 from fedsec.store.content import SCHEMA, fault_of_cell, fault_of_record
 
 ERRORS_LOG = "errors.log"
-"""Full tracebacks; an exception's message may quote a client's text, so only the owner can read them."""
+"""Holds full tracebacks; only the owner can read it, since an exception's message may quote a client's text."""
 LOCK = ".lock"
 _LOCK_SECONDS = 0.5
-"""A lock that is taken may be a look at it (`locked`), which takes no time."""
+"""Seconds of patience for a lock, which may be taken by a check (`locked`) for a moment."""
 
 
 class RunDirectory:
@@ -36,7 +36,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
-        """An existing run, by its folder or by the folder above it (then the newest run in there).
+        """Open an existing run, by its folder or by the folder above it (then the newest run in there).
 
         Raises:
             NotARunError: nothing there that this version can read.
@@ -61,7 +61,7 @@ class RunDirectory:
         return run
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON object of this run; NotARunError if it is missing or damaged."""
+        """Return a JSON object of this run; NotARunError if it is missing or damaged."""
         try:
             content = strict_json.read(self.path / name)
         except (OSError, ValueError) as error:
@@ -82,7 +82,7 @@ class RunDirectory:
         return path
 
     def record(self) -> dict[str, Any] | None:
-        """`record.json`, or None if there is none that can be read."""
+        """Return `record.json`, or None if there is none that can be read."""
         try:
             content = self.read_json("record.json")
         except NotARunError:
@@ -100,7 +100,7 @@ class RunDirectory:
         self._append(ERRORS_LOG, f"{now} {title}\n{details}\n", 0o600)
 
     def cell(self, key: str) -> dict[str, Any] | None:
-        """A finished cell, or None; a damaged file counts as not finished."""
+        """Return a finished cell, or None; a damaged file counts as not finished."""
         try:
             content = self.read_json(f"cells/{key}.json")
         except NotARunError:
@@ -120,7 +120,7 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from running this run; the system lifts the lock of a process that dies.
+        """Keep other processes from running this run; the system releases the lock of a process that dies.
 
         Raises:
             FedsecError: another process runs it.
@@ -141,7 +141,7 @@ class RunDirectory:
             yield
 
     def locked(self) -> bool:
-        """Whether a process runs this run now."""
+        """Return whether a process is running this run now."""
         try:
             descriptor = _opened(self.path / LOCK, os.O_RDONLY)
         except OSError:
@@ -152,7 +152,7 @@ class RunDirectory:
             os.close(descriptor)
 
     def _append(self, name: str, text: str, mode: int) -> None:
-        """Add whole lines to a file; a torn last line of it stays alone."""
+        """Append whole lines to a file; a torn last line of it stays a line of its own."""
         with self._writing(name) as path:
             descriptor = _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
             with os.fdopen(descriptor, "a+b", buffering=0) as stream:
@@ -164,7 +164,7 @@ class RunDirectory:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
-        """Where to write a file of this run: in its folder, and never through a link to somewhere else.
+        """Return where to write a file of this run: in its folder, and never through a link to another place.
 
         Raises:
             FedsecError: a folder on the way is a link, or the system refuses.
@@ -181,12 +181,12 @@ class RunDirectory:
 
 
 def _as_json(content: Mapping[str, Any]) -> str:
-    """JSON, keys in their order; ValueError for NaN or infinity, which JSON does not have."""
+    """Return JSON, keys in their order; ValueError for NaN or infinity, which JSON does not have."""
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _opened(path: Path, flags: int, mode: int = 0o644) -> int:
-    """A descriptor of a regular file that is no link; OSError for anything else."""
+    """Return a descriptor of a regular file that is no link; OSError for anything else."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -195,7 +195,7 @@ def _opened(path: Path, flags: int, mode: int = 0o644) -> int:
 
 
 def _locks(descriptor: int, kind: int, patience: float) -> bool:
-    """Whether a lock was got within `patience` seconds; also where the file system knows no locks."""
+    """Return whether a lock was obtained within `patience` seconds; True as well where the file system has no locks."""
     end = time.monotonic() + patience
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Content hashes of what a cell runs: what trains it, what scores it, and each plug-in with its card."""
+"""Content hashes of the code that a cell runs: of its training, of its score, and of each plug-in with its card."""
 
 import ast
 import hashlib
@@ -22,11 +22,11 @@ _TRAINING = (
     "config/knowledge.py", "config/population.py", "config/schema.py", "data", "federation", "maths", "models",
     "plan/cells.py", "plan/visibility.py", "privacy", "seeds.py", "wire",
 )  # fmt: skip
-"""What a training runs of the engine, beside its plug-ins."""
+"""Engine sources that a training runs, beside its plug-ins."""
 _QUIET = ("federation/progress.py",)
-"""Of these, what only says how a training gets on."""
+"""Those of them that only report progress."""
 _SCORING = "fedsec.cell.score"
-"""What scores a cell, with all that it imports of the rooms below."""
+"""Engine sources that score a cell, with everything that they import."""
 _FOLLOWED = ("attacks", "defenses", "scenarios", "goals", "metrics", "cell")
 """Parts of fedsec that are hashed for the plug-in that imports them; the rest is the engine's own."""
 _LIBRARIES = (
@@ -41,7 +41,7 @@ _WORDS = (
 
 @cache
 def training_hash() -> str:
-    """Of every engine source that a training runs, and of the library versions."""
+    """Return the hash of every engine source that a training runs, and of the library versions."""
     root, sources = Path(__file__).parent.parent, {}
     for part in _TRAINING:
         place = root / part
@@ -52,23 +52,23 @@ def training_hash() -> str:
 
 
 def scoring_hash() -> str:
-    """Of what scores every cell, whatever its goal is; a goal's own sources are its card's."""
+    """Return the hash of what scores every cell; a goal's own sources are hashed with its card."""
     return plugin_hash(_SCORING)
 
 
 def card_hash(card: Card) -> str:
-    """Of all that a card states, the words for people aside, of its functions, and of the plug-in that it names."""
+    """Return the hash of a card's content, without its prose, of its functions, and of its plug-in."""
     return digest([_stated(card), plugin_hash(card.target)])
 
 
 def stands_outside(card: Card) -> bool:
-    """Whether a card is a third party's: the engine's hash does not cover it."""
+    """Return whether a card is a third party's, which the engine's hash does not cover."""
     return not card.target.startswith("fedsec.")
 
 
 @cache
 def plugin_hash(target: str) -> str:
-    """Of a plug-in's module and every module of its own package that it imports, directly or not.
+    """Return the hash of a plug-in's module and every module of its own package that it imports, directly or not.
 
     A module that cannot be found counts as absent: loading it says what is wrong.
 
@@ -96,13 +96,13 @@ def plugin_hash(target: str) -> str:
 
 
 def forget() -> None:
-    """Read sources anew: a local plug-in file was loaded again."""
+    """Forget hashes of sources, since a local plug-in file was loaded again."""
     plugin_hash.cache_clear()
     _function.cache_clear()
 
 
 def _follows(module: str, start: str) -> bool:
-    """Whether a module is part of what the plug-in at `start` brings: its own package, or a built-in plug-in."""
+    """Return whether a module belongs to the plug-in at `start`: its own package, or a built-in plug-in."""
     parts = module.split(".")
     if parts[0] == "fedsec":
         return len(parts) > 1 and parts[1] in _FOLLOWED
@@ -110,7 +110,7 @@ def _follows(module: str, start: str) -> bool:
 
 
 def _imports(source: bytes, package: str) -> Iterator[tuple[str, list[str]]]:
-    """Each module that a source imports, and what it takes from there; none where Python cannot read it."""
+    """Return each module that a source imports, and what it takes from there; none where Python cannot read it."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -138,7 +138,7 @@ def _is_package(name: str) -> bool:
 
 
 def _stated(value: Any) -> Any:
-    """A card's content as JSON: functions by their sources, sets in order, without words."""
+    """Return a card's content as JSON: functions by their sources, sets in order, without prose."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _stated(getattr(value, f.name)) for f in fields(value) if f.name not in _WORDS}
     if isinstance(value, Mapping):
@@ -160,7 +160,7 @@ def _callable(value: Any) -> Any:
 
 @cache
 def _function(function: FunctionType) -> dict[str, Any]:
-    """A function's source and, of its own module, whatever it uses; other cards beside it do not count."""
+    """Return a function's source and whatever it uses of its own module; other cards beside it do not count."""
     found: dict[str, Any] = {}
     waiting: list[tuple[str, Any]] = [(function.__qualname__, function)]
     while waiting:
@@ -194,7 +194,7 @@ def _source(function: FunctionType) -> str:
 
 
 def _uses(function: FunctionType) -> list[tuple[str, Any]]:
-    """What a function refers to in its module and around it, by name."""
+    """Return what a function refers to in its module and around it, by name."""
     codes, names = [function.__code__], set[str]()
     while codes:
         code = codes.pop()

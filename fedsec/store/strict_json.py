@@ -1,4 +1,4 @@
-"""JSON that was written by somebody: read without waiting, without filling memory, and only if it says one thing."""
+"""Strict JSON: files of unknown origin are read within limits of time and memory, and only if they are unambiguous."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from typing import Any
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 50
 MAX_DIGITS = 100
-"""A longer whole number cannot be meant, and would not fit a float."""
+"""The most digits of a whole number; a longer one would not fit a float."""
 _SHOWN = 40
 
 
 def read(path: Path) -> Any:
-    """The content of a file.
+    """Return the content of a JSON file.
 
     Raises:
         OSError: it cannot be read.
@@ -33,7 +33,7 @@ def read(path: Path) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
         ValueError: it is none; or it holds a key twice, NaN, infinity, a whole number of more than `MAX_DIGITS`
@@ -72,7 +72,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(value: Any) -> None:
-    """Depth and texts, level by level: a walk that calls itself would end where the depth is to be found out."""
+    """Check depth and texts level by level, since a recursive walk would fail at the depth that it looks for."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []

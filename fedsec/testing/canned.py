@@ -78,11 +78,11 @@ def fitting(card: AttackCard) -> Federated:
         return Federated(build=extraction, short=SHORT)
     wire = ("federation.tls=false",) if threat.position == Position.WIRE else ()
     again = _TWO_ROUNDS if malicious or _remembers(card) else ()
-    crew = ("threat.malicious=1",) if (threat.position, malicious) == (Position.CLIENT, True) else ()
+    malicious_clients = ("threat.malicious=1",) if (threat.position, malicious) == (Position.CLIENT, True) else ()
     every = ("threat.attack_rounds=all",) if card.rounds == Rounds.ALL else ()
     return Federated(
         build=reconstruction,
-        needs=(*wire, *crew, *every),
+        needs=(*wire, *malicious_clients, *every),
         short=("federation.batch_size=2", *again),
         beside=beside,
     )

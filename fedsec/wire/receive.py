@@ -1,4 +1,4 @@
-"""The server's door: every update is hostile until it is checked here, once."""
+"""The server's check of every message: an update is untrusted until it has passed here, once."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import torch
 
 MAX_ABSOLUTE = 1e6
-"""No fp32 gradient or weight difference of a language model that still trains holds a larger value."""
+"""The largest value of a valid update: no gradient or weight difference of a model that still trains exceeds it."""
 
 BYTES_PER_VALUE = 4
 HEADER_BYTES = 16
-"""Round, client, claimed examples and length."""
+"""Round, client, claimed number of examples and length."""
 
 _LONGEST, _DIMENSIONS = 60, 8
-"""Of a type's name and of a shape in a reason, which goes into the cell's file."""
+"""The longest type name and shape in a reason, which goes into the cell's file."""
 
 
 class Message(NamedTuple):
@@ -21,31 +21,31 @@ class Message(NamedTuple):
 
     client: int
     payload: Any
-    """Should be an fp32 vector [parameters]; may be anything."""
+    """The update; it should be an fp32 vector [parameters], and may be anything."""
     examples: Any
-    """Claimed number of examples; may be anything."""
+    """Claimed number of examples; it may be anything."""
 
 
 class Rejection(NamedTuple):
-    """An update that was dropped, and whose it was."""
+    """An update that the server dropped, with its sender."""
 
     client: int
     reason: str
 
 
 class Received(NamedTuple):
-    """What the server keeps of a round's messages."""
+    """What the server accepts of a round's messages."""
 
     rows: torch.Tensor
-    """fp32 [clients, parameters], checked."""
+    """The accepted updates [clients, parameters], fp32."""
     clients: tuple[int, ...]
     examples: tuple[int, ...]
-    """Claims, clamped to what was enrolled."""
+    """Claimed numbers of examples, clamped to what was enrolled."""
     rejected: tuple[Rejection, ...]
     upload_bytes: int
-    """Of the largest message."""
+    """Bytes of the largest message."""
     clamped: tuple[Rejection, ...] = ()
-    """Claims that were more than what was enrolled, and whose they were."""
+    """Claims that exceeded what was enrolled, with their senders."""
 
 
 def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int], out: torch.Tensor) -> Received:
@@ -83,7 +83,7 @@ def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int
 
 
 def fault(payload: object, parameters: int) -> str | None:
-    """Why a payload cannot be used, or None if it can."""
+    """Return why a payload cannot be used, or None if it can."""
     if type(payload) is not torch.Tensor:  # a subclass runs code of its own in every operation
         return f"no plain tensor but {_type_name(payload)}"
     if payload.__dict__:  # an attribute named like a method would be called in its place
@@ -115,7 +115,7 @@ def _unsound(vector: torch.Tensor, parameters: int) -> str | None:
 
 
 def _type_name(value: object) -> str:
-    """A class's own name, cut; its metaclass is not asked."""
+    """Return a class's own name, truncated; its metaclass is not asked."""
     name: str = type.__dict__["__name__"].__get__(type(value))
     return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
@@ -125,18 +125,18 @@ def _shown(shape: torch.Size) -> str:
 
 
 def clamp_examples(claim: object, enrolled: int) -> int:
-    """A claimed number of examples between 1 and what was enrolled; anything but a whole number counts as 1."""
+    """Return a claimed number of examples between 1 and what was enrolled; anything but a whole number counts as 1."""
     if type(claim) is not int:  # a subclass may compare as it likes
         return 1
     return max(1, min(claim, enrolled))
 
 
 def _is_that_row(payload: torch.Tensor, row: torch.Tensor) -> bool:
-    """Whether a payload is `row` itself, so that what was checked is what lies there."""
+    """Return whether a payload is `row` itself, so that the checked values are the stored ones."""
     return payload.data_ptr() == row.data_ptr() and payload.is_contiguous() and not payload.is_neg()
 
 
 def _is_backed(vector: torch.Tensor) -> bool:
-    """Whether there is memory behind a vector, up to its last value; not so for a shrunk storage, or for wrappers."""
+    """Return whether a vector has memory up to its last value: not for a shrunk storage, nor for wrappers."""
     last = vector.storage_offset() + (len(vector) - 1) * vector.stride(0)
     return vector.data_ptr() != 0 and (last + 1) * vector.element_size() <= vector.untyped_storage().nbytes()

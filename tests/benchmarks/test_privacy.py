@@ -13,7 +13,7 @@ from fedsec.api import TrainingSettings
 from fedsec.cell.resources import Resources
 from fedsec.cell.training import train
 from fedsec.data.tokens import Batch
-from fedsec.federation.crew import Crew
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.models import minilm
 from fedsec.models.flat import FlatModel
 from fedsec.models.local import LocalTrainer, batch_loss
@@ -159,7 +159,7 @@ def test_a_private_training_on_two_cores_against_one(benchmark: Any, quick: bool
     cell = next(one for one in expand(scenario) if one.defense)
 
     def seconds(size: int) -> float:
-        outcome = train(cell, frozenset(), Resources("cpu", Crew(size)), lambda _: None).outcome
+        outcome = train(cell, frozenset(), Resources("cpu", ProcessPool(size)), lambda _: None).outcome
         return sum(summary.seconds for summary in outcome.rounds[1:])
 
     before = torch.get_num_threads()

@@ -16,12 +16,12 @@ from fedsec.api import Sample, StepView, Update
 from fedsec.api.views import ClientView
 from fedsec.defenses.privacy.dp_sgd import DPSGD
 from fedsec.errors import FedsecError
-from fedsec.federation import crew as crew_module
+from fedsec.federation import process_pool as pool_module
 from fedsec.federation.checkpoint import Checkpoint
-from fedsec.federation.crew import Crew
 from fedsec.federation.holdings import Holdings
 from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Plugin
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.privacy.accounting import Spent, epsilon_of
 from fedsec.testing import doubles
 
@@ -199,11 +199,11 @@ def test_without_noise_and_bound_it_is_sgd(training: Any) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 def test_clients_trained_side_by_side_spend_measure_and_remember_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(pool_module, "WORTH_SECONDS", 0.0)
 
     def trained(size: int) -> Any:
         one = _private(above=(Plugin("clip", partial(doubles.StepClip, norm=0.3)),))
-        one.crew = Crew(size)
+        one.processes = ProcessPool(size)
         states: list[Any] = []
         hooks: list[Any] = []
         made = doubles.StepClip

@@ -9,7 +9,7 @@ from plain import LEARNING_RATE, RANK, ROWS, TOKENS, Work
 from fedsec import load_scenario
 from fedsec.cell.resources import Resources
 from fedsec.cell.training import Trained, train
-from fedsec.federation.crew import Crew
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.plan.cells import Cell, expand
 
 
@@ -47,12 +47,12 @@ def cell(work: Work, *, model: str, kind: str, data: Path, rounds: int | None = 
     return only
 
 
-def run(chosen: Cell, on_round: Callable[[Any], None] = lambda _: None, crew: int = 1) -> Trained:
+def run(chosen: Cell, on_round: Callable[[Any], None] = lambda _: None, processes: int = 1) -> Trained:
     """Train the cell's federation: corpus, model, every round, evaluation.
 
     Args:
         chosen: the cell.
         on_round: called after every round.
-        crew: processes that train clients side by side.
+        processes: processes that train clients side by side.
     """
-    return train(chosen, frozenset(), Resources(crew=Crew(crew)), on_round)
+    return train(chosen, frozenset(), Resources(processes=ProcessPool(processes)), on_round)

@@ -53,7 +53,7 @@ def _fedsec(work: Work, data: Path) -> dict[str, object]:
 
     began = time.perf_counter()
     with limited_threads(1):
-        run(cell(work, model="minilm", kind="lora", data=data, evaluate_every=work.rounds), on_round, crew=cores())
+        run(cell(work, model="minilm", kind="lora", data=data, evaluate_every=work.rounds), on_round, processes=cores())
     return {"call": time.perf_counter() - began, "rounds": _between(stamps), "losses": losses}
 
 

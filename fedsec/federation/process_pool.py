@@ -1,4 +1,8 @@
-"""Independent pieces of work, done side by side in forked copies of this process.
+"""A process pool of forked copies of this process, for independent pieces of work.
+
+A copy shares the model's memory until it writes to it, has a random state of its own, and returns its results through
+shared tensors, and plug-ins' state as bytes. Every piece is computed by one thread, so the result does not depend on
+the number of processes, to the last bit.
 
 A copy shares the model's memory until it writes to it, has a random state of its own, and hands its results back
 through shared tensors, and what a plug-in remembers as bytes. Every piece is computed by one thread, so that results do
@@ -22,19 +26,20 @@ import torch
 from fedsec.store.bundle import packed, unpacked
 
 WORTH_SECONDS = 0.2
-"""Work expected to take less than this in all is done here: a copy takes some hundredths of a second to make."""
+"""Seconds: work expected to take less than this in all is done in this process, since a fork takes some hundredths of a
+second."""
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 
 Tree = Mapping[str, Any]
-"""Mappings with text keys, lists, numbers, texts and tensors."""
+"""Types that a plug-in's state may hold: mappings with text keys, lists, numbers, texts and tensors."""
 Work = Callable[[int], Tree | None]
 Done = tuple[Tree | None, bool]
-"""What a piece came to, and whether it was done in a copy, so that what it changed there is not changed here."""
+"""The result of a piece, and whether a copy computed it, so that what it changed did not change here."""
 
 
-class Crew:
-    """Does pieces of work in up to `size` processes, this one included.
+class ProcessPool:
+    """Runs pieces of work in up to `size` processes, this one included.
 
     Args:
         size: processes, at least 1; only Linux gets more than one.
@@ -45,7 +50,7 @@ class Crew:
         self._seconds: dict[str, float] = {}  # of one piece, by kind of work
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """A tensor that the copies write to and this process reads; plain memory where there are no copies."""
+        """Return a tensor that the copies write to and this process reads; plain memory where there are no copies."""
         count = math.prod(shape)
         if self.size == 1 or count == 0:
             return torch.empty(*shape, dtype=dtype)
@@ -88,7 +93,7 @@ class Crew:
 
 
 def _shares(pieces: int, size: int, here: Collection[int]) -> list[list[int]]:
-    """The pieces of each process, this one's first, each to whoever has the fewest."""
+    """Return the pieces of each process, this one's first, each given to the process with the fewest."""
     shares: list[list[int]] = [sorted(here), *([] for _ in range(size - 1))]
     for piece in range(pieces):
         if piece not in here:
@@ -98,14 +103,14 @@ def _shares(pieces: int, size: int, here: Collection[int]) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A process that does some pieces, and the end of the pipe on which it says what they came to."""
+    """A process that does some pieces, and the end of the pipe on which it sends their results."""
 
     process: int
     share: list[int]
     pipe: int
 
     def results(self) -> dict[str, Any] | None:
-        """What its pieces came to, by number; None if it did not get that far."""
+        """Return the results of its pieces by number; None if it failed."""
         with os.fdopen(self.pipe, "rb") as stream:
             content = stream.read()
         if os.waitpid(self.process, 0)[1] != 0:
@@ -113,7 +118,7 @@ class _Copy:
         return unpacked(content)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process at once."""
         os.kill(self.process, signal.SIGKILL)
         os.waitpid(self.process, 0)
         os.close(self.pipe)

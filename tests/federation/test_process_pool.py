@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from fedsec.federation import crew as crew_module
-from fedsec.federation.crew import Crew
+from fedsec.federation import process_pool as pool_module
 from fedsec.federation.evaluation import evaluate
 from fedsec.federation.plugins import Plugin
+from fedsec.federation.process_pool import ProcessPool
 from fedsec.testing import doubles
 
 from .support import federation, final
@@ -21,31 +21,31 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are c
 
 @pytest.fixture(autouse=True)
 def _always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(pool_module, "WORTH_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("pieces", [0, 1, 2, 3, 7])
 def test_every_piece_is_done(size: int, pieces: int) -> None:
-    crew = Crew(size)
-    out, who = crew.empty(pieces, 2), crew.empty(pieces, dtype=torch.int64)
+    processes = ProcessPool(size)
+    out, who = processes.empty(pieces, 2), processes.empty(pieces, dtype=torch.int64)
 
     def work(piece: int) -> None:
         out[piece] = torch.tensor([piece, piece**2])
         who[piece] = os.getpid()
 
-    crew.run(pieces, work)
+    processes.run(pieces, work)
     assert out.tolist() == [[i, i**2] for i in range(pieces)]
     assert len(set(who.tolist())) == min(size, pieces)
 
 
 def test_little_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    crew = Crew(4)
-    who = crew.empty(9, dtype=torch.int64)
-    crew.run(9, lambda piece: who.__setitem__(piece, os.getpid()), "little")
+    processes = ProcessPool(4)
+    who = processes.empty(9, dtype=torch.int64)
+    processes.run(9, lambda piece: who.__setitem__(piece, os.getpid()), "little")
     assert len(set(who.tolist())) == 4, "how long it takes is not known yet"
-    monkeypatch.setattr(crew_module, "WORTH_SECONDS", 100.0)
-    crew.run(9, lambda piece: who.__setitem__(piece, os.getpid()), "little")
+    monkeypatch.setattr(pool_module, "WORTH_SECONDS", 100.0)
+    processes.run(9, lambda piece: who.__setitem__(piece, os.getpid()), "little")
     assert set(who.tolist()) == {os.getpid()}
 
 
@@ -55,7 +55,7 @@ def test_an_error_in_a_copy_is_raised_here() -> None:
             raise KeyError("piece 3")
 
     with pytest.raises(KeyError, match="piece 3"):
-        Crew(2).run(6, work)
+        ProcessPool(2).run(6, work)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -70,21 +70,21 @@ def test_an_error_here_ends_the_copies() -> None:
             signal.pause()
 
     with pytest.raises(ValueError, match="here"):
-        Crew(3).run(9, work)
+        ProcessPool(3).run(9, work)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_copy_that_dies_costs_nothing_but_time() -> None:
-    here, crew = os.getpid(), Crew(2)
-    out = crew.empty(6)
+    here, processes = os.getpid(), ProcessPool(2)
+    out = processes.empty(6)
 
     def work(piece: int) -> None:
         if os.getpid() != here:
             os.kill(os.getpid(), signal.SIGKILL)
         out[piece] = piece
 
-    crew.run(6, work)
+    processes.run(6, work)
     assert out.tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -92,7 +92,7 @@ def test_a_copy_that_dies_costs_nothing_but_time() -> None:
 def test_training_is_the_same_to_the_last_bit(dropout: bool) -> None:
     def run(size: int) -> Any:
         one = federation(rounds=2, observe=frozenset({1, 2}), dropout=dropout)
-        one.crew = Crew(size)
+        one.processes = ProcessPool(size)
         outcome, values = final(one)
         losses = [summary.loss for summary in outcome.rounds]
         return values, losses, outcome.curve, outcome.observed[2].rows, outcome.vault.secrets
@@ -108,7 +108,7 @@ def test_training_is_the_same_to_the_last_bit(dropout: bool) -> None:
 
 def test_memory_of_step_hooks_stays_here() -> None:
     one = federation(rounds=1, stack=[Plugin("clip", doubles.StepClip)])
-    one.crew = Crew(3)
+    one.processes = ProcessPool(3)
     states: list[Any] = []
     one.on_round = lambda _: states.append(0)
     plain = final(federation(rounds=1, stack=[Plugin("clip", doubles.StepClip)]))[1]
@@ -120,6 +120,6 @@ def test_evaluation_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch)
     one = federation()
     expected = evaluate(one.model, one.model.values.clone(), one.test, 0)
     for size in (2, 3):
-        found = evaluate(one.model, one.model.values.clone(), one.test, 0, Crew(size))
+        found = evaluate(one.model, one.model.values.clone(), one.test, 0, ProcessPool(size))
         assert (found.correct == expected.correct).all()
         assert found.loss == expected.loss
