@@ -1,4 +1,4 @@
-"""Auxiliary text: what a scenario grants of it, less what it shares with the texts that a federation holds."""
+"""Auxiliary text: what a scenario grants of it, without what it shares with the texts that a federation holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from fedsec.store.keys import digest
 
 
 class _Learner:
-    """Makes the language model when it is first asked for, and keeps it."""
+    """Trains the language model when it is first requested, and keeps it."""
 
     def __init__(self, scenario: Scenario, texts: Sequence[str], tokenizer: Any) -> None:
         self._scenario, self._texts, self._tokenizer = scenario, texts, tokenizer
@@ -31,7 +31,7 @@ class _Learner:
         return self._model
 
     def changed(self) -> bool:
-        """Whether somebody changed the model since it was made."""
+        """Return whether the model was changed since it was trained."""
         return self._model is not None and (self._model.training or fingerprint(self._model) != self._made)
 
     def _learn(self) -> Any:
@@ -50,9 +50,9 @@ class Granted:
 
     auxiliary: Auxiliary
     learner: _Learner
-    """The engine's way to the language model."""
+    """Gives the language model."""
     dropped: int
-    """Rows that were refused because they share text with the federation."""
+    """Number of texts that were left out because they share text with the federation."""
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class PublicText:
     _found: dict[str, Granted] = field(default_factory=dict)
 
     def of(self, scenario: Scenario) -> Granted:
-        """What a scenario grants, sifted once.
+        """Return the auxiliary text that a scenario grants, filtered once.
 
         Raises:
             FedsecError: it grants none, it cannot be read, has too few rows, or nothing is left of it.
@@ -82,7 +82,7 @@ class PublicText:
         return self._found[key]
 
     def changed(self) -> bool:
-        """Whether somebody changed a language model that was granted."""
+        """Return whether a granted language model was changed."""
         return any(granted.learner.changed() for granted in self._found.values())
 
     def _sifted(self, scenario: Scenario) -> Granted:

@@ -1,4 +1,4 @@
-"""What an attack is handed: views of the rounds that its position saw, the released model, and what was granted."""
+"""The evidence of an attack: views of the rounds that its position saw, the released model, and granted knowledge."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -49,27 +49,27 @@ _VIEWS: dict[Position, type[RoundView]] = {
     Position.CLIENT: ParticipantView,
 }
 Secrets = Mapping[int, Mapping[int, Secret]]
-"""The truth by round and client, of those that an attack is after."""
+"""The training texts behind the attacked updates, by round and client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What attacks are shown of a federation beside its rounds."""
+    """What attacks may see of a federation beside its rounds."""
 
     model: FlatModel
     tokenizer: Any
     classes: tuple[str, ...]
     vault: Vault
     public: PublicText
-    """What attacks may be granted of public text."""
+    """The auxiliary text that may be granted."""
 
 
 @dataclass(slots=True)
 class Looked:
-    """What a cell's attack used, and what the resident model has to hold when it is done."""
+    """What a cell's attack used, and what the resident model must hold when the attack is done."""
 
     shown: torch.Tensor | None = None
-    """The trainables that it was shown last [parameters]; None if none were."""
+    """The parameters that the attack was shown last [parameters]; None if none were."""
     granted: list[Granted] = field(default_factory=list)
     work: Work = field(default_factory=Work)
     """What it is told of its time."""
@@ -92,9 +92,9 @@ class CellWatcher:
         self._cell, self._around = cell, around
         self.rounds = frozenset(cell.rounds)
         self.failed: BaseException | None = None
-        """What it raised: its own cell's failure, and nobody else's who shares the training."""
+        """The attack's error: it fails its own cell, and no other cell that shares the training."""
         self.sights: dict[bool, frozenset[Asset] | None] = {}
-        """Whole updates and models that it saw in each of its rounds, with the cell's defenses and without."""
+        """Whole updates and models that the attack saw in each of its rounds, with the cell's defenses and without."""
         self.used: set[Knowledge] = set()
         self.reset()
 
@@ -127,7 +127,7 @@ class CellWatcher:
         self.used |= looked.used
 
     def _lacks(self, observed: Observed) -> bool:
-        """Whether the attack does not see in this round what it needs to run at all."""
+        """Return whether the attack lacks in this round what it needs to run."""
         cell = self._cell
         removed = {asset for one in cell.defense for asset in registry.defenses().get(one["name"]).removes}
         sight = visible(sight_in(cell, observed), self._around.model.setup) - removed
@@ -135,7 +135,7 @@ class CellWatcher:
         return bool(needs - sight - (frozenset({Asset.ROWS}) if cell.forges else frozenset()))
 
     def state(self) -> Mapping[str, Any]:
-        """What the attack remembers, and what it saw."""
+        """Return the attack's state, and what it saw."""
         memory: dict[str, Any] = {} if self.failed is not None else dict(self.attack.state())
         sights = {str(defended): None if s is None else sorted(s) for defended, s in self.sights.items()}
         return {
@@ -147,7 +147,7 @@ class CellWatcher:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; ValueError if it had failed by then, which a retry finds out anew."""
+        """Continue from an earlier state; ValueError if the attack had failed by then, which a retry repeats."""
         if state["failed"]:
             raise ValueError("an attack that looks at rounds had failed")
         self.attack.load_state(state["attack"])
@@ -158,7 +158,7 @@ class CellWatcher:
             self.sights[defended] = None if seen is None else frozenset(map(Asset, seen))
 
     def reset(self) -> None:
-        """Begin anew, with an attack that has seen nothing."""
+        """Start again, with an attack that has seen nothing."""
         self.attack = checked(attack_plugin(self._cell.attack))
         self.used, self.failed, self.sights = set(), None, {True: None, False: None}
         self.work = self._clock()
@@ -171,7 +171,7 @@ class CellWatcher:
 def sight_of(
     cell: Cell, trained: "Trained", watcher: CellWatcher | None = None, *, defended: bool = True
 ) -> frozenset[Asset]:
-    """Which whole updates and models the attack sees, in every one of its rounds, now that these are known."""
+    """Return which whole updates and models the attack sees in every one of its rounds."""
     if watcher is not None and (seen := watcher.sights[defended]) is not None:
         return seen
     if not cell.rounds or cell.observes:
@@ -181,27 +181,27 @@ def sight_of(
 
 
 def sight_in(cell: Cell, observed: Observed, *, defended: bool = True) -> frozenset[Asset]:
-    """Which whole updates and models the attack sees of one round."""
+    """Return which whole updates and models the attack sees of one round."""
     # A sum is only divided up where it is known how it was made.
     others = len(targets(cell, observed)) if observed.weights is not None else None
     return cell.sight(defended=defended, others=others, colluding=bool(_colluders(cell, observed)))
 
 
 def targets(cell: Cell, observed: Observed) -> tuple[int, ...]:
-    """Whose updates an attack is after: those that went in, the attacker's friends aside."""
+    """Return the clients whose updates are attacked: those that were aggregated, without the attacker's colluders."""
     friends = _colluders(cell, observed)
     return tuple(client for client in observed.clients if client not in friends)
 
 
 def secrets_in(cell: Cell, observed: Observed, vault: Vault) -> dict[int, Secret]:
-    """The truth of one round by client, of those that the attack is after."""
+    """Return the training texts of one round by client, for the attacked clients."""
     secrets = {client: vault.secrets[observed.round, client] for client in targets(cell, observed)}
     # An empty Poisson batch leaves an update without a text to read.
     return {client: secret for client, secret in secrets.items() if secret.tokens}
 
 
 def secrets_of(cell: Cell, trained: "Trained") -> dict[int, dict[int, Secret]]:
-    """The truth of the attacked rounds by round and client, of those that the attack is after."""
+    """Return the training texts of the attacked rounds by round and client, for the attacked clients."""
     vault = trained.around.vault
     if cell.observes:  # the rounds themselves are gone
         numbers = sorted({number for number, _ in vault.secrets} & set(cell.rounds))
@@ -210,7 +210,7 @@ def secrets_of(cell: Cell, trained: "Trained") -> dict[int, dict[int, Secret]]:
 
 
 def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any, looked: Looked) -> Evidence:
-    """All that a cell's attack may see; the resident model is set by what it looks at.
+    """Return everything that a cell's attack may see; its views load the resident model.
 
     Args:
         cell: says the position, the rounds, the defenses and the granted knowledge.
@@ -254,7 +254,7 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
 def round_view(
     cell: Cell, around: Surroundings, observed: Observed, secrets: Mapping[int, Secret], looked: Looked
 ) -> RoundView:
-    """What the attack's position sees of a round; the resident model is set to what was broadcast.
+    """Return what the attack's position sees of a round, and load the broadcast model into the resident one.
 
     Args:
         cell: says the position, the defenses and the granted knowledge.
@@ -294,7 +294,7 @@ def round_view(
 
 
 def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedView:
-    """What an adversary has that got the released model; the resident model is set to it."""
+    """Return what an adversary sees of the released model, and load it into the resident one."""
     seeds, outcome, around = SeedTree(cell.seed), trained.outcome, trained.around
     around.model.load(outcome.end)
     around.model.module.eval()
@@ -317,7 +317,7 @@ def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedVie
 
 
 def check_untouched(cell: Cell, around: Surroundings, looked: Looked, frozen: tuple[float, ...]) -> None:
-    """RuntimeError if an attack, or one before it, changed the model that it was shown or a granted one.
+    """Raise RuntimeError if an attack, or one before it, changed the model that it was shown or a granted one.
 
     Args:
         cell: whose attack it was.
@@ -335,14 +335,14 @@ def check_untouched(cell: Cell, around: Surroundings, looked: Looked, frozen: tu
 
 
 class _Rows(NamedTuple):
-    """Single rows that are seen, and whose."""
+    """Return the single updates that are seen, and their senders."""
 
     clients: tuple[int, ...]
     rows: torch.Tensor | None
 
 
 def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...]) -> _Rows:
-    """The rows of those who are no friends: as they were sent, or as the sum gives the last one away."""
+    """Return the rows of clients that do not collude: as sent, or as the sum gives away the last one."""
     others = tuple(client for client in observed.clients if client not in friends)
     if cell.aggregation == Aggregation.PLAIN and cell.attack_position != Position.CLIENT:
         return _Rows(others, _of(observed, others))
@@ -350,7 +350,7 @@ def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...]) -> _Rows:
 
 
 def _left_over(observed: Observed, aggregate: torch.Tensor, client: int) -> torch.Tensor:
-    """The one row that is left of the sum when the others' are taken away [1, parameters]."""
+    """Return the one row that is left of the sum without the others [1, parameters]."""
     assert observed.weights is not None  # noqa: S101 - a sum has weights
     place = observed.clients.index(client)
     weights = observed.weights.clone()
@@ -360,14 +360,14 @@ def _left_over(observed: Observed, aggregate: torch.Tensor, client: int) -> torc
 
 
 def _of(observed: Observed, clients: tuple[int, ...]) -> torch.Tensor:
-    """These clients' rows [clients, parameters]; all of them as they lie, mapped into memory and not copied."""
+    """Return these clients' rows [clients, parameters]; all of them are mapped into memory, not copied."""
     if clients == observed.clients:
         return observed.rows
     return observed.rows[[observed.clients.index(client) for client in clients]]
 
 
 def _colluders(cell: Cell, observed: Observed) -> tuple[int, ...]:
-    """Clients of the round that share what they sent with the attacker; a curious client is its own friend."""
+    """Return the clients of the round that collude with the attacker; a curious client colludes with itself."""
     if cell.forges:
         hostile = malicious_clients(cell.scenario, cell.seed)
         return tuple(client for client in observed.clients if client in hostile)
@@ -383,7 +383,7 @@ def _colluders(cell: Cell, observed: Observed) -> tuple[int, ...]:
 
 
 def _aggregate(cell: Cell, observed: Observed) -> torch.Tensor:
-    """The round's aggregate; who does not aggregate sees the step of the global model, over the server's factor."""
+    """Return the round's aggregate; a party that does not aggregate sees the scaled step of the global model."""
     reads = cell.attack_position == Position.KEY_HOLDER
     reads |= cell.attack_position == Position.SERVER and cell.aggregation != Aggregation.HOMOMORPHIC
     if reads:
@@ -410,7 +410,7 @@ def _of_round(
 
 
 def _lasting(cell: Cell, trained: "Trained") -> dict[Knowledge, Any]:
-    """What belongs to no single round."""
+    """Return what belongs to no single round."""
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.BASE_MODEL: trained.outcome.start.clone,
         Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),

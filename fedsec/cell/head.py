@@ -1,4 +1,4 @@
-"""The head of a cell's row: what ran against what, and its status. Imports no torch."""
+"""The head of a cell's row: attack, defense, settings and status. Imports no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ RAN = (OK, BUDGET)
 
 
 def not_run(cell: Cell, status: str, reason: str) -> dict[str, Any]:
-    """The content of a cell that has no metrics, and why."""
+    """Return the content of a cell without metrics, and the reason."""
     return {"cell": head_of(cell, status, reason)}
 
 
@@ -25,7 +25,7 @@ def runs_again(content: Mapping[str, Any], cell: Cell) -> bool:
 
 
 def head_of(cell: Cell, status: str, reason: str | None) -> dict[str, Any]:
-    """The scorecard's row of a cell, without metrics."""
+    """Return the scorecard's row of a cell, without metrics."""
     position = cell.attack_position
     return {
         "attack": cell.attack_label,

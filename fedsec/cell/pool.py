@@ -1,4 +1,4 @@
-"""The pool of candidates: records about which membership is asked, some dealt to clients and the others withheld."""
+"""The candidates: records about which membership is asked, some drawn into clients' data and the others withheld."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ class Pool:
     """Which training rows are candidates, and which of these are members."""
 
     rows: np.ndarray
-    """Row numbers of the candidates [candidates], in an order that was drawn before the coin."""
+    """Row numbers of the candidates [candidates], in an order that was drawn before the members were."""
     members: np.ndarray
-    """bool [candidates]: the coin."""
+    """Whether each candidate is a member, bool [candidates]."""
     others: np.ndarray
     """Row numbers that are no candidates and resemble none, ascending."""
 
     @property
     def dealt(self) -> np.ndarray:
-        """Row numbers that clients may hold, ascending: the members, and the rows that are no candidates."""
+        """Return the row numbers that clients may hold, ascending: the members, and the rows that are no candidates."""
         return np.sort(np.concatenate([self.rows[self.members], self.others]))
 
 
 def pool_of(scenario: Scenario, train: Sequence[Example], seeds: SeedTree) -> Pool | None:
-    """The scenario's pool; None without `data.candidates`.
+    """Return the scenario's candidates; None without `data.candidates`.
 
     Rows are taken in random order. One that resembles a candidate is left out, whether it would have been one itself
     or a client's other row: a member's twin that is withheld would tell nothing but that they are twins. That comes

@@ -1,4 +1,4 @@
-"""What cells share: corpora and base models as they are loaded, and the federation built from them for one cell."""
+"""Resources that cells share: corpora and base models as loaded, and the federation built from them for one cell."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from fedsec.cell.start import PublicStart
 
 _LONGEST = 1_000_000
-"""Tokens of a text that is not to be cut."""
+"""Maximum length in tokens of a text that is not to be truncated."""
 ENCODINGS_KEPT = 4
-"""Sets of a frozen encoder's outputs, and starts from public rows, in memory: a few seeds."""
+"""Number of frozen encoders' outputs, and of starts from public rows, that are kept in memory: a few seeds."""
 
 
 @dataclass(slots=True)
 class Resources:
-    """What cells share: each corpus is loaded once, and a frozen encoder runs once per text."""
+    """Resources that cells share: each corpus is loaded once, and a frozen encoder runs once per text."""
 
     device: str = "cpu"
-    """Where models lie: `cpu` or `cuda`."""
+    """Device of the models: `cpu` or `cuda`."""
     processes: ProcessPool = field(default_factory=ProcessPool)
-    """Who trains clients side by side."""
+    """Trains clients side by side."""
     starts: "dict[str, PublicStart]" = field(default_factory=dict)
     """Starts from public rows that this process trained or read."""
     told: set[str] = field(default_factory=set)
@@ -52,13 +52,13 @@ class Resources:
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
     def keep_start(self, key: str, start: "PublicStart") -> None:
-        """Remember a start from public rows; a few of them."""
+        """Keep a start from public rows; at most a few."""
         while len(self.starts) >= ENCODINGS_KEPT:
             del self.starts[next(iter(self.starts))]
         self.starts[key] = start
 
     def corpus(self, scenario: Scenario) -> Corpus:
-        """The whole corpus that the scenario names.
+        """Return the whole corpus that the scenario names.
 
         Raises:
             FedsecError: it cannot be loaded, which is not tried twice, or does not go with the scenario.
@@ -79,7 +79,7 @@ class Resources:
         return new
 
     def auxiliary(self, scenario: Scenario) -> tuple[Example, ...]:
-        """The training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
+        """Return the training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
         given = scenario.threat.auxiliary.model_dump(include={"name", "path", "revision", "columns"})
         return self._loaded(digest(["auxiliary", given]), Data(**given)).train
 
@@ -116,7 +116,7 @@ class Resources:
 
 
 def load_model(scenario: Scenario, labels: int, seeds: SeedTree) -> BaseModel:
-    """The scenario's base model with a new head; FedsecError if it cannot learn the task or takes shorter texts."""
+    """Return the scenario's base model with a new head; FedsecError if task or text length do not fit it."""
     model, generator = scenario.model, seeds.torch("model")
     if model.name in registry.models():
         card = registry.models().get(model.name)
@@ -133,14 +133,14 @@ def load_model(scenario: Scenario, labels: int, seeds: SeedTree) -> BaseModel:
 
 
 def split(scenario: Scenario, corpus: Corpus, tokenizer: Any, seeds: SeedTree) -> tuple[Corpus, Tokenised, Tokenised]:
-    """The cell's part of the corpus, and both splits tokenised."""
+    """Return the cell's part of the corpus, and both splits tokenised."""
     part = corpus.subset(scenario.data.train, scenario.data.test, seeds.numpy("subset"))
     encode_rows = tokeniser(scenario, tokenizer)
     return part, encode_rows(part.train), encode_rows(part.test)
 
 
 def tokeniser(scenario: Scenario, tokenizer: Any, *, whole: bool = False) -> Callable[[Sequence[Example]], Tokenised]:
-    """What turns texts into what the scenario's task learns; `whole`: however long they are."""
+    """Return the function that turns texts into inputs of the task; with `whole` it does not truncate them."""
     turn = tokenise_causal if scenario.model.task == CAUSAL_LM else tokenise
     return partial(turn, tokenizer=tokenizer, max_tokens=_LONGEST if whole else scenario.data.max_tokens)
 
@@ -148,7 +148,7 @@ def tokeniser(scenario: Scenario, tokenizer: Any, *, whole: bool = False) -> Cal
 def deal(
     scenario: Scenario, train: Sequence[Example], pool: Pool | None, seeds: SeedTree
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Row numbers of each client, and those that the server holds; of candidates, members alone are dealt to clients.
+    """Return the row numbers of each client, and of the server; of the candidates, only members are partitioned.
 
     Args:
         scenario: of the cell.
@@ -184,14 +184,14 @@ def _deal(scenario: Scenario, train: Sequence[Example], seeds: SeedTree) -> list
 
 
 def malicious_clients(scenario: Scenario, seed: int) -> frozenset[int]:
-    """The clients that are malicious in cells with an attack from a client."""
+    """Return the clients that are malicious in cells with an attack from a client."""
     generator = SeedTree(seed).numpy("malicious")
     chosen = generator.choice(scenario.federation.clients, scenario.threat.malicious, replace=False)
     return frozenset(int(client) for client in chosen)
 
 
 def training_settings(scenario: Scenario) -> TrainingSettings:
-    """The protocol as the server hands it out."""
+    """Return the protocol as the server distributes it."""
     federation = scenario.federation
     return TrainingSettings(
         update=federation.update,
@@ -206,7 +206,7 @@ def training_settings(scenario: Scenario) -> TrainingSettings:
 
 
 def attack_plugin(component: Component) -> Plugin:
-    """An attack with its parameters bound."""
+    """Return an attack with its parameters."""
     card = registry.attacks().get(component["name"])
     goal = registry.goals().get(card.threat.goal)
     make = partial(registry.load_target(card), **component["params"])
@@ -214,7 +214,7 @@ def attack_plugin(component: Component) -> Plugin:
 
 
 def defense_plugin(component: Component) -> Plugin:
-    """A defense with its parameters and precondition bound."""
+    """Return a defense with its parameters and precondition."""
     card = registry.defenses().get(component["name"])
     params = component["params"]
     check = card.precondition

@@ -20,7 +20,7 @@ from fedsec.seeds import SeedTree
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materials:
-    """The texts of a cell, and who holds which."""
+    """The texts of a cell, and which client holds which."""
 
     part: Corpus
     """The cell's part of the corpus, before anything is planted."""
@@ -31,13 +31,13 @@ class Materials:
     pool: Pool | None
     tokenizer: Any
     tokenise: Callable[[Sequence[Example]], Tokenised]
-    """As the model gets texts, cut to `data.max_tokens`."""
+    """Tokenises texts as the model gets them, truncated to `data.max_tokens`."""
     whole: Callable[[Sequence[Example]], Tokenised]
-    """The same, uncut."""
+    """Tokenises texts without truncation."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The pool, in its order."""
+        """The candidates, in their order."""
         if self.pool is None:
             return ()
         firsts = self.train.learned_from
@@ -54,7 +54,7 @@ class Materials:
 
 
 def goal_of(cell: Cell) -> Goal | None:
-    """A fresh instance of the goal of the cell's attack; None in the control."""
+    """Return a fresh instance of the attack of the cell; None in the control."""
     if cell.goal is None:
         return None
     made: Goal = registry.load_target(cell.goal)(**cell.goal.resolve({}))
@@ -62,7 +62,7 @@ def goal_of(cell: Cell) -> Goal | None:
 
 
 def staged(cell: Cell, materials: Materials) -> Staged:
-    """What the cell's goal plants, watches and asks about; nothing in the control.
+    """Return what the cell's goal plants, watches and asks about; nothing in the control.
 
     Raises:
         FedsecError: the attack's answer before training is not what it was asked for.

@@ -14,10 +14,10 @@ from fedsec.seeds import SeedTree
 
 @dataclass(frozen=True, slots=True)
 class PublicStart:
-    """What the federation begins with in place of the base model."""
+    """The parameters that the federation starts from in place of the base model's."""
 
     vector: torch.Tensor
-    """The trainables [parameters]."""
+    """The parameters [parameters]."""
     rows: int
     steps: int
 
@@ -25,7 +25,7 @@ class PublicStart:
 def public_rows(
     scenario: Scenario, corpus: Corpus, part: Corpus, candidates: Sequence[Example], seeds: SeedTree
 ) -> tuple[Example, ...]:
-    """Training rows that neither clients nor the server hold, and that resemble no candidate.
+    """Return training rows that neither clients nor the server hold, and that resemble no candidate.
 
     Args:
         scenario: whose `model.start` says how many.
@@ -55,7 +55,7 @@ def public_rows(
 def started(
     scenario: Scenario, rows: Sequence[Example], train: Callable[..., torch.Tensor], seeds: SeedTree
 ) -> PublicStart:
-    """The trainables after `model.start.steps` on these rows.
+    """Return the parameters after `model.start.steps` on these rows.
 
     Args:
         scenario: whose `model.start` says how.

@@ -59,22 +59,22 @@ class Trained:
     outcome: Outcome
     around: Surroundings
     undefended: ModelSetup
-    """What would be trained without the defense stack."""
+    """The setup without the defense stack."""
     stack: Stack
-    """The defenses; `defended` gives a copy with what they remember."""
+    """The defenses; `defended` returns a copy with their state."""
     materials: Materials
     staged: Staged
-    """What the goal of the cell that trained it staged; empty for attacks that only look."""
+    """What the goal of the trained cell staged; empty for attacks that only read."""
     held: tuple[tuple[int, ...], ...]
-    """Content tokens of every training text that a client holds: the truth, for metrics only."""
+    """Content tokens of every training text that a client holds: ground truth, for metrics only."""
     test: Tokenised
     malicious: frozenset[int]
     frozen: tuple[float, ...]
-    """Fingerprint of what is not trained."""
+    """Fingerprint of the tensors that are not trained."""
     watchers: Mapping[str, CellWatcher]
-    """Attacks that looked at rounds as they happened, by cell key."""
+    """Attacks that observe rounds as they happen, by cell key."""
     start: PublicStart | None = None
-    """What it began with in place of the base model."""
+    """The start in place of the base model."""
 
     @property
     def model(self) -> FlatModel:
@@ -87,13 +87,13 @@ class Trained:
         return self.around.tokenizer
 
     def defended(self) -> Stack:
-        """The defenses as they were after the last round, anew for every attack."""
+        """Return the defenses as they were after the last round, a new copy for every attack."""
         stack = self.stack.fresh()
         stack.load_state(deepcopy(self.outcome.stack))
         return stack
 
     def attacker(self, plugin: Plugin) -> Any:
-        """The attack anew for every cell; what acted in the training remembers what it did."""
+        """Return a new instance of the attack for every cell, with the state of what acted in the training."""
         made = checked(plugin)
         memory = self.outcome.server or self.outcome.hostile
         if memory:
@@ -217,7 +217,7 @@ def train(
 def _with_planted(
     materials: Materials, planted: Mapping[int, tuple[Example, ...]]
 ) -> tuple[tuple[Example, ...], Tokenised, list[np.ndarray]]:
-    """The training rows with what a goal plants behind them, and the rows of each client then."""
+    """Return the training rows followed by what a goal plants, and the rows of each client then."""
     examples, tokens, rows = materials.part.train, materials.train, list(materials.rows)
     for client, own in sorted(planted.items()):
         rows[client] = np.concatenate([rows[client], np.arange(len(examples), len(examples) + len(own))])
@@ -233,7 +233,7 @@ def _start(
     resources: Resources,
     checkpoint: Checkpoint | None,
 ) -> PublicStart | None:
-    """Train the start on public rows and set the model to it, or take it from whoever trained it before."""
+    """Train the start on public rows and load it, or take it from where it was trained before."""
     scenario, seeds = cell.scenario, SeedTree(cell.seed)
     if scenario.model.start is None:
         return None
@@ -275,7 +275,7 @@ def _start(
 
 
 def _prefix(cell: Cell, seen: frozenset[int], checkpoint: Checkpoint | None) -> Prefix | None:
-    """The honest rounds that the cell shares with others; None if there are none, or somebody looks at them."""
+    """Return the honest rounds that the cell shares with others; None if there are none, or an attack observes them."""
     key, first = prefix_key(cell), cell.scenario.threat.participation.first
     late = cell.scenario.federation.availability.max_staleness  # the truth of a late message is noted when it is sent
     if key is None or checkpoint is None or min(seen, default=first + late) < first + late:
@@ -300,7 +300,7 @@ def _encode_once(
 
 
 def lacking(cell: Cell, setup: ModelSetup) -> frozenset[Asset]:
-    """What a malicious client would need of its own updates, and does not find there."""
+    """Return what a malicious client needs of its own updates and does not find there."""
     if cell.threat is None or not cell.forges:
         return frozenset()
     return cell.threat.needs - visible(cell.sight(), setup) - {Asset.ROWS}
@@ -327,7 +327,7 @@ def _server(cell: Cell, plan: Staged) -> MaliciousServer:
 
 
 def _settings_known(cell: Cell) -> dict[Knowledge, Any]:
-    """The defense's settings, where the scenario grants them."""
+    """Return the defense's settings, where the scenario grants them."""
     granted = Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge
     return {Knowledge.DEFENSE_SETTINGS: deepcopy(cell.defense)} if granted else {}
 

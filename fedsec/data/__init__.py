@@ -1,1 +1,1 @@
-"""Corpora, tokenisation and the dealing of rows to clients."""
+"""Corpora, tokenisation and partitions of rows among clients."""

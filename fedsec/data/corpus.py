@@ -12,7 +12,7 @@ class Example:
     """One text."""
 
     text: str
-    """What is classified, or what a causal language model learns to say."""
+    """The text that is classified, or that a causal language model learns."""
     label: int = 0
     """Its class; 0 in a corpus without labels."""
     planted: tuple[str, ...] = ()

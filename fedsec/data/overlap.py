@@ -1,4 +1,4 @@
-"""When two texts say the same: a shared run of words, letter case and signs aside."""
+"""Overlap of texts: a shared run of words, letter case and punctuation aside."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ class Resemblance:
             self._runs[size].update(map(hash, runs(words, size)))
 
     def __contains__(self, text: str) -> bool:
-        """Whether the text resembles one of those that were added."""
+        """Return whether the text resembles one of those that were added."""
         words = words_of(text)
         if len(words) < SHORTEST:
             return words in self._whole
@@ -54,7 +54,7 @@ class Resemblance:
 
 
 def sift(rows: Iterable[str], held: Iterable[str], wanted: int | None = None) -> tuple[tuple[str, ...], int]:
-    """The first rows that share no text with what is held, and how many were refused before these were found.
+    """Return the first rows that share no text with what is held, and how many were left out before them.
 
     Args:
         rows: texts in order.

@@ -13,7 +13,7 @@ from fedsec.errors import FedsecError
 BATCH = 128
 """Rows unpacked at a time."""
 ROW_BYTES = 64
-"""Counted for a row beside its texts, so that rows of nothing are not free."""
+"""Bytes that count for a row beside its texts, so that empty rows are not free."""
 
 
 def parquet_rows(raw: BinaryIO, layout: Layout, where: str, limit: int) -> Iterator[Row]:

@@ -11,7 +11,7 @@ MAX_TRIES = 1000
 
 
 def iid(count: int, clients: int, minimum: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Shuffled rows dealt evenly.
+    """Return shuffled rows in equal parts.
 
     Args:
         count: rows.
@@ -66,7 +66,7 @@ def dirichlet(
 def quantity_skew(
     count: int, clients: int, alpha: float, minimum: int, generator: np.random.Generator
 ) -> list[np.ndarray]:
-    """Shuffled rows dealt in parts whose sizes are a draw from Dirichlet(alpha): rich and poor clients, alike in kind.
+    """Return shuffled rows in parts whose sizes are a draw from Dirichlet(alpha): they differ in size, not in kind.
 
     Args:
         count: rows.
@@ -88,7 +88,7 @@ def quantity_skew(
 
 
 def by_column(groups: Sequence[str], clients: int, minimum: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Rows of the same group to the same client: a client for each group, or several whole groups for a client.
+    """Return a partition by group: a client for each group, or several whole groups for a client.
 
     Groups are dealt in random order, each client getting as many as any other or one more; drawn again until every
     client has its minimum of rows, since moving single rows would tear a group apart.
@@ -129,7 +129,7 @@ def by_column(groups: Sequence[str], clients: int, minimum: int, generator: np.r
 
 
 def group_column(data: Data) -> str | None:
-    """The column whose values are dealt to clients; None if they are dealt otherwise."""
+    """Return the column whose values partition the rows; None for another partition."""
     return data.partition.column if data.partition.kind == "by-column" else None
 
 

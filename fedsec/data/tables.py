@@ -11,7 +11,7 @@ from fedsec.data.layout import Layout, Row
 from fedsec.errors import FedsecError
 
 _DOUBLED = re.compile(r'"[^"]*(?:""[^"]*)+"')
-"""A cell in quotes with quotes of its own, as programs write them that quote."""
+"""A quoted cell with quotes inside, as programs write it."""
 
 
 class _Record(NamedTuple):

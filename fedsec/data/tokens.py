@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     They are not shifted: a label stands at its own token, which the position before predicts."""
 
     def row(self, place: int) -> "Batch":
-        """One row as a batch of its own."""
+        """Return one row as a batch of its own."""
         return Batch(*(part[place : place + 1] for part in self))
 
 
@@ -132,7 +132,7 @@ def _labels(rows: Sequence[Example]) -> np.ndarray:
 
 
 def _begin(tokenizer: Any) -> list[int]:
-    """The begin token, if the tokenizer puts one before a text of its own accord."""
+    """Return the begin token, if the tokenizer puts one before a text by itself."""
     begin = tokenizer.bos_token_id
     return [begin] if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else []
 

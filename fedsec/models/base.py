@@ -77,7 +77,7 @@ def load_pretrained(
 
 
 def _check_weights(module: Any, found: Mapping[str, Any], path: str, *, whole: bool) -> None:
-    """Refuse weights that leave a part of the model as it was drawn; MissingDataError names some of it.
+    """Refuse weights that leave part of the model random; MissingDataError names some of it.
 
     Args:
         module: the model.
@@ -148,7 +148,7 @@ def check_words(module: Any, tokenizer: Any, name: str) -> None:
 
 @torch.no_grad()
 def check_causal(module: Any, tokenizer: Any, name: str) -> None:
-    """Refuse a model that sees what comes after a token, which predicts nothing; FedsecError says what to do.
+    """Refuse a model that sees the tokens it is to predict; FedsecError says what to do.
 
     transformers builds a language model on any encoder; its loss would look splendid and mean nothing.
 

@@ -1,4 +1,4 @@
-"""Tells whether what is not trained in a model was changed."""
+"""Detects whether frozen tensors of a model were changed."""
 
 import torch
 from torch import nn

@@ -23,7 +23,7 @@ Output = tuple[torch.Tensor, torch.Tensor | None]
 
 
 def is_frozen(setup: ModelSetup) -> bool:
-    """Whether only a classification head is trained, and without dropout: then a text's encoding is constant."""
+    """Return whether only a classification head is trained, without dropout: a text's encoding is then constant."""
     roles = {p.role for p in setup.parameters if p.name in setup.trainable}
     return roles == {Role.HEAD} and not setup.dropout and setup.task == SEQUENCE_CLASSIFICATION
 
@@ -83,13 +83,13 @@ class FrozenEncoder(nn.Module):
 
     @classmethod
     def put_into(cls, module: nn.Module, known: Mapping[Tokens, Output]) -> None:
-        """Replace the encoder of `module` by a stand-in that knows these outputs."""
+        """Replace the encoder of `module` by a stand-in that returns these outputs."""
         model: Any = unwrapped(module)
         setattr(model, model.base_model_prefix, cls(model.base_model, known))
 
     @classmethod
     def take_out(cls, module: nn.Module) -> None:
-        """Put the encoder itself back: a stand-in knows the texts, which no attack may be handed with the model."""
+        """Put the encoder back: a stand-in holds the texts, so no attack may be given it with the model."""
         model: Any = unwrapped(module)
         if isinstance(model.base_model, cls):
             setattr(model, model.base_model_prefix, model.base_model.encoder)
@@ -97,7 +97,7 @@ class FrozenEncoder(nn.Module):
     @classmethod
     @contextmanager
     def laid_aside(cls, module: nn.Module) -> Iterator[None]:
-        """The encoder itself, and for as long as the block lasts no stand-in."""
+        """Restore the encoder itself for the duration of the block."""
         model: Any = unwrapped(module)
         stand_in = model.base_model if isinstance(model.base_model, cls) else None
         cls.take_out(module)

@@ -9,7 +9,7 @@ from fedsec.store.sources import card_hash
 
 
 def model_hash(name: str, params: Mapping[str, Any]) -> str:
-    """Of a local or hub model's weights; of a registered model's name, and of the files that its parameters name.
+    """Return the hash of a local or hub model's weights, or of a registered model's name and files.
 
     Args:
         name: as in the scenario.

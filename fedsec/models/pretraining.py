@@ -31,7 +31,7 @@ from fedsec.store.sources import card_hash
 _log = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 _SOURCES = ("data/*.py", "models/*.py", "seeds.py")
-"""Of the engine: what decides the weights."""
+"""Engine sources that decide the weights."""
 BATCH_SIZE, LEARNING_RATE = 16, 1e-3
 """AdamW without weight decay; measured to train two to six layers of width 64 to 256 without trouble."""
 
@@ -47,7 +47,7 @@ class Recipe:
 
 
 def pretrain(module: Any, tokenizer: Any, recipe: Recipe) -> str:
-    """Train a causal language model on a corpus, or take what an earlier run kept; the hash of what made it.
+    """Train a causal language model on a corpus, or load what an earlier run stored; return the hash of its origin.
 
     Training runs on one thread and takes all randomness from a fixed seed, so that the weights are the same for every
     cell. A file that is damaged, of other shapes or of another content than its hash says is made anew.
@@ -75,7 +75,7 @@ def pretrain(module: Any, tokenizer: Any, recipe: Recipe) -> str:
 
 
 def kept(module: nn.Module, key: str, make: Callable[[], None]) -> None:
-    """Fill a module with the weights that an earlier run kept under `key`, or make them and keep them.
+    """Fill a module with the weights that an earlier run stored under `key`, or train and store them.
 
     Of processes that want the same weights one makes them, and the others wait for it.
 
@@ -162,7 +162,7 @@ def _read(path: Path, named: Mapping[str, nn.Parameter], key: str) -> dict[str, 
 
 
 def _write(path: Path, named: Mapping[str, nn.Parameter], key: str) -> None:
-    """Keep the weights; without a folder to write to they are trained anew next time."""
+    """Store the weights; without a writable folder they are trained again next time."""
     from safetensors.torch import save
 
     tensors = {name: parameter.detach().contiguous() for name, parameter in named.items()}
@@ -182,7 +182,7 @@ def _content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def sources() -> str:
-    """Of what decides the weights in the engine."""
+    """Return the hash of what decides the weights in the engine."""
     root = Path(__file__).parent.parent
     return digest([file_hashes(root.glob(pattern)) for pattern in _SOURCES])
 

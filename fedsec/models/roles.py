@@ -22,7 +22,7 @@ _PEFT_PREFIX = "base_model.model."
 
 
 def describe_parameters(model: nn.Module) -> tuple[ParameterInfo, ...]:
-    """Every parameter of `model` once, tied ones under their first name, in the model's order.
+    """Return every parameter of `model` once, tied ones under their first name, in the model's order.
 
     Embeddings are found in the tree of modules, whatever a family calls them: the tables outside the layers, what
     shares a block with them, and whatever else a text passes before the first layer.
@@ -75,7 +75,7 @@ def _attention_role(name: str) -> Role:
 
 
 def _embeddings(model: Any) -> dict[int, Role]:
-    """The roles of all that lies below the layers, by the parameters' ids."""
+    """Return the roles of everything below the layers, by the parameters' ids."""
     body, words = model.base_model, model.get_input_embeddings()
     layered = {id(part) for stack in body.modules() if isinstance(stack, nn.ModuleList) for part in stack.modules()}
     holding = {id(part) for part in body.modules() if any(isinstance(one, nn.ModuleList) for one in part.modules())}
@@ -95,7 +95,7 @@ def _embeddings(model: Any) -> dict[int, Role]:
 
 
 def _counts_positions(table: nn.Module, positions: int) -> bool:
-    """Whether a table has a row for each position, and perhaps some that none uses or one more for each direction."""
+    """Return whether a table has a row for each position, and perhaps unused rows or one more for each direction."""
     return isinstance(table, nn.Embedding) and positions <= table.num_embeddings <= 2 * positions + 2
 
 

@@ -1,1 +1,1 @@
-"""What there is to run: cells, who sees what in each, keys of results, estimates of time and memory."""
+"""The plan of a run: cells, what each position sees, keys of results, estimates of time and memory."""

@@ -72,7 +72,7 @@ class Cell:
 
     @property
     def attack_position(self) -> Position | None:
-        """Where the attack stands; None in the control."""
+        """The attack's position; None in the control."""
         return self.threat.position if self.threat else None
 
     @property
@@ -87,12 +87,12 @@ class Cell:
 
     @property
     def forges(self) -> bool:
-        """Whether the attack is malicious clients'."""
+        """Return whether the attack is by malicious clients."""
         return self.threat is not None and _is(self.threat, Position.CLIENT, Behaviour.MALICIOUS)
 
     @property
     def alters_broadcast(self) -> bool:
-        """Whether the attack is a malicious server's that sees the model which it sends."""
+        """Return whether the attack is by a malicious server that sees the model which it sends."""
         return (
             self.threat is not None
             and _is(self.threat, Position.SERVER, Behaviour.MALICIOUS)
@@ -106,17 +106,17 @@ class Cell:
 
     @property
     def acts(self) -> bool:
-        """Whether the attack changes the training."""
+        """Return whether the attack changes the training."""
         return self.forges or self.alters_broadcast
 
     @property
     def asked(self) -> bool:
-        """Whether the attack is asked something after training."""
+        """Return whether the attack is asked something after training."""
         return self.goal is not None and self.goal.asks == Asks.AFTER
 
     @property
     def rounds(self) -> tuple[int, ...]:
-        """The rounds whose updates the attack is shown; none if it is asked nothing, or has the released model only."""
+        """Return the rounds whose updates the attack sees; none if it is asked nothing, or about the released model."""
         if not self.asked or self.card is None or self.card.threat.position == Position.RELEASED_MODEL:
             return ()
         attacked = attacked_rounds(self.scenario)
@@ -124,7 +124,7 @@ class Cell:
 
     @property
     def observes(self) -> bool:
-        """Whether the attack looks at its rounds as they happen, so that they are not kept for it."""
+        """Return whether the attack observes its rounds as they happen, so that they are not stored for it."""
         by_round = self.goal is not None and self.goal.by_round
         return bool(self.rounds) and not by_round and OBSERVE in (self._methods or ())
 
@@ -142,7 +142,7 @@ class Cell:
         return next((kind for kind in kinds if kind != Aggregation.PLAIN), Aggregation.PLAIN)
 
     def parties(self, *, colluding: bool = False) -> frozenset[Position]:
-        """Who shares what it sees: the attack's position, and clients that collude with it."""
+        """Return the positions that share what they see: the attack's, and that of clients that collude with it."""
         if self.threat is None:
             return frozenset()
         return frozenset({self.threat.position, *([Position.CLIENT] if colluding else [])})

@@ -15,12 +15,12 @@ from fedsec.store.sources import card_hash, scoring_hash, stands_outside, traini
 
 
 def training_key(cell: Cell) -> str:
-    """Equal for cells whose training is the same: an attack that only looks does not change it."""
+    """Return a key that is equal for cells with the same training: an attack that only reads does not change it."""
     return digest([*_trained(cell), _threat(cell), cell.attack if cell.acts else None, _planting(cell)])
 
 
 def prefix_key(cell: Cell) -> str | None:
-    """Equal for cells whose rounds before the first hostile one are the same; None if there are no such rounds."""
+    """Return a key that is equal for cells with the same rounds before the first attacked one, or None."""
     if cell.scenario.threat.participation.first == 1 or _planting(cell) is not None or cell.alters_broadcast:
         return None
     read = inputs(cell.scenario)
@@ -39,7 +39,7 @@ def by_content(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def start_key(cell: Cell, trained: list[str]) -> str:
-    """Equal for cells whose start from public rows is the same.
+    """Return a key that is equal for cells with the same start from public rows.
 
     Args:
         cell: the cell.
@@ -67,12 +67,12 @@ def _threat(cell: Cell, *, acts: bool | None = None) -> dict[str, Any]:
 
 
 def _planting(cell: Cell) -> str | None:
-    """The goal that puts texts of its own among the clients', if the cell's does."""
+    """Return the goal that adds texts to the clients' data, if the cell's goal does."""
     return cell.goal.name if cell.goal is not None and cell.goal.plants else None
 
 
 def cell_key(cell: Cell) -> str:
-    """Of everything that a cell's result depends on: settings, sources, data and weights."""
+    """Return the hash of everything that a cell's result depends on: settings, sources, data and weights."""
     read_from = {"model", "data", "federation", "threat", "keep_text"}
     content = by_content(cell.scenario.model_dump(mode="json", include=read_from))
     del content["threat"]["attack_seconds"]  # what an attack that ended in time has read does not depend on it
@@ -83,7 +83,7 @@ def cell_key(cell: Cell) -> str:
 
 
 def group_key(cell: Cell) -> str:
-    """Of everything that the cell's training depends on, sources, data and weights included."""
+    """Return the hash of everything that the cell's training depends on, sources, data and weights included."""
     read = inputs(cell.scenario)
     return digest([training_key(cell), read["data"], read["weights"], group_sources(cell, acts=cell.acts)])
 

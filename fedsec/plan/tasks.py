@@ -11,7 +11,7 @@ from fedsec.plan.keys import cell_key, group_key, inputs, shares, training_key
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A cell and what identifies its result."""
+    """A cell with the keys of its result."""
 
     index: int
     """Its place among the scenario's cells."""
@@ -25,10 +25,11 @@ class Group:
     """Cells that share one training."""
 
     key: str
-    """Of everything that the training depends on, sources, data and weights included."""
+    """Hash of everything that the training depends on, sources, data and weights included."""
     tasks: tuple[Task, ...]
     shares: str
-    """Groups with the same value use the same texts and base model; whoever ran one runs the next one faster."""
+    """Groups with the same value use the same texts and base model, so a worker that ran one runs the next one
+    faster."""
 
 
 def tasks_of(scenario: Scenario) -> list[Task]:
@@ -45,7 +46,7 @@ def grouped(tasks: Iterable[Task]) -> list[Group]:
 
 
 def looks_on(cell: Cell) -> bool:
-    """Whether the cell's attack only looks at a training that would be the same without it."""
+    """Return whether the cell's attack only reads a training that would be the same without it."""
     return cell.attack["name"] != NONE and not cell.acts
 
 

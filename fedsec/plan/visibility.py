@@ -1,4 +1,4 @@
-"""Who sees what: the table of DESIGN section 4, for whole updates and models and for the parts that they have."""
+"""Visibility: what each position sees of whole updates and models, and of their parts."""
 
 from fedsec.api import Aggregation, Asset, ModelSetup, Position, Role
 
@@ -27,7 +27,7 @@ _SEEN = {
     Position.RELEASED_MODEL: dict.fromkeys(Aggregation, frozenset({Asset.RELEASED_MODEL})),
 }
 RELEASED = frozenset({Position.SERVER, Position.CLIENT, Position.KEY_HOLDER, Position.RELEASED_MODEL})
-"""Positions that get the trained model: it is released to whoever took part; the wire does not carry it."""
+"""Positions that receive the trained model: all but the wire, which does not carry it."""
 
 
 _SEPARATE = frozenset({Role.QUERY, Role.KEY, Role.VALUE})
@@ -36,7 +36,7 @@ _SEPARATE = frozenset({Role.QUERY, Role.KEY, Role.VALUE})
 def seen(
     parties: frozenset[Position], aggregation: Aggregation, *, tls: bool = False, others: int | None = None
 ) -> frozenset[Asset]:
-    """What colluding parties see together of whole updates and models; what parts these have is the tuning's matter.
+    """Return what colluding parties see together of whole updates and models; the tuning decides on their parts.
 
     Args:
         parties: the positions that share what they see, clients of the round among them where some collude; the
@@ -58,7 +58,7 @@ def seen(
 
 
 def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:
-    """What a position sees when `setup` is what is trained: whole updates and models, and the parts that these have.
+    """Return what a position sees when `setup` is what is trained: whole updates and models, and their parts.
 
     Args:
         sight: the whole updates and models that it sees.
@@ -80,7 +80,7 @@ def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:
 
 
 def _shows_inputs(setup: ModelSetup, layer: int) -> bool:
-    """Whether what enters a layer's attention shows: through its matrices, apart or as one, or a LoRA factor on one."""
+    """Return whether the inputs of a layer's attention are visible: by its matrices or a LoRA factor on one."""
     trained = [p for p in setup.parameters if p.layer == layer and p.name in setup.trainable]
     roles = {p.role for p in trained}
     factors = {p.adapts for p in trained if p.factor == "A"}

@@ -1,4 +1,4 @@
-"""How a plug-in behaves in a federation, whatever it is good for: repeatable, resumable, and it keeps its hands off.
+"""Conduct of a plug-in in a federation: repeatable, resumable, and without changes to what it is handed.
 
 Each check trains a canned federation a few times and raises AssertionError with what went wrong.
 """
@@ -27,16 +27,16 @@ from fedsec.seeds import SeedTree
 from fedsec.testing.watch import watched
 
 KEY = "the cell"
-"""Under which an attack is kept that looks at rounds as they happen."""
+"""The key under which an attack that observes rounds is kept."""
 _DIFFERS = "a second run of the same seed differs; draw from the view's `generator`, and from nothing else"
 
 
 class _StoppedError(Exception):
-    """Stands for a process that was killed between two rounds."""
+    """Simulates a process that was killed between two rounds."""
 
 
 def require(condition: bool, message: str) -> None:
-    """AssertionError with the message unless the condition holds."""
+    """Raise AssertionError with the message unless the condition holds."""
     if not condition:
         raise AssertionError(message)
 
@@ -56,7 +56,7 @@ class Subject:
     name: str = ""
 
     def train(self, checkpoint: Checkpoint | None = None, **others: Any) -> Trained:
-        """The cell's federation; rounds that its attack reads are kept, those that it observes are shown as well.
+        """Train the cell's federation; rounds that its attack reads are stored, and shown to one that observes.
 
         Args:
             checkpoint: where progress is kept, and taken up again.
@@ -66,22 +66,22 @@ class Subject:
         return train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
 
     def plugins(self) -> list[Plugin]:
-        """Each of the cell's plug-ins."""
+        """Return each of the cell's plug-ins."""
         attacks = [attack_plugin(self.cell.attack)] if self.cell.threat else []
         return [*attacks, *map(defense_plugin, self.cell.defense)]
 
 
 @dataclass(slots=True)
 class _Kept(Checkpoint):
-    """Progress that is noted round by round in memory, and in the file where the process is to be killed."""
+    """Progress that is recorded round by round in memory, and in the file where the process is to be killed."""
 
     stops: bool = False
-    """Whether the process ends when the round is written down."""
+    """Return whether the process ends when the round is recorded."""
     models: list[torch.Tensor] = field(default_factory=list)
     """The global trainables after each round [parameters]."""
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Note the round."""
+        """Record the round."""
         self.models.append(state["current"].clone())
         if self.stops:
             Checkpoint.save(self, state)
@@ -89,7 +89,7 @@ class _Kept(Checkpoint):
 
 
 def check_conduct(subject: Subject, folder: Path) -> None:
-    """Inputs are left alone, a second run is the same, and a run that is killed after every round is too.
+    """Check that inputs stay unchanged, a second run is the same, and so is a run that is killed after every round.
 
     The federation is trained twice: once as it is, watched, and once in as many processes as it has rounds, each of
     which takes up what the one before it left. Until the first of these ends, nothing was taken up: what differs then
@@ -122,7 +122,7 @@ def check_conduct(subject: Subject, folder: Path) -> None:
 
 
 def _storable(subject: Subject, checkpoint: Checkpoint) -> Trained:
-    """The cell's federation; AssertionError if its state cannot be kept."""
+    """Return the cell's federation; AssertionError if its state cannot be stored."""
     try:
         return subject.train(checkpoint)
     except TypeError as error:
@@ -130,7 +130,7 @@ def _storable(subject: Subject, checkpoint: Checkpoint) -> Trained:
 
 
 def _process(subject: Subject, checkpoint: Checkpoint) -> tuple[Trained | None, int]:
-    """What a process that goes on from a checkpoint trains, and its first round; None if it was killed."""
+    """Return what a process that continues from a checkpoint trains, and its first round; None if it was killed."""
     rounds: list[int] = []
     trained = None
     with suppress(_StoppedError):
@@ -139,7 +139,7 @@ def _process(subject: Subject, checkpoint: Checkpoint) -> tuple[Trained | None, 
 
 
 def everything(subject: Subject, trained: Trained) -> Any:
-    """What came of a cell, timings aside: the model, the rounds, and what an attack that acts or observes says."""
+    """Return the result of a cell without timings: the model, the rounds, and the answer of its attack."""
     outcome, cell = trained.outcome, subject.cell
     rounds = [replace(one, seconds=0.0) for one in outcome.rounds]
     says = claims(subject, trained) if cell.asked and (cell.acts or cell.observes) else None
@@ -151,7 +151,7 @@ def everything(subject: Subject, trained: Trained) -> Any:
 def claims(
     subject: Subject, trained: Trained, secrets: Secrets | None = None, materials: Materials | None = None
 ) -> Any:
-    """What the cell's attack says of a trained federation, as its goal asks it.
+    """Return the answer of the cell's attack on a trained federation.
 
     An attack that observes is shown the rounds anew if there are other secrets than its federation's.
 
@@ -186,14 +186,14 @@ def claims(
 
 
 def _asked(cell: Cell, trained: Trained, plugin: Plugin, anew: bool) -> Any:
-    """The instance that is asked: never one that was asked before."""
+    """Return the instance that is asked: never one that was asked before."""
     if not cell.observes:
         return trained.attacker(plugin)
     return checked(plugin) if anew else deepcopy(trained.watchers[KEY].attack)
 
 
 def same(first: Any, second: Any) -> bool:
-    """Equal to the last bit; NaN equals NaN, a list equals a tuple."""
+    """Return whether two values are equal to the last bit; NaN equals NaN, a list equals a tuple."""
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         fits = first.shape == second.shape and first.dtype == second.dtype
         return fits and bool(((first == second) | ((first != first) & (second != second))).all())
@@ -232,7 +232,7 @@ def check_blind(subject: Subject, granted: Iterable[str], trained: Trained | Non
 
 
 def _exchanged(secrets: Mapping[int, Secret], granted: tuple[str, ...]) -> dict[int, Secret]:
-    """The truth of one round, each client's in another's place."""
+    """Return the truth of one round with each client's in another's place."""
     clients = list(secrets)
     return {c: _hybrid(secrets[c], secrets[clients[i - 1]], granted) for i, c in enumerate(clients)}
 
@@ -266,14 +266,14 @@ def permuted(materials: Materials) -> Materials:
 
 
 def shown(evidence: Evidence) -> list[tuple[str, Any]]:
-    """All that an attack can see of its evidence, by name."""
+    """Return everything that an attack can see of its evidence, by name."""
     rounds = [(f"round {number}", evidence.at(number)) for number in evidence.rounds]
     last = [("the released model", evidence.released())] if evidence.released is not None else []
     return [("evidence", evidence), *rounds, *last]
 
 
 def evidence_with(subject: Subject, trained: Trained, materials: Materials) -> Evidence:
-    """What the cell's attack is handed if the goal asks about these texts; AssertionError if they cannot be staged."""
+    """Return the evidence of the attack if the goal asks about these texts; AssertionError if it cannot stage them."""
     cell = subject.cell
     try:
         question = staged(cell, materials).question

@@ -60,7 +60,7 @@ from fedsec.testing.conduct import Subject, check_blind, check_conduct, require
 from fedsec.testing.watch import hooks_of
 
 LEAST_GAIN = 0.02
-"""By how much a defense has to better the figure that it is there for."""
+"""The least improvement of the metric that a defense is tested by."""
 
 
 def check_attack(
@@ -242,7 +242,7 @@ def check_dataset(card: DatasetCard) -> None:
 
 
 def _check_reading(card: AttackCard, fit: canned.Federated, component: Mapping[str, Any], overrides: Any) -> None:
-    """The truth is out of reach, with the side knowledge that the attack cannot do without, and with all there is."""
+    """Check that the truth is out of reach, with the side knowledge that the attack needs, and with all of it."""
     needed = tuple(sorted(one.value for one in card.threat.knowledge))
     for granted in dict.fromkeys((needed, _all_knowledge(card))):
         subject = _subject(card, fit.examined(component, granted, overrides), card.name)
@@ -250,13 +250,13 @@ def _check_reading(card: AttackCard, fit: canned.Federated, component: Mapping[s
 
 
 def _beside(goal: GoalCard, metric: str | None = None) -> tuple[str, ...]:
-    """The control, if the goal holds a cell against it; nothing if the metric is none that it compares."""
+    """Return the control, if the goal compares a cell with it; nothing if it does not compare the metric."""
     compares = goal.compare and (metric is None or metric in {one.metric for one in goal.headline})
     return (NONE,) if compares else ()
 
 
 def _effect(card: AttackCard, cell: Mapping[str, Any], metric: str) -> tuple[Mapping[str, Any], float]:
-    """What the attack shows in its cell, and what does no harm there."""
+    """Return the attack's metric in its cell, and the value without harm."""
     require(cell["status"] == OK, f"{card.name}: {cell['status']}: {cell['reason']}")
     require(metric in cell["metrics"], f"{card.name}: its cell has no {metric}, but {sorted(cell['metrics'])}")
     value = cell["metrics"][metric]
@@ -275,12 +275,12 @@ def _check_known(card: AttackCard) -> None:
 
 
 def _all_asked() -> tuple[str, ...]:
-    """What any goal asks of an attack."""
+    """Return the methods that any goal asks of an attack."""
     return tuple(goal.method for goal in registry.goals() if goal.method)
 
 
 def _check_hooks(card: AttackCard | DefenseCard, methods: Sequence[str]) -> None:
-    """What the plug-in does is what the card says of it."""
+    """Check that the plug-in's methods are those that the card states."""
     if isinstance(card, AttackCard):
         require(card.threat.goal in registry.goals(), f"{card.name}: no goal {card.threat.goal} is registered")
         goal, acts = registry.goals().get(card.threat.goal), acting(card.threat)
@@ -318,7 +318,7 @@ def _all_knowledge(card: AttackCard) -> tuple[str, ...]:
 
 
 def _subject(card: Card, scenario: Scenario, attack: str, defense: str | None = None) -> Subject:
-    """The cell of that attack (and that defense) to watch."""
+    """Return the cell of that attack (and that defense) to examine."""
 
     def fits(cell: Cell) -> bool:
         names = [part["name"] for part in cell.defense]
@@ -332,7 +332,7 @@ def _subject(card: Card, scenario: Scenario, attack: str, defense: str | None = 
 
 
 def _cells(scenario: Scenario, wanted: Callable[[str, str], bool]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The scorecard's rows of the wanted cells, by the names of attack and defense; what a plug-in raises goes up."""
+    """Return the scorecard's rows of the wanted cells, by names of attack and defense; plug-ins' errors are raised."""
     resources, contents = Resources(), []
     for cell in expand(scenario):
         if not wanted(cell.attack["name"], _stack_of(cell)):
@@ -347,7 +347,7 @@ def _cells(scenario: Scenario, wanted: Callable[[str, str], bool]) -> dict[tuple
 
 
 def _scored(cell: Cell, resources: Resources) -> dict[str, Any]:
-    """The cell's content; what fedsec finds wrong with a plug-in's answer breaks the contract."""
+    """Return the cell's content; an error that fedsec finds in a plug-in's answer breaks the contract."""
     try:
         return shared.content(cell, resources)
     except FedsecError as error:
@@ -384,7 +384,7 @@ def _shown(value: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """The canned data, and the double that attacks on a key holder need; one thread, as runs have."""
+    """Register the test data, and the double that attacks on a key holder need; use one thread, as runs do."""
     needed = next(card for card in doubles.DEFENSES if card.name == canned.SEALED)
     with canned.registered(), limited_threads(1):
         added = canned.SEALED not in registry.defenses()

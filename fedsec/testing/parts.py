@@ -1,4 +1,4 @@
-"""What models and data sets owe those who train on them."""
+"""Checks of models and data sets."""
 
 import sys
 from typing import Any

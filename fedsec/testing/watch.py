@@ -1,4 +1,4 @@
-"""Looks over a plug-in's shoulder: what it was handed must be as it was, and no global generator may have moved."""
+"""Detects what a plug-in changes: what it was handed must be unchanged, and no global generator may have moved."""
 
 import functools
 import inspect
