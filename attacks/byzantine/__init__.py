@@ -1,1 +1,1 @@
-"""Malicious clients that send forged updates."""
+"""Malicious clients that send crafted updates."""

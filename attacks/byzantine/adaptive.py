@@ -1,4 +1,4 @@
-"""Adaptive: the step away from the honest mean that does most harm past the server's own filters and rule."""
+"""Adaptive: the step from the honest mean that does most harm under the server's own filters and rule."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ REACH = 100.0
 MOST = 1e6
 """Largest factor tried."""
 DECADES = 4.0
-"""The grid of factors begins so far below the largest."""
+"""The grid of factors starts at this fraction of the largest."""
 PLAIN_EPSILON = 0.1
-"""The default of `ipm`, which is tried as well, as is the z that `alie` would take."""
+"""The default of `ipm`, which is tried as well, as is the z of `alie`."""
 
 Factors = tuple[float, float, float]
-"""Of mu, sigma and sign(mu) sigma in the forged vector."""
+"""Factors of mu, sigma and sign(mu) sigma in the crafted vector."""
 Direction = Callable[[float], Factors]
-"""These factors from the attack's own."""
+"""Maps the attack's own factor to these factors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +59,22 @@ class Adaptive:
     objective: str = "against"
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         rehearse = view.rehearse
         if rehearse is None:
             raise ValueError(
                 "adaptive tries vectors on the defense: grant it with threat.knowledge: [defense-settings]"
             )
 
-        def forge(rows: torch.Tensor) -> torch.Tensor:
+        def craft(rows: torch.Tensor) -> torch.Tensor:
             stage = Stage(rows, view, rehearse)
-            return stage.forged(*_worst(stage, self.evaluations, self.objective))
+            return stage.crafted(*_worst(stage, self.evaluations, self.objective))
 
-        return collude(update, view, "adaptive", forge)
+        return collude(update, view, "adaptive", craft)
 
 
 def _worst(stage: Stage, evaluations: int, objective: str) -> Factors:
-    """Factors of the most harmful vector; all 0 if there is nothing to forge from."""
+    """Return the factors of the most harmful vector; all 0 if no honest update is known."""
     best, found = -math.inf, (0.0, 0.0, 0.0)
     for direction, plain, most in _directions(stage):
         for factor, harm in search(partial(_harm, stage, objective, direction), plain, most, evaluations).items():
@@ -89,7 +89,7 @@ def _harm(stage: Stage, objective: str, direction: Direction, factor: float) -> 
 
 
 def _directions(stage: Stage) -> Iterator[tuple[Direction, float, float]]:
-    """Each with its plain attack's factor and the largest to try; one that leads nowhere is left out."""
+    """Yield each direction with its plain attack's factor and the largest to try; one without effect is left out."""
     reach, mean, deviation = REACH * stage.typical, float(stage.mean.norm()), float(stage.deviation.norm())
     if mean > 0:
         yield _ipm, 1.0 + PLAIN_EPSILON, min(1.0 + reach / mean, MOST)
@@ -112,7 +112,7 @@ def _opposed(z: float) -> Factors:
 
 
 def search(harm: Callable[[float], float], plain: float, most: float, evaluations: int) -> dict[float, float]:
-    """Factors tried and their harm, in ascending order of factors: a grid, then halved gaps around the best.
+    """Return the factors tried and their harm, by ascending factor: a grid, then halved gaps around the best.
 
     Args:
         harm: of a factor.

@@ -1,4 +1,4 @@
-"""ALIE: a little less than the honest mean in every coordinate, within the honest spread."""
+"""ALIE: slightly less than the honest mean in every coordinate, within the honest spread."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -33,22 +33,22 @@ class ALittleIsEnough:
     z: float = 0.0
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         z = self.z
         if z == 0.0:
             if view.training.cohort == 0:
                 raise ValueError("alie needs a z, or the number of clients in a round")
             z = unsuspicious(view.training.cohort, len(view.colluders))
 
-        def forge(rows: torch.Tensor) -> torch.Tensor:
+        def craft(rows: torch.Tensor) -> torch.Tensor:
             mean, deviation = mean_and_deviation(rows)
             return (mean - z * deviation).float()
 
-        return collude(update, view, "alie", forge)
+        return collude(update, view, "alie", craft)
 
 
 def unsuspicious(n: int, f: int) -> float:
-    """The largest z for which enough honest rows lie farther from the mean than the forged one; at least 0.
+    """Return the largest z for which enough honest updates are farther from the mean than the crafted one; at least 0.
 
     With f colluders, s = floor(n/2 + 1) - f honest rows make a majority, and the share (n - f - s) / (n - f) of a
     normal distribution lies below z.

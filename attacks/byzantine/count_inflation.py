@@ -25,5 +25,5 @@ class CountInflation:
     scale: float = 1.0
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The negated update with the inflated claim."""
+        """Return the negated update with the inflated claim."""
         return replace(update, vector=update.vector * -self.scale, examples=update.examples * self.factor)

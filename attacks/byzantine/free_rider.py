@@ -34,7 +34,7 @@ class FreeRider:
     """`round` and `model` as last seen, or the `update` to replay."""
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         if self.variant == "zero":
             return replace(update, vector=torch.zeros_like(update.vector))
         if self.variant == "replayed":
@@ -46,7 +46,7 @@ class FreeRider:
         return replace(update, vector=vector)
 
     def _stale(self, view: ClientView) -> torch.Tensor:
-        """What the model moved by since the client last saw it, as an update of one round [parameters]."""
+        """Return the step of the global model since the client last saw it, as an update of one round [parameters]."""
         now, before = view.global_parameters, self._memory
         self._memory = {"round": view.round, "model": now.clone()}
         if not before:
@@ -56,9 +56,9 @@ class FreeRider:
         return (now - seen) / (rounds * weight_step(view.training))
 
     def state(self) -> Mapping[str, Any]:
-        """What it saw or sent before."""
+        """Return what it saw or sent before."""
         return dict(self._memory)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what it saw or sent before."""
         self._memory = dict(state)

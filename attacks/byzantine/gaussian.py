@@ -26,7 +26,7 @@ class Gaussian:
     unit: str = "absolute"
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         honest = update.vector
         sigma = self.sigma * float(honest.double().square().mean().sqrt()) if self.unit == "honest" else self.sigma
         noise = sigma * torch.randn(honest.shape, generator=view.generator)

@@ -28,7 +28,7 @@ class InnerProductManipulation:
     epsilon: float = 0.1
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         return collude(update, view, "ipm", self._forge)
 
     def _forge(self, rows: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""LoRA gauge: rows that do to the model something else than their factors look like."""
+"""LoRA gauge: updates whose effect on the model differs from what their factors look like."""
 
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,7 @@ class LoraGauge:
     factor: float = 10.0
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest.
+        """Return the crafted update; the claimed number of examples stays honest.
 
         Raises:
             ValueError: no pair of LoRA factors is trained.
@@ -51,7 +51,7 @@ class LoraGauge:
         return collude(update, view, "lora-gauge", lambda known: self._hidden(known, view, pairs))
 
     def _rescaled(self, honest: torch.Tensor, view: ColluderView, pairs: tuple[Pair, ...]) -> torch.Tensor:
-        """The row that makes each pair (factor B, A / factor) [parameters], fp32."""
+        """Return the update that makes each pair (factor B, A / factor) [parameters], fp32."""
         step, before = weight_step(view.training), view.global_parameters.double()
         row = honest.double()
         for pair in pairs:
@@ -60,7 +60,7 @@ class LoraGauge:
         return row.float()
 
     def _hidden(self, known: torch.Tensor, view: ColluderView, pairs: tuple[Pair, ...]) -> torch.Tensor:
-        """The row most opposed to the honest step within reach of the known ones [parameters], fp32.
+        """Return the update most opposed to the honest step within reach of the known ones [parameters], fp32.
 
         With x their mean and P(x) what x does to the weights, minimises <P(x + d), P(x)> over |d| = reach. P is
         bilinear in the factors: following the slope again and again goes down, as the power method climbs.
@@ -77,7 +77,7 @@ class LoraGauge:
         return ((mean + move) / step).float()
 
     def _reach(self, steps: torch.Tensor, mean: torch.Tensor) -> float:
-        """How far from the known rows' mean the forged row may lie.
+        """Return how far from the known updates' mean the crafted update may be.
 
         Two honest rows of spread s differ by 2 s^2 in expected square, the mean of m rows from another by
         s^2 (1 + 1/m); what is left of scale^2 times the former is the move's.
@@ -90,7 +90,7 @@ class LoraGauge:
 
 
 def _slope(before: torch.Tensor, mean: torch.Tensor, move: torch.Tensor, pairs: tuple[Pair, ...]) -> torch.Tensor:
-    """Gradient of <P(x + d), P(x)> by d [parameters], x being `mean` and d `move`.
+    """Return the gradient of <P(x + d), P(x)> by d [parameters], x being `mean` and d `move`.
 
     On a pair, P(x) = b A + B0 a with A = A0 + a, and the slope is P(x) A(x + d)' by B and B(x + d)' P(x) by A; on what
     is no pair it is x.

@@ -35,7 +35,7 @@ class Mimic:
     warmup: int = 3
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The copied update; the claimed number of examples stays honest."""
+        """Return the copied update; the claimed number of examples stays honest."""
         honest = view.granted[Knowledge.BENIGN_UPDATES]  # [honest, parameters]
         if len(honest) == 0:
             return update
@@ -46,7 +46,7 @@ class Mimic:
         return replace(update, vector=honest[note["copied"]].clone())
 
     def _study(self, note: Mapping[str, Any] | None, honest: torch.Tensor) -> dict[str, Any]:
-        """What the colluders remember after this round's honest updates [honest, parameters]."""
+        """Return the colluders' state after this round's honest updates [honest, parameters]."""
         if note is None:
             mean, direction = _first(honest)
         elif note["seen"] < self.warmup:
@@ -67,7 +67,7 @@ class Mimic:
 
 
 def _first(honest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and principal direction of the first round's updates [parameters] each, fp64."""
+    """Return mean and principal direction of the first round's updates [parameters] each, fp64."""
     mean, _ = mean_and_deviation(honest)
     gram = torch.zeros(len(honest), len(honest), dtype=torch.float64)
     for columns in slices(honest):
@@ -80,7 +80,7 @@ def _first(honest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _next(
     honest: torch.Tensor, mean: torch.Tensor, direction: torch.Tensor, seen: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and direction after one more round: running averages over the `seen` rounds before and this one.
+    """Return mean and direction after one more round: running averages over the `seen` rounds before and this one.
 
     mu' = t/(t+1) mu + 1/(t+1) mean(x);  z' ~ t/(t+1) z + 1/(t+1) c/|c| with c = sum (x_i - mu') <x_i - mu', z>.
     """
@@ -91,7 +91,7 @@ def _next(
 
 
 def _projections(honest: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """<x_i, z> [honest], fp64."""
+    """Return <x_i, z> [honest], fp64."""
     found = torch.zeros(len(honest), dtype=torch.float64)
     for columns in slices(honest):
         found.addmv_(honest[:, columns].double(), direction[columns])
@@ -99,7 +99,7 @@ def _projections(honest: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
 
 
 def _combined(honest: torch.Tensor, mean: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """The sum of shares_i (x_i - mean) [parameters], fp64."""
+    """Return the sum of shares_i (x_i - mean) [parameters], fp64."""
     found = -shares.sum() * mean
     for columns in slices(honest):
         found[columns] += shares @ honest[:, columns].double()

@@ -1,4 +1,4 @@
-"""Min-Max: as far from the mean as leaves no honest row farther away than honest rows are from each other."""
+"""Min-Max: as far from the mean as possible without exceeding the largest distance between honest updates."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class MinMax:
     direction: str = "unit-vec"
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         return collude(update, view, "min-max", self._forge)
 
     def _forge(self, rows: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ class MinMax:
 
 
 def gamma(spread: Spread, bound: float) -> float:
-    """The smallest over the rows of the positive root of |p|^2 g^2 + 2 <p, mu - x_i> g + |mu - x_i|^2 - D^2 = 0.
+    """Return the smallest over the rows of the positive root of |p|^2 g^2 + 2 <p, mu - x_i> g + |mu - x_i|^2 - D^2 = 0.
 
     Args:
         spread: of the known rows.

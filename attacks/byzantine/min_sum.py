@@ -1,4 +1,4 @@
-"""Min-Sum: as far from the mean as an honest row is from all others together."""
+"""Min-Sum: as far from the mean as an honest update is from all others in sum."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class MinSum:
     direction: str = "unit-vec"
 
     def on_update(self, update: Update, view: ColluderView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         return collude(update, view, "min-sum", self._forge)
 
     def _forge(self, rows: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ class MinSum:
 
 
 def gamma(spread: Spread, bound: float) -> float:
-    """The square root of (bound - sum |mu - x_i|^2) / (m |p|^2), with m known rows.
+    """Return the square root of (bound - sum |mu - x_i|^2) / (m |p|^2), with m known rows.
 
     Args:
         spread: of the known rows.

@@ -1,4 +1,4 @@
-"""Non-finite: send what no sum survives."""
+"""Non-finite: send values that make any unchecked sum unusable."""
 
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,6 @@ class NonFinite:
     kind: str = "nan"
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         signs = torch.randint(2, update.vector.shape, generator=view.generator) * 2 - 1
         return replace(update, vector=signs * torch.full_like(update.vector, _VALUES[self.kind]))

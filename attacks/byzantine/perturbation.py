@@ -1,4 +1,4 @@
-"""The honest mean pushed along a fixed direction, as far as honest rows lie from each other."""
+"""The honest mean pushed along a fixed direction, as far as honest updates are from each other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ DIRECTIONS = ("unit-vec", "std", "sign")
 """Minus the mean, minus the standard deviation, minus the sign of the mean; names of the official code."""
 
 _SLACK = 1e-12
-"""Of a bound: room for the rounding of fp64 in its two sides."""
+"""Tolerance of a bound for fp64 rounding in its two sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Spread:
 
 
 def spread(rows: torch.Tensor, direction: str) -> Spread:
-    """One pass over the rows' columns for the mean, one for the products.
+    """Compute the spread in one pass over the columns for the mean, and one for the products.
 
     Args:
         rows: fp32 [known, parameters], at least one.
@@ -60,7 +60,7 @@ def pushed(
     measure: Callable[[torch.Tensor], torch.Tensor],
     farthest: Callable[[Spread, float], float],
 ) -> torch.Tensor:
-    """The mean plus gamma p [parameters], fp32, with the largest gamma that leaves it no farther out than some row.
+    """Return the mean plus gamma p [parameters], fp32, with the largest gamma that honest distances allow.
 
     The bound holds for the rounded vector: gamma gives way where fp32 would break it.
 
@@ -74,14 +74,14 @@ def pushed(
     bound = float(measure(found.between).max()) * (1 - _SLACK)
     gamma = farthest(found, bound)
     for less in (0.0, *(2.0**-power for power in range(24, -1, -1))):
-        forged = (found.mean + gamma * (1 - less) * found.direction).float()
-        if float(measure(_squared_distances(rows, forged))) <= bound:
-            return forged
+        crafted = (found.mean + gamma * (1 - less) * found.direction).float()
+        if float(measure(_squared_distances(rows, crafted))) <= bound:
+            return crafted
     return rows[0].clone()  # rows within a rounding of each other: one of them keeps the bound by itself
 
 
 def _squared_distances(rows: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """From the vector [parameters] to each row [known], fp64."""
+    """Return squared distances from the vector [parameters] to each row [known], fp64."""
     total = torch.zeros(len(rows), dtype=torch.float64)
     for columns in slices(rows):
         total += (rows[:, columns].double() - vector[columns].double()).square_().sum(dim=1)

@@ -19,5 +19,5 @@ class SignFlip:
     scale: float = 1.0
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The forged update; the claimed number of examples stays honest."""
+        """Return the crafted update; the claimed number of examples stays honest."""
         return replace(update, vector=update.vector * -self.scale)

@@ -1,4 +1,4 @@
-"""Where colluders try forged vectors out: a round like the one to come, put through the server's filters and rule."""
+"""The rehearsal of crafted vectors: a round like the next one, passed through the server's filters and rule."""
 
 import math
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from .known_rows import knows_others, mean_and_deviation, norms
 
 
 class Harm(NamedTuple):
-    """How far the aggregate F is from the honest mean mu."""
+    """The effect on the aggregate F, relative to the honest mean mu."""
 
     distance: float
     """|F - mu|."""
     against: float
-    """<mu - F, mu> / |mu|: how much of the way along mu is lost; more than |mu| is a step back."""
+    """<mu - F, mu> / |mu|: how much of the step along mu is lost; more than |mu| is a step back."""
 
 
 class Stage:
-    """The known honest rows, sigma and sign(mu) sigma beside them, of which every forged row is a combination.
+    """The known honest rows with sigma and sign(mu) sigma, of which every crafted row is a combination.
 
     Products of these rows are taken once; a rule that returns weights then costs no pass over the parameters.
 
@@ -51,24 +51,24 @@ class Stage:
         self._plain = _honest(view, known)
         self.clients, self.colluders = len(self._plain), len(view.colluders)
 
-    def forged(self, of_mean: float, of_deviation: float = 0.0, of_opposed: float = 0.0) -> torch.Tensor:
-        """The forged vector [parameters], fp32; see `mixing`."""
+    def crafted(self, of_mean: float, of_deviation: float = 0.0, of_opposed: float = 0.0) -> torch.Tensor:
+        """Return the crafted vector [parameters], fp32; see `mixing`."""
         return (of_mean * self.mean + of_deviation * self.deviation + of_opposed * self.opposed).float()
 
     def mixing(self, of_mean: float, of_deviation: float = 0.0, of_opposed: float = 0.0) -> torch.Tensor:
-        """The round's rows as combinations of the base rows [cohort, known + 2], fp64, all colluders' being the same.
+        """Return the round's rows as combinations of the base rows [cohort, known + 2], fp64, equal for all colluders.
 
         Args:
-            of_mean: factor of mu in the forged vector.
+            of_mean: factor of mu in the crafted vector.
             of_deviation: factor of sigma in it.
             of_opposed: factor of sign(mu) sigma in it.
         """
-        forged = of_mean * self._mean_of
-        forged[-2], forged[-1] = of_deviation * self._unit, of_opposed * self._unit
-        return torch.where(self._plain.any(dim=1, keepdim=True), self._plain, forged)
+        crafted = of_mean * self._mean_of
+        crafted[-2], crafted[-1] = of_deviation * self._unit, of_opposed * self._unit
+        return torch.where(self._plain.any(dim=1, keepdim=True), self._plain, crafted)
 
     def harm(self, of_mean: float, of_deviation: float = 0.0, of_opposed: float = 0.0) -> Harm:
-        """What the colluders do to F by sending that vector; where the round would be skipped, F is 0."""
+        """Return the effect on F of sending that vector; where the round would be skipped, F is 0."""
         mixing = self.mixing(of_mean, of_deviation, of_opposed)
         found = self._rehearse(self.base.mixed(mixing))
         if found.vector is not None:
@@ -82,7 +82,7 @@ class Stage:
 
 
 def _honest(view: ColluderView, known: int) -> torch.Tensor:
-    """The honest rows in the round's order [cohort, known + 2], and lines of zeros where the colluders stand.
+    """Return the honest rows in the round's order [cohort, known + 2], with zeros at the colluders' places.
 
     Of others unknown, the colluders' own honest rows stand for them in turn. A client's place is its id where
     everybody takes part; elsewhere nobody told the colluders, and they come last.
@@ -91,8 +91,8 @@ def _honest(view: ColluderView, known: int) -> torch.Tensor:
     honest = known if knows_others(view) or cohort == 0 else max(cohort - colluders, 0)
     size = honest + colluders
     by_id = max(view.colluders) < size
-    forged = set(view.colluders if by_id else range(honest, size))
-    others = [place for place in range(size) if place not in forged]
+    crafted = set(view.colluders if by_id else range(honest, size))
+    others = [place for place in range(size) if place not in crafted]
     plain = torch.zeros(size, known + 2, dtype=torch.float64)
     plain[others, [place % known for place in range(honest)]] = 1.0
     return plain

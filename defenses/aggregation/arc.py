@@ -17,7 +17,7 @@ class AdaptiveRobustClipping:
     """
 
     def mix(self, rows: Rows, context: RoundContext) -> Mixed:
-        """The rows, k of them no longer than the others."""
+        """Return the rows, the k longest of them scaled down."""
         n, f = len(rows), context.declared_malicious
         norms = norms_of(rows)
         clipped = 2 * f * (n - f) // n  # in whole numbers: 2 * (f / n) * (n - f) may fall short of one

@@ -25,7 +25,7 @@ class Bucketing:
     s: int = 2
 
     def mix(self, rows: Rows, context: RoundContext) -> Mixed:
-        """The buckets, ceil(n/s) of them."""
+        """Return the buckets, ceil(n/s) of them."""
         n = len(rows)
         order = torch.randperm(n, generator=context.generator)
         mixing = torch.zeros(-(-n // self.s), n, dtype=torch.float64)

@@ -33,7 +33,7 @@ class Bulyan:
     geometry: str = "raw"
 
     def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """The mean around the selected rows' median [parameters], fp32."""
+        """Return the mean around the selected rows' median [parameters], fp32."""
         distances = geometry.squared_distances(rows, context, self.geometry)
         f = context.declared_malicious
         return mean_of_selected(rows, select(distances, f, len(rows) - 2 * f), f)

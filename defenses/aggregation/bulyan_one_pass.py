@@ -30,7 +30,7 @@ class BulyanOnePass:
     geometry: str = "raw"
 
     def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """The mean around the selected rows' median [parameters], fp32."""
+        """Return the mean around the selected rows' median [parameters], fp32."""
         distances = geometry.squared_distances(rows, context, self.geometry)
         f = context.declared_malicious
         return mean_of_selected(rows, best(krum_scores(distances, f, "blanchard"), len(rows) - 2 * f), f)

@@ -40,7 +40,7 @@ class CenteredClipping:
     """fp32 [parameters]."""
 
     def weights(self, rows: Rows, context: RoundContext) -> Weighted:
-        """Weights of the rows [kept], fp64, and the share of the previous aggregate that is left of it."""
+        """Return the weights of the rows [kept], fp64, and the remaining share of the previous aggregate."""
         start, n = self._start(context), len(rows)
         distances = self._distances(rows, start, context)  # [kept + 1, kept + 1]
         place = torch.zeros(n + 1, dtype=torch.float64)  # of v; its own coordinate is the last
@@ -65,16 +65,16 @@ class CenteredClipping:
         return distances
 
     def on_aggregate(self, vector: torch.Tensor, context: RoundContext) -> torch.Tensor:
-        """The update as it is; it is where the next round starts."""
+        """Keep the update, from which the next round starts, and return it."""
         self._previous = vector.clone()
         return vector
 
     def state(self) -> Mapping[str, Any]:
-        """The previous aggregate, if there is one."""
+        """Return the previous aggregate, if there is one."""
         return {} if self._previous is None else {"previous": self._previous}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from that aggregate."""
+        """Restore the previous aggregate."""
         self._previous = state["previous"].clone() if "previous" in state else None
 
     def _start(self, context: RoundContext) -> torch.Tensor:

@@ -24,6 +24,6 @@ class Clipping:
     factor: float = 1.0
 
     def mix(self, rows: Rows, context: RoundContext) -> Mixed:
-        """The rows, none longer than the radius."""
+        """Return the rows, none longer than the radius."""
         norms = norms_of(rows)
         return Mixed(clipped_to(norms, self.factor * norms.quantile(0.5)), context.declared_malicious)

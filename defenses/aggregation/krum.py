@@ -29,7 +29,7 @@ class Krum:
     geometry: str = "raw"
 
     def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """A one-hot vector [kept], fp64."""
+        """Return a one-hot vector [kept], fp64."""
         distances = squared_distances(rows, context, self.geometry)  # [kept, kept]
         scores = krum_scores(distances, context.declared_malicious, self.neighbours)
         chosen = torch.zeros(len(rows), dtype=torch.float64)

@@ -19,6 +19,6 @@ class Meamed:
     """
 
     def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """The mean around the median [parameters], fp32."""
+        """Return the mean around the median [parameters], fp32."""
         keep = len(rows) - context.declared_malicious
         return coordinates.coordinate_wise(rows, partial(coordinates.nearest_mean, keep=keep))

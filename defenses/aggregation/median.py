@@ -18,5 +18,5 @@ class Median:
     """
 
     def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """The median row [parameters], fp32."""
+        """Return the median row [parameters], fp32."""
         return coordinates.coordinate_wise(rows, coordinates.median)

@@ -32,7 +32,7 @@ class MultiKrum:
     geometry: str = "raw"
 
     def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """1/m for the chosen rows, 0 for the others [kept], fp64."""
+        """Return 1/m for the chosen rows, 0 for the others [kept], fp64."""
         n, f = len(rows), context.declared_malicious
         scores = krum_scores(squared_distances(rows, context, self.geometry), f, self.neighbours)
         count = self.m or (n - f - 2 if self.neighbours == "blanchard" else n - f)

@@ -23,7 +23,7 @@ class NearestNeighbourMixing:
     geometry: str = "raw"
 
     def mix(self, rows: Rows, context: RoundContext) -> Mixed:
-        """As many rows as before, and as many of them declared malicious: mixing a bad row makes no good one of it."""
+        """Return as many rows as before, and as many declared malicious: mixing does not remove a malicious row."""
         distances = geometry.squared_distances(rows, context, self.geometry).clone()  # [kept, kept]
         distances.fill_diagonal_(-1.0)  # itself comes before any row equal to it
         count = len(rows) - context.declared_malicious

@@ -23,5 +23,5 @@ class NormBound:
     bound: float = 1.0
 
     def mix(self, rows: Rows, context: RoundContext) -> Mixed:
-        """The rows, none longer than the bound."""
+        """Return the rows, none longer than the bound."""
         return Mixed(clipped_to(norms_of(rows), self.bound), context.declared_malicious)

@@ -1,4 +1,4 @@
-"""What the filters that clip norms share."""
+"""Functions that the filters on norms share."""
 
 import torch
 

@@ -1,8 +1,8 @@
-"""Whether a few points of a graph touch all of its edges."""
+"""Tests whether a few points of a graph touch all of its edges."""
 
 
 def has_cover(neighbours: list[int], left: int, budget: int) -> bool:
-    """Whether at most `budget` points touch every edge between the points in `left`.
+    """Return whether at most `budget` points touch every edge between the points in `left`.
 
     Points that are forced are taken first: all of more neighbours than the budget, and the only neighbour of a point.
     What remains is decided at once where no point has more than two neighbours (rings, which take half their points,

@@ -24,7 +24,7 @@ class DPLoRA(DPSGD):
     freeze_a: bool = False
 
     def setup_model(self, setup: ModelSetup) -> ModelSetup:
-        """The setup without the factors A among the trainable tensors, where they are frozen."""
+        """Return the setup without the factors A among the trainable tensors, where they are frozen."""
         adapters = {info.name for info in setup.parameters if info.role == Role.ADAPTER} & setup.trainable
         if not adapters:
             raise ValueError("dp-lora needs LoRA factors to train: set model.tuning to {kind: lora, rank: 8}")

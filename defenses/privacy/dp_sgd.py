@@ -42,7 +42,7 @@ class DPSGD:
             raise ValueError("give a target epsilon or a noise_multiplier: set epsilon: 0 beside a noise_multiplier")
 
     def calibrate(self, terms: PrivacyTerms) -> Calibrated:
-        """The noise with which all of a client's steps stay within epsilon."""
+        """Choose the noise with which all of a client's steps stay within epsilon."""
         found = self.noise_multiplier
         if self.epsilon > 0:
             found = noise_for(self.epsilon, self.delta, terms.sampling_rate, terms.steps)
@@ -50,7 +50,7 @@ class DPSGD:
         return Calibrated(mechanism=GaussianMechanism(noise_multiplier=found), delta=self.delta)
 
     def on_step(self, view: StepView) -> Measured:
-        """The noisy mean [parameters], with what was clipped and how large signal and noise are."""
+        """Return the noisy mean [parameters], with the share of clipped rows and the norms of signal and noise."""
         if self._noise is None:
             raise RuntimeError("a mechanism that never settled on its noise cannot run")
         each = view.example_gradients()  # [rows, parameters]
@@ -68,7 +68,7 @@ class DPSGD:
 
 
 def clipped_sum(each: torch.Tensor, bound: float) -> tuple[torch.Tensor, float]:
-    """The sum of rows scaled down to a norm [parameters], and the share of rows that were.
+    """Return the sum of rows scaled down to a norm [parameters], and the share of rows that were scaled.
 
     A row that holds what is no number counts as 0: no record moves the sum by more than the bound.
 

@@ -1,4 +1,4 @@
-"""Gaussian noise: every entry of an update is blurred before it leaves the client."""
+"""Gaussian noise: noise is added to every entry of an update before it leaves the client."""
 
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,7 @@ class GaussianNoise:
     relative: bool = True
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The update with noise; one without entries other than 0 gets none where sigma is relative."""
+        """Return the noisy update; an update of zeros gets no noise where sigma is relative."""
         vector = update.vector.detach().clone()
         spread = self.sigma
         if self.relative:

@@ -34,7 +34,7 @@ class GradientPruning:
     kind: str = "top-k"
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The update with the other entries at 0."""
+        """Return the update with the other entries set to 0."""
         vector = update.vector.detach().clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
@@ -42,7 +42,7 @@ class GradientPruning:
         return replace(update, vector=vector)
 
     def _prune(self, tensor: "Tensor", generator: "Generator") -> None:
-        """In place; what is not finite stays, for the server to refuse."""
+        """Prune a tensor in place; non-finite values stay, for the server to refuse."""
         if self.kind == "random":
             for part in blocks(tensor):
                 part.mul_(torch.rand(part.shape, generator=generator) < self.keep)

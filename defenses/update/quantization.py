@@ -32,7 +32,7 @@ class Quantization:
     bits: int = 8
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The rounded update."""
+        """Return the rounded update."""
         vector = update.vector.detach().clone()
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
@@ -40,7 +40,7 @@ class Quantization:
         return replace(update, vector=vector)
 
     def _round(self, tensor: "Tensor", generator: "Generator") -> None:
-        """In place."""
+        """Round a tensor in place."""
         if not tensor.numel():
             return
         low, high = (float(bound) for bound in torch.aminmax(tensor))

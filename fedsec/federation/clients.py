@@ -242,9 +242,9 @@ class Clients:
         adversary = self._adversary
         if adversary is None or client not in adversary.clients:
             return _Client(stack.for_client())
-        forging = (f"attack {adversary.attack.label}", checked(adversary.attack))
+        crafting = (f"attack {adversary.attack.label}", checked(adversary.attack))
         protections = stack.for_client()
-        return _Client(protections, [forging, *(protections if adversary.obeys_client_defenses else [])])
+        return _Client(protections, [crafting, *(protections if adversary.obeys_client_defenses else [])])
 
 
 def _filled(states: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -56,10 +56,10 @@ def update(vector: torch.Tensor) -> Update:
 
 def sent(attack: Any, seen: ColluderView) -> torch.Tensor:
     """What the attack makes of the first colluder's own update."""
-    forged = attack.on_update(update(seen.own_rows[0]), seen)
-    assert forged.examples == 7
-    assert forged.vector.dtype == torch.float32
-    return forged.vector
+    crafted = attack.on_update(update(seen.own_rows[0]), seen)
+    assert crafted.examples == 7
+    assert crafted.vector.dtype == torch.float32
+    return crafted.vector
 
 
 def by_weights(rule: Any, f: int) -> Rehearse:

@@ -55,7 +55,7 @@ def test_it_is_at_least_as_bad_as_every_fixed_factor_that_it_tried(rule: Rehears
     assert len(tried) == 72
     stage = Stage(BENIGN, view(OWN, BENIGN), rule)
     for of_mean, of_sigma, of_opposed in tried:
-        vector = stage.forged(of_mean, of_sigma / stage._unit, of_opposed / stage._unit)
+        vector = stage.crafted(of_mean, of_sigma / stage._unit, of_opposed / stage._unit)
         assert worst >= _harm(rule, vector, BENIGN, 3) * (1 - 1e-5)
 
 
@@ -92,8 +92,8 @@ def test_the_other_objective_prefers_a_short_way_back_to_a_long_one_sideways() -
     center, deviation = mean_and_deviation(BENIGN)
 
     def rule(rows: Rows) -> Rehearsal:
-        forged = torch.cat(list(rows.chunks()), dim=1)[0].double()
-        if float(forged @ center) < 0:
+        crafted = torch.cat(list(rows.chunks()), dim=1)[0].double()
+        if float(crafted @ center) < 0:
             return Rehearsal(weights=None, vector=(-0.5 * center).float())
         return Rehearsal(
             weights=None, vector=(center + 3 * (deviation - (deviation @ center) / (center @ center) * center)).float()
@@ -169,8 +169,8 @@ def test_a_vector_counts_as_it_is_and_a_skipped_round_as_no_step() -> None:
 def test_forged_rows_stand_where_the_colluders_do() -> None:
     told = Stage(BENIGN, view(OWN, BENIGN, colluders=(2, 5, 9)), mean).mixing(-0.5, 0.0)
     assert told.shape == (10, 9)
-    forged = [place for place in range(10) if float(told[place].min()) < 0]
-    assert forged == [2, 5, 9]
+    crafted = [place for place in range(10) if float(told[place].min()) < 0]
+    assert crafted == [2, 5, 9]
     assert torch.equal(told[[0, 1, 3, 4, 6, 7, 8], :7], torch.eye(7).double())
     unknown = Stage(BENIGN, view(OWN, BENIGN, colluders=(2, 5, 90)), mean).mixing(-0.5, 0.0)
     assert [place for place in range(10) if float(unknown[place].min()) < 0] == [7, 8, 9]
@@ -181,13 +181,13 @@ def test_forged_rows_stand_where_the_colluders_do() -> None:
 
 def test_the_rehearsed_rows_are_those_that_will_be_sent() -> None:
     attack, seen = Adaptive(), view(OWN, BENIGN, rehearse=RULES["krum"])
-    forged, stage = sent(attack, seen), Stage(BENIGN, seen, RULES["krum"])
+    crafted, stage = sent(attack, seen), Stage(BENIGN, seen, RULES["krum"])
     rows = stage.base.mixed(stage.mixing(-0.7, 0.0))
     center = BENIGN.double().mean(dim=0)
     whole = torch.cat(list(rows.chunks()), dim=1)
     torch.testing.assert_close(whole[0], (-0.7 * center).float())
     torch.testing.assert_close(whole[3:], BENIGN)
-    assert forged.isfinite().all()
+    assert crafted.isfinite().all()
 
 
 def test_the_search_zooms_in_on_a_cliff_and_keeps_to_its_budget() -> None:
@@ -208,9 +208,9 @@ def test_the_search_zooms_in_on_a_cliff_and_keeps_to_its_budget() -> None:
 
 
 def test_ties_between_directions_go_to_ipm() -> None:
-    forged = sent(Adaptive(), view(OWN, BENIGN, rehearse=lambda _: Rehearsal(weights=None, vector=torch.zeros(30))))
+    crafted = sent(Adaptive(), view(OWN, BENIGN, rehearse=lambda _: Rehearsal(weights=None, vector=torch.zeros(30))))
     center = BENIGN.double().mean(dim=0)
-    assert abs(float(forged.double() @ center)) == pytest.approx(float(forged.norm() * center.norm()), rel=1e-6)
+    assert abs(float(crafted.double() @ center)) == pytest.approx(float(crafted.norm() * center.norm()), rel=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -236,8 +236,8 @@ def test_it_is_repeatable_shared_and_leaves_everything_alone(rule: Rehearse) -> 
 def test_odd_rows_are_met(rule: Rehearse) -> None:
     for rows in (OWN[:1], OWN[:1].repeat(3, 1), torch.zeros(2, 30), torch.cat([OWN, 1e6 * OWN[:1]])):
         for told in (None, rows):
-            forged = sent(Adaptive(evaluations=4), view(OWN[:1] if told is not None else rows, told, rehearse=rule))
-            assert forged.isfinite().all()
+            crafted = sent(Adaptive(evaluations=4), view(OWN[:1] if told is not None else rows, told, rehearse=rule))
+            assert crafted.isfinite().all()
     everybody = view(OWN, cohort=3, rehearse=rule)
     assert sent(Adaptive(evaluations=4), everybody).isfinite().all()
 

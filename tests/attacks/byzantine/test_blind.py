@@ -32,12 +32,12 @@ def _view(client: int = 1, parameters: int = 5) -> ClientView:
 def _sent(attack: Any, honest: torch.Tensor = HONEST, client: int = 1) -> Update:
     update = Update(honest.clone(), examples=7)
     view = _view(client, len(honest))
-    forged: Update = attack.on_update(update, view)
+    crafted: Update = attack.on_update(update, view)
     assert torch.equal(update.vector, honest)
     assert torch.equal(view.global_parameters, torch.ones(len(honest)))
-    assert forged.vector.dtype == torch.float32
-    assert forged.vector.shape == honest.shape
-    return forged
+    assert crafted.vector.dtype == torch.float32
+    assert crafted.vector.shape == honest.shape
+    return crafted
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_zero_sends_zeros_and_the_honest_claim() -> None:
 
 @pytest.mark.parametrize(("kind", "reason"), [("nan", "NaN"), ("inf", "infinite"), ("huge", "1e+30")])
 def test_the_server_refuses_what_is_not_finite_or_huge_and_keeps_the_others(kind: str, reason: str) -> None:
-    forged = _sent(NonFinite(kind=kind))
-    messages = [Message(1, HONEST, 7), Message(4, forged.vector, forged.examples), Message(6, -HONEST, 7)]
+    crafted = _sent(NonFinite(kind=kind))
+    messages = [Message(1, HONEST, 7), Message(4, crafted.vector, crafted.examples), Message(6, -HONEST, 7)]
     received = receive(messages, 5, [7, 7, 7], torch.empty(3, 5))
     assert received.clients == (1, 6)
     assert torch.equal(received.rows, torch.stack([HONEST, -HONEST]))
@@ -93,11 +93,11 @@ def test_unchecked_it_would_ruin_a_mean(kind: str) -> None:
 
 
 def test_inflated_claims_are_clamped_to_what_was_enrolled_and_logged() -> None:
-    forged = _sent(CountInflation(factor=1000))
-    assert torch.equal(forged.vector, -HONEST)
-    assert forged.examples == 7000
+    crafted = _sent(CountInflation(factor=1000))
+    assert torch.equal(crafted.vector, -HONEST)
+    assert crafted.examples == 7000
     received = receive(
-        [Message(2, HONEST, 7), Message(3, forged.vector, forged.examples)], 5, [7, 7], torch.empty(2, 5)
+        [Message(2, HONEST, 7), Message(3, crafted.vector, crafted.examples)], 5, [7, 7], torch.empty(2, 5)
     )
     assert received.examples == (7, 7)
     assert [one.client for one in received.clamped] == [3]
@@ -105,9 +105,9 @@ def test_inflated_claims_are_clamped_to_what_was_enrolled_and_logged() -> None:
 
 def test_believed_claims_would_turn_the_mean_around() -> None:
     """One liar of ten weighs f * factor / (f * factor + n - f) under weights by unchecked claims."""
-    forged = _sent(CountInflation(factor=100))
-    claims = torch.tensor([7.0] * 9 + [forged.examples])
-    mean = (claims / claims.sum()) @ torch.stack([HONEST] * 9 + [forged.vector])
+    crafted = _sent(CountInflation(factor=100))
+    claims = torch.tensor([7.0] * 9 + [crafted.examples])
+    mean = (claims / claims.sum()) @ torch.stack([HONEST] * 9 + [crafted.vector])
     torch.testing.assert_close(mean, HONEST * (9 - 100) / (100 + 9))
 
 

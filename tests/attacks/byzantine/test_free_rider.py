@@ -30,9 +30,9 @@ def _ridden(rider: FreeRider, seen: Sequence[tuple[int, torch.Tensor]], update: 
     """What it sends in rounds in which it sees these models."""
     sent = []
     for number, model in seen:
-        forged = rider.on_update(Update(_honest(number, len(model)), examples=7), _view(number, model, update))
-        assert forged.examples == 7
-        sent.append(forged.vector)
+        crafted = rider.on_update(Update(_honest(number, len(model)), examples=7), _view(number, model, update))
+        assert crafted.examples == 7
+        sent.append(crafted.vector)
     return sent
 
 

@@ -53,8 +53,8 @@ def test_ipm_stands_against_the_mean_of_what_is_known(known: int, parameters: in
 def test_krum_keeps_a_small_ipm_and_refuses_a_large_one() -> None:
     """7 honest rows at a distance of about 6 from each other; the negated mean at 0.1 lies between them all."""
     for epsilon, fooled in ((0.1, True), (100.0, False)):
-        forged = sent(InnerProductManipulation(epsilon=epsilon), view(OWN, BENIGN))
-        rows = Rows(torch.cat([BENIGN, forged.repeat(2, 1)]))
+        crafted = sent(InnerProductManipulation(epsilon=epsilon), view(OWN, BENIGN))
+        rows = Rows(torch.cat([BENIGN, crafted.repeat(2, 1)]))
         weights = by_weights(Krum(), 2)(rows).weights
         assert weights is not None
         assert (int(weights.argmax()) >= 7) is fooled

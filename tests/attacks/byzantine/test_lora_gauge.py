@@ -84,11 +84,11 @@ def _federation(rows: int, seed: int = 0, grown: float = 0.03) -> tuple[torch.Te
 
 def _sent(attack: LoraGauge, view: ColluderView, place: int = 0) -> torch.Tensor:
     update = Update(view.own_rows[place].clone(), examples=7)
-    forged = attack.on_update(update, view)
+    crafted = attack.on_update(update, view)
     assert torch.equal(update.vector, view.own_rows[place])
-    assert forged.examples == 7
-    assert forged.vector.dtype == torch.float32
-    return forged.vector
+    assert crafted.examples == 7
+    assert crafted.vector.dtype == torch.float32
+    return crafted.vector
 
 
 def _place(current: torch.Tensor, row: torch.Tensor, step: float = 1.0) -> np.ndarray:
@@ -105,9 +105,9 @@ def test_rescale_keeps_the_product_and_ruins_the_mean_of_factors(update: tuple[s
     current, rows = _federation(1)
     rows = rows / update[1]
     sent = _sent(LoraGauge(aim="rescale", factor=factor), _view(current, rows, update=update[0]))
-    honest, forged = (current.double() + update[1] * row.double() for row in (rows[0], sent))
-    torch.testing.assert_close(LAYOUT.tensor(forged, B), factor * LAYOUT.tensor(honest, B), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(LAYOUT.tensor(forged, A), LAYOUT.tensor(honest, A) / factor, rtol=1e-4, atol=1e-6)
+    honest, crafted = (current.double() + update[1] * row.double() for row in (rows[0], sent))
+    torch.testing.assert_close(LAYOUT.tensor(crafted, B), factor * LAYOUT.tensor(honest, B), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(LAYOUT.tensor(crafted, A), LAYOUT.tensor(honest, A) / factor, rtol=1e-4, atol=1e-6)
     assert torch.equal(LAYOUT.tensor(sent, HEAD), LAYOUT.tensor(rows[0], HEAD))
     own = _place(current, rows[0], update[1])
     apart = _place(current, sent, update[1]) - own

@@ -21,8 +21,8 @@ def _rounds(attack: Mimic, rounds: Sequence[torch.Tensor], board: dict[str, Any]
     """Which honest client is copied in each round; each round's rows are given."""
     board, copied = {} if board is None else board, []
     for number, rows in enumerate(rounds):
-        forged = sent(attack, view(OWN, rows, round=number + 1, blackboard=board))
-        copied.append(next(place for place, row in enumerate(rows) if torch.equal(row, forged)))
+        crafted = sent(attack, view(OWN, rows, round=number + 1, blackboard=board))
+        copied.append(next(place for place, row in enumerate(rows) if torch.equal(row, crafted)))
     return copied
 
 

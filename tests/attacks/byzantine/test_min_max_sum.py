@@ -87,9 +87,9 @@ def test_the_closed_form_is_bisections_to_ten_digits_where_digits_are_to_be_had(
 def test_the_constraint_holds_for_what_is_sent(
     attack: Any, _: Any, measure: Callable[[np.ndarray], float], direction: str, rows: torch.Tensor
 ) -> None:
-    forged = sent(attack(direction=direction), view(rows[:1], rows)).double().numpy()
+    crafted = sent(attack(direction=direction), view(rows[:1], rows)).double().numpy()
     plain = rows.double().numpy()
-    assert measure(_between(plain, forged)) <= _bound(plain, measure)
+    assert measure(_between(plain, crafted)) <= _bound(plain, measure)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -100,10 +100,10 @@ def test_and_there_is_nothing_to_be_had_beyond_it(
     rows = honest(6)
     plain = rows.double().numpy()
     mean = plain.mean(axis=0)
-    forged = sent(attack(direction=direction), view(rows[:1], rows)).double().numpy()
-    assert measure(_between(plain, mean + 1.0001 * (forged - mean))) > _bound(plain, measure)
-    along = (forged - mean) @ _direction(plain, direction)
-    assert along == pytest.approx(np.linalg.norm(forged - mean) * np.linalg.norm(_direction(plain, direction)))
+    crafted = sent(attack(direction=direction), view(rows[:1], rows)).double().numpy()
+    assert measure(_between(plain, mean + 1.0001 * (crafted - mean))) > _bound(plain, measure)
+    along = (crafted - mean) @ _direction(plain, direction)
+    assert along == pytest.approx(np.linalg.norm(crafted - mean) * np.linalg.norm(_direction(plain, direction)))
 
 
 @pytest.mark.parametrize("attack", [MinMax, MinSum])
@@ -120,20 +120,20 @@ def test_where_rows_do_not_differ_they_are_sent_as_they_are(attack: Any, directi
 def test_rows_one_rounding_apart_keep_the_bound(attack: Any) -> None:
     rows = honest(1).repeat(3, 1)
     rows[1] = torch.nextafter(rows[1], torch.tensor(torch.inf))
-    forged = sent(attack(), view(rows[:1], rows)).double().numpy()
+    crafted = sent(attack(), view(rows[:1], rows)).double().numpy()
     plain, measure = rows.double().numpy(), np.max if attack is MinMax else np.sum
-    assert measure(_between(plain, forged)) <= _bound(plain, measure)
+    assert measure(_between(plain, crafted)) <= _bound(plain, measure)
 
 
 @pytest.mark.parametrize("attack", [MinMax, MinSum])
 def test_chunks_inputs_and_knowledge(attack: Any) -> None:
     own, benign = honest(2, CHUNK + 3, seed=1), honest(4, CHUNK + 3, seed=2)
     kept = own.clone(), benign.clone()
-    forged = sent(attack(), view(own, benign))
+    crafted = sent(attack(), view(own, benign))
     assert torch.equal(own, kept[0])
     assert torch.equal(benign, kept[1])
-    assert torch.equal(forged, sent(attack(), view(own, benign)))
-    assert not torch.equal(forged, sent(attack(), view(own)))
+    assert torch.equal(crafted, sent(attack(), view(own, benign)))
+    assert not torch.equal(crafted, sent(attack(), view(own)))
     whole = spread(benign, "std")
     torch.testing.assert_close(whole.between, torch.cdist(benign.double(), benign.double()).square())
 

@@ -25,21 +25,21 @@ def _update() -> Update:
     return Update(torch.tensor([0.0, 1.5, -2.0, 1e-30, 3e5]), examples=7)
 
 
-def _forged(scale: float = 1.0) -> torch.Tensor:
+def _crafted(scale: float = 1.0) -> torch.Tensor:
     return SignFlip(scale=scale).on_update(_update(), _view()).vector
 
 
 def test_at_scale_one_every_sign_is_flipped_and_every_size_kept() -> None:
-    assert torch.equal(_forged(), -_update().vector)
+    assert torch.equal(_crafted(), -_update().vector)
 
 
 @settings(deadline=None)
 @given(st.floats(0, 1e6))
 def test_the_forged_update_is_minus_scale_times_the_honest_one(scale: float) -> None:
-    forged = _forged(scale)
-    assert forged.dtype == torch.float32
-    assert forged.shape == (5,)
-    torch.testing.assert_close(forged.double(), -scale * _update().vector.double(), rtol=1e-6, atol=1e-30)
+    crafted = _crafted(scale)
+    assert crafted.dtype == torch.float32
+    assert crafted.shape == (5,)
+    torch.testing.assert_close(crafted.double(), -scale * _update().vector.double(), rtol=1e-6, atol=1e-30)
 
 
 def test_twice_at_scale_one_is_the_honest_update() -> None:
@@ -62,7 +62,7 @@ def test_a_minority_turns_the_mean_around_exactly_when_its_scale_outweighs_the_m
     """2 of 10 clients: the mean is (8 - 2 scale) / 10 of the honest update, whose sign turns at scale 4."""
     honest = _update().vector
     for scale, sign in ((3.9, 1.0), (4.1, -1.0)):
-        mean = (8 * honest + 2 * _forged(scale)) / 10
+        mean = (8 * honest + 2 * _crafted(scale)) / 10
         assert torch.sign(mean @ honest) == sign
 
 

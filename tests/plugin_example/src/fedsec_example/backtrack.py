@@ -23,7 +23,7 @@ class Backtrack:
     _before: torch.Tensor | None = field(default=None, init=False)
 
     def on_update(self, update: Update, view: ClientView) -> Update:
-        """The forged update."""
+        """Return the crafted update."""
         before, self._before = self._before, view.global_parameters
         if before is None:
             return update

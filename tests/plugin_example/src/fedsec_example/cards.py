@@ -153,7 +153,10 @@ DEFENSES = (
             ),
         ),
         paper="none: an example; nearest is Sun et al., 2019, section 4.2, whose bound is fixed",
-        limits=("A forged update within the bound passes.", "With half of the clients malicious they set the bound."),
+        limits=(
+            "A malicious update within it passes.",
+            "With half of the clients malicious they set the bound.",
+        ),
         cost="one Gram product of the rows",
     ),
     DefenseCard(
