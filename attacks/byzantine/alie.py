@@ -22,7 +22,7 @@ class ALittleIsEnough:
             colluders (`unsuspicious`).
 
     Raises:
-        ValueError: z is 0 and nobody said how many clients a round has.
+        ValueError: z is 0 and the number of clients in a round is unknown.
 
     Source: Baruch, Baruch and Goldberg, "A Little Is Enough", NeurIPS 2019, the attack that prevents
         convergence.

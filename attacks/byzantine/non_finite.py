@@ -13,8 +13,8 @@ _VALUES = {"nan": float("nan"), "inf": float("inf"), "huge": 1e30}
 class NonFinite:
     """Sends NaN, infinity or 1e30 in every coordinate.
 
-    One such row in a sum makes the model NaN. It is made for the server's door, which has to refuse it: against an
-    engine that checks what it receives, it costs the malicious clients their say and nobody anything else.
+    One such row in a sum makes the model NaN. It tests the server's check, which has to refuse it: against an
+    engine that checks what it receives, only the malicious clients' own updates are lost.
 
     Args:
         kind: `nan`, `inf` (of random signs, so that sums over coordinates become NaN) or `huge` (1e30 of random signs:

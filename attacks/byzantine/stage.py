@@ -85,7 +85,7 @@ def _honest(view: ColluderView, known: int) -> torch.Tensor:
     """Return the honest rows in the round's order [cohort, known + 2], with zeros at the colluders' places.
 
     Of others unknown, the colluders' own honest rows stand for them in turn. A client's place is its id where
-    everybody takes part; elsewhere nobody told the colluders, and they come last.
+    all clients take part; elsewhere the colluders do not know their places, and they come last.
     """
     colluders, cohort = len(view.colluders), view.training.cohort
     honest = known if knows_others(view) or cohort == 0 else max(cohort - colluders, 0)

@@ -52,7 +52,7 @@ class DPSGD:
     def on_step(self, view: StepView) -> Measured:
         """Return the noisy mean [parameters], with the share of clipped rows and the norms of signal and noise."""
         if self._noise is None:
-            raise RuntimeError("a mechanism that never settled on its noise cannot run")
+            raise RuntimeError("a mechanism has to choose its noise, by calibrate(), before it runs")
         each = view.example_gradients()  # [rows, parameters]
         total, clipped = clipped_sum(each, self.clip)
         signal = float(total.norm()) / view.expected_rows

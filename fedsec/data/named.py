@@ -21,7 +21,7 @@ from fedsec.errors import FedsecError, MissingDataError
 
 CLINIC_TRAIN, CLINIC_TEST = 16_000, 4_000
 SPLIT_SEED = 0
-"""Where a set has no test file, a tenth is split off by this fixed seed, so that everybody tests on the same rows."""
+"""Seed of the tenth that is split off where a data set has no test file, so that all runs test on the same rows."""
 WHY_A_COMMIT = "a branch or tag of the hub can change under a finished run, the full hash of a commit cannot"
 
 

@@ -145,7 +145,7 @@ class Aggregator:
             rows: what the server would receive, in the order of clients 0, 1, ..., all with equal claims.
             number: the round.
             current: the broadcast trainables [parameters].
-            generator: stands for the server's randomness, which nobody else knows.
+            generator: replaces the server's randomness, which only the server knows.
             trusted: stands for the server's own update [parameters].
         """
         count, own = len(rows), trusted.clone if self._trusts else None

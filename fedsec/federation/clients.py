@@ -223,7 +223,7 @@ class Clients:
 
         Args:
             state: from `state`.
-            honest_only: it is of rounds in which nobody was hostile yet: attacks begin without memory.
+            honest_only: whether the state is of honest rounds only: attacks then start without memory.
         """
         for index, client in enumerate(self._clients):
             load_state_of(client.protections, state["honest"].get(str(index), {}))

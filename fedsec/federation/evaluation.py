@@ -70,7 +70,7 @@ def evaluate(
         vector: its trainables.
         test: the test set.
         pad_id: padding token.
-        processes: computes batches side by side; the result is the same whoever does.
+        processes: computes batches side by side; the result does not depend on their number.
     """
     model.load(vector)
     model.module.eval()

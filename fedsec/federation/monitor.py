@@ -64,8 +64,8 @@ class Monitor:
     def begin(self, number: int, vector: torch.Tensor) -> None:
         """Watch a goal's texts from this round on, and forget earlier results.
 
-        The rounds before may have been trained by somebody who watches no texts, or others: what is noted must not
-        depend on who that was.
+        The rounds before may have been trained for a cell that watches no texts, or others; results must not depend on
+        that.
         """
         f, pad_id = self._f, self._f.tokenizer.pad_token_id
         if f.watched:

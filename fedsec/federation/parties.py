@@ -70,11 +70,11 @@ class Federation:
         server: what a malicious server runs, or None.
         watched: texts of a goal, whose predicted classes are noted at every evaluation.
         watchers: attacks that look at rounds as they happen.
-        vault: where the truth of the rounds that somebody looks at is kept.
+        vault: holds the ground truth of the rounds that attacks look at.
         store: where the rounds of `settings.observe` are kept.
         settings: the protocol.
         seeds: the seed tree.
-        processes: who trains clients side by side; the result is the same whoever does.
+        processes: trains clients side by side; the result does not depend on their number.
         on_round: called after every round.
         on_notice: called before the first round.
     """

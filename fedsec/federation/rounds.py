@@ -65,7 +65,7 @@ class RoundStore(Mapping[int, Observed]):
         """Store a round, in place of an earlier one of that number.
 
         Where its folder is a link to somewhere else, or cannot be made, rounds go to a temporary one: training goes on,
-        and whoever resumes it begins anew.
+        and a resumed run starts again.
         """
         self._open()
         values, about = self._paths(observed.round)

@@ -16,7 +16,7 @@ class Sender:
 
     Args:
         enrolled: examples that each client enrolled with.
-        clients: everybody's hooks.
+        clients: the hooks of all clients.
         measurements: of the round.
     """
 

@@ -135,11 +135,11 @@ class Session:
         self._report()
 
     def notices(self) -> list[str]:
-        """What whoever runs it should know before it begins."""
+        """Return what the user should know before training begins."""
         return [] if self.done else notices(self._f, self._ledger)
 
     def outcome(self) -> Outcome:
-        """What came of it; the resident model is set to the released trainables."""
+        """Return the result; the resident model holds the released parameters afterwards."""
         f = self._f
         end, server = self._released(), self._server_state()
         stack = deepcopy(f.stack.state())  # what a defense learnt for the release guards it too
@@ -182,7 +182,7 @@ class Session:
         return prepared(self._current, f.stack.release_hooks, view)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next round depends on; randomness needs none, being keyed by round and client."""
+        """Return everything that the next round depends on; randomness is keyed by round and client."""
         return {
             "done": self.done,
             "current": self._current,
@@ -201,7 +201,7 @@ class Session:
         }
 
     def load_state(self, state: Mapping[str, Any], *, honest_only: bool = False) -> None:
-        """Go on from there; raises whatever, with this session spoilt, if the state does not fit.
+        """Continue from a state; raises an error, and leaves this session unusable, if the state does not fit.
 
         Args:
             state: from `state`.
@@ -234,7 +234,7 @@ class Session:
         load_state_of([self._server] if self._server is not None else [], state["server"])
 
     def begin_watching(self) -> None:
-        """From this round on a goal's texts are watched, whoever trained the honest rounds before."""
+        """Watch a goal's texts from this round on, for whichever cell the honest rounds before were trained."""
         self._monitor.begin(self.done, self._current)
 
     def _sample(self, number: int) -> list[int]:
@@ -249,7 +249,7 @@ class Session:
         )
 
     def _own_update(self, number: int) -> torch.Tensor:
-        """What the server makes of its own rows by the clients' protocol [parameters]."""
+        """Return the update from the server's own samples by the clients' protocol [parameters]."""
         training, seeds = self._f.settings.training, self._f.seeds
         held = Own(self._f.train, self._f.trusted, self._f.examples)
         chosen = self._holdings.choose(number, SERVER, held.rows, training)
@@ -290,7 +290,7 @@ class Session:
         return sent.detach().clone()  # type: ignore[no-any-return]
 
     def _train(self, number: int, attendance: Attendance, received: Mapping[int, torch.Tensor]) -> list[float]:
-        """Local training of everybody into the buffer's first rows; the mean loss of each."""
+        """Train all clients into the first rows of the buffer; return the mean loss of each."""
         training, seeds, working = self._f.settings.training, self._f.seeds, attendance.working
         held, chosen = [], []
         for client in working:
@@ -324,7 +324,7 @@ class Session:
         return [float(loss) for loss in losses]
 
     def _take_in(self, client: int, report: Mapping[str, Any], *, elsewhere: bool) -> None:
-        """What a client's step hooks measured, spent and, where they ran in another process, remember."""
+        """Take over what a client's step hooks measured and spent, and their state if they ran in another process."""
         self._measurements.add(report["measured"])
         for label, noise, unit in report["spent"]:
             self._ledger.spend(client, label, GaussianMechanism(noise_multiplier=noise, unit=Unit(unit)))
@@ -364,7 +364,7 @@ class Session:
         messages: Sequence[Message],
         received: Mapping[int, torch.Tensor],
     ) -> "_Delivery":
-        """What the server receives in this round; late messages wait."""
+        """Return what the server receives in this round; late messages are held back."""
         now: list[Held] = []
         for message in messages:
             lateness = attendance.late.get(message.client, 0)

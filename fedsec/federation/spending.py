@@ -1,4 +1,4 @@
-"""The ledger of a federation before it runs: what its protocol makes of the mechanisms in its stack."""
+"""The ledger of a federation before it runs: what its protocol means for the mechanisms in its stack."""
 
 from fedsec.api import PrivacyTerms
 from fedsec.federation.clients import Clients
@@ -8,7 +8,7 @@ from fedsec.privacy.ledger import DROWNED, Ledger
 
 
 def open_ledger(federation: Federation, clients: Clients) -> Ledger:
-    """A ledger in which every client's mechanisms have their accounts."""
+    """Return a ledger with an account for each client's mechanisms."""
     training, rounds = federation.settings.training, federation.settings.rounds
     ledger = Ledger(training.sampling, void=_void(federation, clients), assumes=_assumes(federation))
 
@@ -31,7 +31,7 @@ def covered_by(federation: Federation) -> frozenset[int]:
 
 
 def notices(federation: Federation, ledger: Ledger) -> list[str]:
-    """What whoever runs it should know before training: why nothing is promised, and where noise drowns the signal."""
+    """Return notices for the user before training: why there is no guarantee, and where noise is too large."""
     settings, size = federation.settings, federation.model.layout.size
     found = [f"no privacy is promised: {reason}" for reason in ledger.reasons(covered_by(federation))]
     ratio = ledger.noise_over_signal(size, settings.cohort, settings.training.local_steps)
@@ -45,7 +45,7 @@ def notices(federation: Federation, ledger: Ledger) -> list[str]:
 
 
 def _void(federation: Federation, clients: Clients) -> list[str]:
-    """What of the protocol and the stack breaks what the accountant reckons with."""
+    """Return which settings of the protocol and the stack break the accountant's assumptions."""
     settings, found = federation.settings, []
     if settings.weighting == "examples":
         found.append(
@@ -65,7 +65,7 @@ def _void(federation: Federation, clients: Clients) -> list[str]:
 
 
 def _assumes(federation: Federation) -> list[str]:
-    """What a guarantee rests on, and what it leaves out."""
+    """Return what a guarantee assumes, and what it does not cover."""
     found = [
         "holds for records of clients that follow the protocol, each record with one client",
         "how many records a client holds is public",

@@ -87,7 +87,7 @@ CARDS = (
                 sentence="reads {value} of {n} training texts out of the released model",
                 square="of {n} training texts extracted",
                 axis="texts extracted",
-                guess="texts that nobody trained on",
+                guess="texts that no client trained on",
             ),
         ),
         unit="training texts",

@@ -10,7 +10,7 @@ from fedsec.metrics.extraction import extraction_recall
 
 
 class Extract:
-    """Asks for training texts, and holds them against texts that nobody trained on.
+    """Asks for training texts, and compares them with texts that no client trained on.
 
     Source: DESIGN section 4. Deviations: every training text counts, and no canaries are planted.
     """

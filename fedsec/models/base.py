@@ -103,7 +103,7 @@ def _check_weights(module: Any, found: Mapping[str, Any], path: str, *, whole: b
     kind = "complete causal language model" if whole else f"complete {type(module.base_model).__name__}"
     raise MissingDataError(
         f"model '{path}' cannot be loaded: it is no {kind}, {' and '.join(faults)}.{hint} What is not in the weights "
-        "would be random. Save the model that config.json describes, with its output layer if it shall write text, by "
+        "would be random. Save the model that config.json describes, with its output layer if it is to write text, by "
         "transformers' save_pretrained."
     )
 

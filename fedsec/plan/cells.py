@@ -247,7 +247,7 @@ def population(cell: Cell) -> Population:
 
 
 def in_round(scenario: Scenario, malicious: int) -> int:
-    """How many of that many malicious clients a defense has to reckon with in a round."""
+    """Return how many of that many malicious clients a defense has to expect in a round."""
     federation, fixed = scenario.federation, scenario.threat.participation.kind == "fixed"
     poisson = federation.sampling == "poisson"
     return declared_in_round(federation.clients, federation.cohort, malicious, fixed=fixed, poisson=poisson)

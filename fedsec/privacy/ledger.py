@@ -115,7 +115,7 @@ class Ledger:
             void.append(_NO_NOISE)
         if self._sampling != "poisson" and any(account.terms.sampling_rate < 1 for account in own):
             void.append(
-                "batches are of fixed size, and the accountant reckons with Poisson batches: set federation.sampling "
+                "batches are of fixed size, and the accountant assumes Poisson batches: set federation.sampling "
                 "to poisson"
             )
         return void

@@ -1,4 +1,4 @@
-"""What every attack that tells members from others owes beside the rest: its scores come from a model, not from a leak.
+"""Further checks of attacks on membership: their scores come from a model, not from a leak.
 
 Each check raises AssertionError with what went wrong.
 """
@@ -22,7 +22,7 @@ HALF = 0.5
 
 
 def check_mask(subject: Subject, trained: Trained) -> None:
-    """Another coin over the same candidates, model and rows: nothing that is seen or said changes, to the last bit.
+    """Check that another draw of members over the same candidates, model and rows changes nothing, to the last bit.
 
     Args:
         subject: a cell with an attack that is asked about candidates.
@@ -39,7 +39,7 @@ def check_mask(subject: Subject, trained: Trained) -> None:
 
 
 def check_null(subject: Subject) -> None:
-    """Where all candidates are withheld, nobody tells those apart whom the coin would have made members.
+    """Check that where all candidates are withheld, would-be members cannot be told from the others.
 
     A leak of order, of de-duplication or of the split shows here: the coin is the pool's own, thrown and not heeded.
 
@@ -67,7 +67,7 @@ def check_null(subject: Subject) -> None:
 
 
 def check_words(subject: Subject, trained: Trained) -> None:
-    """The words of candidates alone do not say who is a member.
+    """Check that the words of candidates alone do not tell who is a member.
 
     Args:
         subject: a cell with candidates.

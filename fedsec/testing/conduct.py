@@ -217,7 +217,7 @@ def check_blind(subject: Subject, granted: Iterable[str], trained: Trained | Non
     Args:
         subject: a cell with an attack that is asked something after training.
         granted: side knowledge that the attack is told, which stays in place.
-        trained: its federation, if somebody trained it already.
+        trained: its federation, if it was trained already.
     """
     name, cell, told = subject.name, subject.cell, tuple(granted)
     trained = subject.train() if trained is None else trained
