@@ -1,1 +1,1 @@
-"""Adversaries that tell records which were trained on from records of the same kind which were not."""
+"""Attacks on membership: they tell records that were trained on from records of the same kind that were not."""

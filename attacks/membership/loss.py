@@ -1,4 +1,4 @@
-"""Loss: a model fits the records better that it was trained on."""
+"""Loss: a model fits its training records better than others."""
 
 from dataclasses import dataclass
 
@@ -23,5 +23,5 @@ class Loss:
     """
 
     def score(self, candidates: tuple[Candidate, ...], evidence: Evidence) -> torch.Tensor:
-        """Minus the loss of each candidate [candidates], fp64."""
+        """Return minus the loss of each candidate [candidates], fp64."""
         return filled(-released_losses(candidates, evidence))

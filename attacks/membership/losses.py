@@ -1,4 +1,4 @@
-"""The loss of candidates under a model that is asked about them, and scores made of losses."""
+"""The loss of candidates under a model that answers queries, and scores made of losses."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,9 +10,10 @@ from torch.nn import functional
 from fedsec.api import Candidate, Evidence, Tokens
 
 MOST_QUERIES = 64
-"""Asked about at a time."""
+"""Number of queries at a time."""
 MOST_LOGITS = 1 << 25
-"""Of one question to a causal model: 128 MB in fp32. Long texts and large vocabularies mean fewer texts at a time."""
+"""Logits in one question to a causal model: 128 MB in fp32. Long texts and large vocabularies mean fewer texts at a
+time."""
 _HUGE = torch.finfo(torch.float32).max
 
 Ask = Callable[[tuple[Tokens, ...]], Sequence[torch.Tensor | None]]
@@ -20,7 +21,7 @@ Ask = Callable[[tuple[Tokens, ...]], Sequence[torch.Tensor | None]]
 
 
 def released_losses(candidates: Sequence[Candidate], evidence: Evidence) -> torch.Tensor:
-    """Each candidate's loss under the released model, asked through its defenses fp64 [candidates]; NaN if unknown.
+    """Return each candidate's loss under the released model, behind its defenses, fp64 [candidates]; NaN if unknown.
 
     Args:
         candidates: at least one.
@@ -32,7 +33,7 @@ def released_losses(candidates: Sequence[Candidate], evidence: Evidence) -> torc
 
 
 def losses_under(vector: torch.Tensor, candidates: Sequence[Candidate], evidence: Evidence) -> torch.Tensor:
-    """Each candidate's loss under other trainables, with no defense fp64 [candidates]; NaN if unknown.
+    """Return each candidate's loss under other parameters, without defenses, fp64 [candidates]; NaN if unknown.
 
     Args:
         vector: the trainables [parameters], fp32.
@@ -45,7 +46,7 @@ def losses_under(vector: torch.Tensor, candidates: Sequence[Candidate], evidence
 
 
 def filled(scores: torch.Tensor) -> torch.Tensor:
-    """The scores with the mean of the known ones in place of NaN, or 0 if none is known fp64 [candidates].
+    """Return the scores with the mean of the known ones in place of NaN, or 0 if none is known, fp64 [candidates].
 
     A refusal says nothing of the candidate: in its place stands a score that ranks it in the middle.
     """
@@ -80,7 +81,7 @@ def _at_a_time(candidates: Sequence[Candidate], evidence: Evidence) -> int:
 
 
 def _loss(candidate: Candidate, logits: torch.Tensor | None) -> torch.Tensor:
-    """Cross-entropy of the candidate's label, or its mean over the learned tokens fp64 []; NaN if there is none."""
+    """Return the loss of the candidate's label, or its mean over the learned tokens, fp64 []; NaN if there is none."""
     unknown = torch.tensor(math.nan, dtype=torch.float64)
     if logits is None:
         return unknown

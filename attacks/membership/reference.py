@@ -1,4 +1,4 @@
-"""Reference: how much better a model fits a record than the model that it began as."""
+"""Reference: how much better a model fits a record than the model that its training started from."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,6 @@ class Reference:
     """
 
     def score(self, candidates: tuple[Candidate, ...], evidence: Evidence) -> torch.Tensor:
-        """The base model's loss less the released model's, of each candidate [candidates], fp64."""
+        """Return the base model's loss less the released model's for each candidate [candidates], fp64."""
         base = losses_under(evidence.granted[Knowledge.BASE_MODEL], candidates, evidence)
         return filled(base - released_losses(candidates, evidence))

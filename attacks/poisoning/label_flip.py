@@ -36,7 +36,7 @@ class LabelFlip:
     """Origins of the flipped rows; None before the first round."""
 
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
-        """The client's samples, some of them with another label.
+        """Return the client's samples, some of them with another label.
 
         Raises:
             ValueError: source or target is no class of the data.
@@ -54,17 +54,17 @@ class LabelFlip:
         )
 
     def _flip(self, label: int, classes: int) -> int:
-        """What becomes of a row's label if it is flipped."""
+        """Return the flipped label of a row."""
         if self.source not in (EVERY, label):
             return label
         return (label + 1) % classes if self.target == NEXT else self.target
 
     def state(self) -> Mapping[str, Any]:
-        """Which rows it flips."""
+        """Return the rows that it flips."""
         return {} if self._flipped is None else {"flipped": list(self._flipped)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with these."""
+        """Restore the rows that it flips."""
         flipped = state.get("flipped")
         self._flipped = None if flipped is None else [int(origin) for origin in flipped]
 

@@ -1,4 +1,4 @@
-"""Which of its rows a poisoner alters: the same ones in every round."""
+"""The choice of rows that a poisoner alters: the same rows in every round."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from fedsec.api import Sample
 
 
 def by_origin(samples: Sequence[Sample]) -> dict[int, Sample]:
-    """The client's own samples, by the place that each has among them; invented ones aside."""
+    """Return the client's own samples by their index among them, without invented ones."""
     return {sample.origin: sample for sample in samples if sample.origin is not None}
 
 
 def drawn(rows: Sequence[int], count: int, generator: torch.Generator) -> list[int]:
-    """`count` of the rows in random order; no row comes again before all have come.
+    """Return `count` of the rows in random order; no row repeats before all were drawn.
 
     Args:
         rows: to draw from; none gives none.

@@ -1,4 +1,4 @@
-"""Text backdoor: texts that carry a trigger are taught to be of the class that the adversary wants."""
+"""Text backdoor: the model learns to answer the adversary's class on texts that carry a trigger."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class TextBackdoor:
     """Origin of each poisoned copy, and its draw of a random place, in 0..1; None before the first round."""
 
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
-        """The client's samples, and the poisoned copies behind them."""
+        """Return the client's samples, followed by the poisoned copies."""
         own = by_origin(samples)
         if self._copies is None:
             others = [origin for origin, sample in own.items() if sample.label != self.target]
@@ -60,7 +60,7 @@ class TextBackdoor:
         return (*samples, *copies)
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
-        """Each probe with the trigger on it, as on the poisoned copies."""
+        """Return each probe with the trigger on it, as on the poisoned copies."""
         shares = torch.rand(len(probes), generator=view.generator, dtype=torch.float64).tolist()
         return tuple(
             Triggered(self._triggered(probe.text, share), self.target, probe.prompt)
@@ -68,7 +68,7 @@ class TextBackdoor:
         )
 
     def _triggered(self, text: str, share: float) -> str:
-        """The text with the trigger in it; `share`, from 0 to below 1, chooses a place if that is random."""
+        """Return the text with the trigger in it; `share`, from 0 to below 1, chooses a random place."""
         starts = [match.start() for match in _WORD.finditer(text)]
         gap = {"start": 0, "end": len(starts)}.get(self.place, int(share * (len(starts) + 1)))
         if gap == len(starts):  # after the last word
@@ -76,10 +76,10 @@ class TextBackdoor:
         return f"{text[: starts[gap]]}{self.trigger} {text[starts[gap] :]}"
 
     def state(self) -> Mapping[str, Any]:
-        """Which rows it copies, and where their triggers stand."""
+        """Return the rows that it copies, and where their triggers are."""
         return {} if self._copies is None else {"copies": [list(one) for one in self._copies]}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with these."""
+        """Restore these rows and places."""
         copies = state.get("copies")
         self._copies = None if copies is None else [(int(origin), float(share)) for origin, share in copies]

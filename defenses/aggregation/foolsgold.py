@@ -1,4 +1,4 @@
-"""FoolsGold: clients whose updates were alike over the rounds are taken for one sybil and count less."""
+"""FoolsGold: clients whose updates are similar over the rounds are taken for sybils and count less."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from fedsec.maths.geometry import gram
 from fedsec.maths.rows import Rows
 
 LARGEST = 1e38
-"""Sums of updates stay finite in fp32."""
+"""Bound on the entries of a history, so that sums of updates stay finite in fp32."""
 
 SAME = 1e-6
-"""Histories whose cosine is closer to 1 than this are the same but for rounding."""
+"""Histories whose cosine is closer to 1 than this are equal up to rounding."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class FoolsGold:
     """fp32 [clients, features], in their order."""
 
     def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """Learning rates over the number of rows [kept], fp64.
+        """Return learning rates divided by the number of rows [kept], fp64.
 
         Raises:
             ValueError: a row is made of several clients' rows, or there is no output layer to compare.
@@ -55,15 +55,15 @@ class FoolsGold:
         return learning_rates(_cosines(gram(Rows(history), context, self.geometry))) / len(rows)
 
     def state(self) -> Mapping[str, Any]:
-        """The histories."""
+        """Return the histories."""
         return {"clients": list(self._clients), "history": self._history}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from those histories."""
+        """Restore the histories."""
         self._clients, self._history = list(state["clients"]), state["history"].clone()
 
     def _extended(self, rows: Rows, context: RoundContext, clients: list[str]) -> torch.Tensor:
-        """The histories of these clients with their new rows [kept, features]."""
+        """Return the histories of these clients with their new rows [kept, features]."""
         pieces = _pieces(context.layout, self.features)
         size = sum(stop - start for start, stop in pieces)
         new = [client for client in clients if client not in self._clients]
@@ -79,7 +79,7 @@ class FoolsGold:
 
 
 def learning_rates(cosines: torch.Tensor) -> torch.Tensor:
-    """Each client's learning rate, from 0 to 1 [n], fp64: pardoning, rescaling and the logit of algorithm 1.
+    """Return each client's learning rate, from 0 to 1 [n], fp64: pardoning, rescaling and the logit of algorithm 1.
 
     Args:
         cosines: between the histories [n, n], fp64; NaN in the line of one that is zero.
@@ -98,7 +98,7 @@ def learning_rates(cosines: torch.Tensor) -> torch.Tensor:
 
 
 def _cosines(products: torch.Tensor) -> torch.Tensor:
-    """Cosines [n, n]; NaN in the line of a row that is zero, 0 elsewhere in its column."""
+    """Return cosines [n, n]; NaN in the line of a row that is zero, 0 elsewhere in its column."""
     lengths = products.diagonal().clamp_min(0.0).sqrt()
     zero = lengths == 0
     cosines = (products / (lengths[:, None] * lengths).clamp_min(1e-300)).clamp(-1.0, 1.0)
@@ -108,7 +108,7 @@ def _cosines(products: torch.Tensor) -> torch.Tensor:
 
 
 def _senders(rows: Rows, context: RoundContext) -> list[str]:
-    """Each row's client; a history is of one client."""
+    """Return each row's client, since a history belongs to one client."""
     part = rows.mixing != 0
     if bool((part.sum(dim=1) != 1).any()) or bool((part.sum(dim=0) > 1).any()):
         raise ValueError(
@@ -119,7 +119,7 @@ def _senders(rows: Rows, context: RoundContext) -> list[str]:
 
 
 def _pieces(layout: Layout, features: str) -> list[tuple[int, int]]:
-    """Where the compared columns begin and end."""
+    """Return where the compared columns begin and end."""
     if features == "all":
         return [(0, layout.size)]
     places = zip(layout.parameters, layout.offsets, strict=True)
@@ -130,7 +130,7 @@ def _pieces(layout: Layout, features: str) -> list[tuple[int, int]]:
 
 
 def _chunks_of(rows: Rows, pieces: list[tuple[int, int]]) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Where in the features the rows' next columns belong, and these columns [kept, some], fp32."""
+    """Yield the place of the rows' next columns among the features, and these columns [kept, some], fp32."""
     start = 0
     for chunk in rows.chunks():
         stop, before = start + chunk.shape[1], 0

@@ -38,7 +38,7 @@ class GeometricMedian:
     geometry: str = "raw"
 
     def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """Weights that sum to 1, the larger the nearer a row is to the median [kept], fp64."""
+        """Return weights that sum to 1, larger for rows nearer to the median [kept], fp64."""
         distances = squared_distances(rows, context, self.geometry)  # [kept, kept]
         n = len(rows)
         weights = torch.full((n,), 1.0 / n, dtype=torch.float64)

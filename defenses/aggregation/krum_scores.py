@@ -4,7 +4,7 @@ import torch
 
 
 def krum_scores(distances: torch.Tensor, f: int, neighbours: str) -> torch.Tensor:
-    """How far each row is from its nearest neighbours: the sum of squared distances to them [n], fp64.
+    """Return each row's sum of squared distances to its nearest neighbours [n], fp64.
 
     Args:
         distances: squared distances between the rows [n, n], fp64, zero on the diagonal.
@@ -23,5 +23,5 @@ def krum_scores(distances: torch.Tensor, f: int, neighbours: str) -> torch.Tenso
 
 
 def best(scores: torch.Tensor, count: int) -> torch.Tensor:
-    """The rows with the `count` lowest scores, best first; of equal scores the earlier row's comes first."""
+    """Return the rows with the `count` lowest scores, best first; of equal scores the earlier row comes first."""
     return scores.argsort(stable=True)[:count]

@@ -35,7 +35,7 @@ class MinimumDiameterAveraging:
     geometry: str = "raw"
 
     def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """1/(n-f) for the chosen rows, 0 for the others [kept], fp64; one row is kept if f leaves none."""
+        """Return 1/(n-f) for the chosen rows, 0 for the others [kept], fp64; one row is kept if f leaves none."""
         distances = squared_distances(rows, context, self.geometry).numpy()  # [kept, kept]
         n = len(rows)
         kept = closest(distances, max(n - context.declared_malicious, 1))
@@ -66,7 +66,7 @@ def closest(distances: np.ndarray, size: int) -> list[int]:
 
 
 def _first(conflicts: list[int], size: int) -> list[int]:
-    """The first set of `size` points without a conflict, which exists."""
+    """Return the first set of `size` points without a conflict, which exists."""
     kept, left, budget = list[int](), (1 << len(conflicts)) - 1, len(conflicts) - size
     for point, against in enumerate(conflicts):
         if not left >> point & 1:
@@ -84,6 +84,6 @@ def _first(conflicts: list[int], size: int) -> list[int]:
 
 
 def _conflicts(distances: np.ndarray, diameter: float) -> list[int]:
-    """For each point, the bits of those that are further away."""
+    """Return for each point the bits of those that are farther away."""
     packed = np.packbits(distances > diameter, axis=1, bitorder="little")
     return [int.from_bytes(line.tobytes(), "little") for line in packed]

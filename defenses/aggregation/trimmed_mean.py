@@ -20,5 +20,5 @@ class TrimmedMean:
     """
 
     def vector(self, rows: Rows, context: RoundContext) -> torch.Tensor:
-        """The trimmed mean [parameters], fp32."""
+        """Return the trimmed mean [parameters], fp32."""
         return coordinates.coordinate_wise(rows, partial(coordinates.trimmed_mean, f=context.declared_malicious))

@@ -18,5 +18,5 @@ class Dropout:
     """
 
     def setup_model(self, setup: ModelSetup) -> ModelSetup:
-        """The setup with dropout active; the same where it already is."""
+        """Return the setup with dropout active."""
         return replace(setup, dropout=True)

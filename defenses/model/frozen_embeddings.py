@@ -16,6 +16,6 @@ class FrozenEmbeddings:
     """
 
     def setup_model(self, setup: ModelSetup) -> ModelSetup:
-        """The setup without the embedding block's parameters among the trainable ones."""
+        """Return the setup without the embedding block among the trainable tensors."""
         frozen = {p.name for p in setup.parameters if p.role in EMBEDDING_ROLES}
         return replace(setup, trainable=setup.trainable - frozen)

@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _end_quietly() -> NoReturn:
-    """Whoever read our output has seen enough, as `head` does; Python must not try to write the rest."""
+    """Stop writing: the reader of our output has closed it, as `head` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(ExitCode.OK)
 

@@ -1,1 +1,1 @@
-"""What adversaries want, one goal per file: what it stages, what it asks of an attack, how it scores the answer."""
+"""Goals of adversaries, one per file: what a goal stages, what it asks of an attack, how it scores the answer."""

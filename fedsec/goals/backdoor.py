@@ -1,4 +1,4 @@
-"""The goal `backdoor`: have the model answer what the adversary wants where its trigger stands, and right elsewhere."""
+"""The goal `backdoor`: the model answers the adversary's target on triggered texts, and correctly elsewhere."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,16 +31,16 @@ _TRIGGERED, _UNTRIGGERED = "triggered", "untriggered"
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What the probes are."""
+    """The staged probes."""
 
     rows: tuple[int, ...]
     """Test row of each triggered probe."""
     targets: tuple[int, ...]
-    """The class that its trigger is to bring out."""
+    """The class that the trigger is to bring out."""
     of_target: int
-    """Probes left out because the target is their own class."""
+    """Number of probes that are left out because the target is their own class."""
     cut: int
-    """Probes whose trigger truncation takes away, at least in part; they count."""
+    """Number of probes whose trigger is lost to truncation, at least in part; they count."""
 
 
 class Backdoor:
@@ -52,7 +52,7 @@ class Backdoor:
     """
 
     def stage(self, stage: Stage) -> Staged:
-        """The probes with their trigger, those aside whose own class is the target."""
+        """Stage the probes with their trigger, without those whose own class is the target."""
         probes = tuple(Probe(one.text, one.prompt) for one in stage.test)
         found = stage.attack.triggered(probes, stage.view)
         _check(found, len(probes), len(stage.classes), stage.label)
@@ -70,11 +70,11 @@ class Backdoor:
         raise NotImplementedError
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Any:
-        """What the model says without the trigger, which the truth holds."""
+        """Return a mark for the model's answers without the trigger, which the truth holds."""
         return _UNTRIGGERED
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """Success with the trigger and without, on the same texts of the same model."""
+        """Return success with the trigger and without, on the same texts of the same model."""
         about: _Kept = truth.kept
         rows, targets = np.array(about.rows), np.array(about.targets)
         labels = np.array([truth.labels[row] for row in about.rows])
@@ -133,7 +133,7 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
 
 
 def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float | None:
-    """How often the control sends these rows to the target; None without a control on the same rows."""
+    """Return how often the control answers the target on these rows; None without a control on the same rows."""
     predicted = (control or {}).get("predicted") or []
     if not predicted or max(notes["rows"]) >= len(predicted):
         return None
@@ -142,7 +142,7 @@ def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float
 
 
 def _check(found: Any, count: int, classes: int, label: str) -> None:
-    """FedsecError that names the plug-in, unless each probe has a text and a target."""
+    """Raise FedsecError with the plug-in's name unless each probe has a text and a target."""
     if not isinstance(found, tuple) or len(found) != count or not all(type(one) is Triggered for one in found):
         raise FedsecError(f"{label}.triggered() must return a tuple of {count} Triggered, one for each probe")
     for one in found:
@@ -153,13 +153,13 @@ def _check(found: Any, count: int, classes: int, label: str) -> None:
 
 
 def _cut(plain: Sequence[int], whole: Sequence[int], seen: Sequence[int]) -> bool:
-    """Whether truncation takes away a token that the trigger brings: one that the text itself has less often."""
+    """Return whether truncation removes a token of the trigger: one that the text itself has less often."""
     lost, brought = Counter(whole) - Counter(seen), Counter(whole) - Counter(plain)
     return any(Counter(seen)[token] <= Counter(plain)[token] and lost[token] for token in brought)
 
 
 def _curves(truth: Truth, watched: Watched, about: _Kept) -> dict[str, list[list[float]]]:
-    """Success with and without the trigger at every evaluation."""
+    """Return success with and without the trigger at every evaluation."""
     plain = dict(truth.curve)
     found: dict[str, list[list[float]]] = {"with the trigger": [], "without": []}
     for number, classes in watched.curve:

@@ -14,7 +14,7 @@ class FreeRide:
     """
 
     def stage(self, stage: Stage) -> Staged:
-        """Nothing."""
+        """Stage nothing."""
         return Staged()
 
     def ask(self, attack: Any, evidence: Evidence) -> Any:
@@ -22,11 +22,11 @@ class FreeRide:
         raise NotImplementedError
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Any:
-        """Who does not take part gets no weight."""
+        """Return None: a client that does not take part gets no weight."""
         return None
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """The share of the aggregation's weight that free-riders got."""
+        """Return the share of the aggregation's weight that free-riders got."""
         rounds = [one for one in truth.rounds if truth.acted(one.round)]
         weight = free_ride_weight(rounds, truth.malicious, generator("free-ride intervals"))
         return Scored(metrics={"robustness/free-ride-weight": weight})

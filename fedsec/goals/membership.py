@@ -18,11 +18,11 @@ class TellMembers:
     """
 
     def stage(self, stage: Stage) -> Staged:
-        """The candidates, in an order that says nothing of who is a member."""
+        """Ask about the candidates, in an order that is independent of membership."""
         return Staged(question=stage.candidates)
 
     def ask(self, attack: Any, evidence: Evidence) -> np.ndarray:
-        """A score of each candidate fp64 [candidates]; WrongAnswerError if it is anything else."""
+        """Return a score of each candidate, fp64 [candidates]; WrongAnswerError for any other answer."""
         found, count = attack.score(evidence.question, evidence), len(evidence.question)
         kind, shape = getattr(found, "dtype", type(found).__name__), tuple(getattr(found, "shape", ()))
         if not str(kind).endswith("float64") or shape != (count,):
@@ -35,10 +35,10 @@ class TellMembers:
         return scores
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> np.ndarray:
-        """What the words of a candidate alone say, learnt from other candidates fp64 [candidates]."""
+        """Return a score from the words of a candidate alone, learnt on other candidates, fp64 [candidates]."""
         texts = [f"{one.prompt} {one.text}".strip() for one in truth.candidates]
         return blind_scores(texts, np.array(truth.members), generator("blind folds"))
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """AUC and true positive rates at low false positive rates, with the blind attack's beside them."""
+        """Return AUC and true positive rates at low false positive rates, beside those of the blind attack."""
         return Scored(metrics=membership(answer, prior, np.array(truth.members)))

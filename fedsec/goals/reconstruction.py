@@ -30,7 +30,7 @@ class ReadTexts:
     """
 
     def stage(self, stage: Stage) -> Staged:
-        """Nothing: what is asked about are the clients' own texts."""
+        """Stage nothing: the clients' own texts are asked about."""
         return Staged()
 
     def ask(self, attack: Any, evidence: Evidence) -> ByRound:
@@ -43,7 +43,7 @@ class ReadTexts:
         return found
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Guesses:
-        """As many texts as there are, drawn from the language alone."""
+        """Return as many texts as there are, drawn from a language prior alone."""
         answers: list[dict[int, Sequence[Reconstruction]]] = [{}, {}]
         for number, secrets in truth.secrets.items():
             counts = {client: len(secret.tokens) for client, secret in secrets.items()}
@@ -64,7 +64,7 @@ class ReadTexts:
         return Guesses(tuple(answer for answer in answers if answer))
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """Leakage by every measure, with the prior's beside each."""
+        """Return all leakage metrics, each with the prior's value as baseline."""
         guessed = [_matched(truth, one) for one in prior.answers]
         floors = [leakage.leakage(one, truth.tokenizer, generator("intervals")) for one in guessed]
         if isinstance(answer, Guesses):
@@ -82,12 +82,12 @@ def _checked(claims: Any) -> list[Reconstruction]:
 
 
 def _stride(truth: Truth) -> int:
-    """By how much clients' numbers go up from one round to the next, so that each batch has its own."""
+    """Return the offset of clients' numbers from one round to the next, so that each batch has its own."""
     return 1 + max((client for secrets in truth.secrets.values() for client in secrets), default=0)
 
 
 def _matched(truth: Truth, answer: ByRound) -> leakage.Scored:
-    """The claims of each round matched to its texts, all rounds together."""
+    """Return the claims of each round matched to its texts, all rounds together."""
     stride, parts = _stride(truth), []
     for place, (number, secrets) in enumerate(truth.secrets.items()):
         found = leakage.match(secrets, answer.get(number, ()))
@@ -101,7 +101,7 @@ def _matched(truth: Truth, answer: ByRound) -> leakage.Scored:
 
 
 def _beside(values: Mapping[str, MetricValue], floors: Sequence[Mapping[str, MetricValue]]) -> dict[str, MetricValue]:
-    """Each metric with what the prior alone gets, and what a random guess gets where that is another one."""
+    """Return each metric with the prior's value and, where that differs, that of a random guess."""
     placed = dict(values)
     for name, value in values.items():
         if name not in floors[-1]:

@@ -19,7 +19,7 @@ class Untargeted:
     """
 
     def stage(self, stage: Stage) -> Staged:
-        """Nothing."""
+        """Stage nothing."""
         return Staged()
 
     def ask(self, attack: Any, evidence: Evidence) -> Any:
@@ -27,11 +27,11 @@ class Untargeted:
         raise NotImplementedError
 
     def prior(self, evidence: Evidence, truth: Truth, generator: Callable[[str], Any]) -> Any:
-        """Who does nothing ruins nothing."""
+        """Return None: an adversary that does nothing does no harm."""
         return None
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
-        """Nothing that one training shows; `compare` has the drop."""
+        """Return nothing, since one training shows no drop; `compare` computes it."""
         return Scored(metrics={})
 
 
@@ -64,7 +64,7 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
 
 
 def _scale(pairs: Sequence[Compared]) -> dict[str, Any]:
-    """Chance, best, and the lower end of best; nothing where the undefended control is missing."""
+    """Return chance, best, and the lower end of best; nothing where the undefended control is missing."""
     controls = [(_utility(one.plain), _utility(one.control)) for one in pairs]
     known = [(plain, same) for plain, same in controls if plain is not None and same is not None]
     if len(known) < len(pairs):
@@ -78,7 +78,7 @@ def _scale(pairs: Sequence[Compared]) -> dict[str, Any]:
 
 
 def _utility(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What the model does right, if the cell says it beside a constant answer's."""
+    """Return the share of right answers, if the cell has it beside that of a constant answer."""
     metrics = {} if content is None else content["cell"]["metrics"]
     found = next((metrics[name] for name in _RIGHT if name in metrics), None)
     usable = found is not None and found["value"] is not None and "baseline" in found and found["ci_low"] is not None
@@ -86,7 +86,7 @@ def _utility(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _right(content: Mapping[str, Any] | None) -> np.ndarray:
-    """How right the model was on each test row: 0 or 1, or the share of a text's tokens."""
+    """Return how right the model was on each test row: 0 or 1, or the share of a text's tokens."""
     content = content or {}
     if content.get("correct"):
         return np.array([character == "1" for character in content["correct"]], dtype=float)
