@@ -97,7 +97,7 @@ class Resources:
     def encodings(
         self, cell: Cell, module: nn.Module, splits: tuple[Tokenised, Tokenised], drawn: np.ndarray, pad_id: int
     ) -> dict[Tokens, Output] | None:
-        """A frozen encoder's outputs for the cell's texts; cells of the same model, data, seed and rows share them.
+        """Return a frozen encoder's outputs for the cell's texts, shared by cells of equal model, data, seed and rows.
 
         Args:
             cell: the cell.

@@ -292,7 +292,7 @@ def _encode_once(
     test: Tokenised,
     tokenizer: Any,
 ) -> None:
-    """The frozen encoder's outputs for the test rows and the training rows that are drawn stand in for it."""
+    """Replace a frozen encoder by its outputs for the test rows and the training rows that are drawn."""
     used = Tokenised([train.ids[row] for row in drawn], train.labels[drawn])
     known = resources.encodings(cell, model.module, (used, test), drawn, tokenizer.pad_token_id)
     if known is not None:

@@ -178,7 +178,7 @@ def _of(sources: tuple[torch.Tensor, ...], mixing: torch.Tensor | None) -> Rows:
 
 
 def weighted_sum(matrix: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """`weights @ matrix` [columns], fp32, accumulated in fp64 block by block.
+    """Return `weights @ matrix` [columns], fp32, accumulated in fp64 block by block.
 
     Rows of weight 0 are not read where they are the majority; selecting the others costs as much as reading as many.
 

@@ -91,5 +91,5 @@ def test_it_is_for_causal_models_and_needs_the_base_model() -> None:
     card = registry.attacks().get("reference")
     assert card.tasks == ("causal-lm",)
     assert card.threat.knowledge == {Knowledge.BASE_MODEL}
-    assert any("random" in limit and "classification" in limit for limit in card.limits)
+    assert any("random" in limit and "classifier" in limit for limit in card.limits)
     assert registry.load_target(card)() == Reference()

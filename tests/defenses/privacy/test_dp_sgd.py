@@ -111,7 +111,7 @@ def test_a_target_is_met_by_what_it_says_it_spends() -> None:
 
 
 def test_it_draws_nothing_without_having_settled_on_its_noise() -> None:
-    with pytest.raises(RuntimeError, match="settled"):
+    with pytest.raises(RuntimeError, match="has to choose its noise"):
         DPSGD().on_step(SimpleNamespace())  # type: ignore[arg-type]
 
 
