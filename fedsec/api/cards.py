@@ -36,8 +36,11 @@ class Parameter:
     unit: str = ""
     provenance: Provenance = Provenance.PAPER
     minimum: float | None = None
+    """The smallest allowed number; None for no bound."""
     maximum: float | None = None
+    """The largest allowed number; None for no bound."""
     choices: tuple[str, ...] = ()
+    """The allowed texts; any if empty."""
 
     @property
     def allowed(self) -> str:
@@ -74,6 +77,7 @@ class Card:
     """What is imported when the plug-in is used: `package.module:Class`, `:Class` in the module that defines the card,
     or `.module:Class` in a module beside it."""
     parameters: tuple[Parameter, ...] = ()
+    """One for each argument of the target's class."""
     paper: str = ""
     """Authors, venue, and the equation or algorithm followed; `none: ...` where there is no paper."""
     deviations: str = "none"

@@ -10,8 +10,11 @@ class Position(StrEnum):
     CLIENT = "client"
     SERVER = "server"
     KEY_HOLDER = "key-holder"
+    """The party that decrypts homomorphic sums; it exists beside homomorphic aggregation only."""
     WIRE = "wire"
+    """An eavesdropper; it sees updates where `federation.tls` is false."""
     RELEASED_MODEL = "released-model"
+    """Anybody who receives the trained model."""
 
 
 class Behaviour(StrEnum):
@@ -27,13 +30,20 @@ class Knowledge(StrEnum):
     """Side knowledge that a scenario can grant (`threat.knowledge`); it is never assumed."""
 
     LABELS = "labels"
+    """The labels of each attacked batch."""
     LENGTHS = "lengths"
+    """The number of tokens of each text in an attacked batch."""
     AUXILIARY_TEXT = "auxiliary-text"
+    """Public text (`threat.auxiliary`), as an `Auxiliary`."""
     CLIENT_TEXTS_DISTRIBUTION = "client-texts-distribution"
     BASE_MODEL = "base-model"
+    """The parameters before training."""
     BENIGN_UPDATES = "benign-updates"
+    """What the honest clients send in a round."""
     DEFENSE_SETTINGS = "defense-settings"
+    """The defense stack with its parameters; malicious clients may rehearse its rule."""
     COHORT = "cohort"
+    """Which clients take part in a round."""
 
 
 class Aggregation(StrEnum):

@@ -320,6 +320,7 @@ class Sample:
 
     text: str
     label: int = 0
+    """A number of the view's `classes`."""
     prompt: str = ""
     """The prompt before the text; it is not learned."""
     origin: int | None = None
