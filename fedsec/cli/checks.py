@@ -1,4 +1,4 @@
-"""What `fedsec doctor` looks at. Each check says what it found, and what to do where that is not right."""
+"""The checks of `fedsec doctor`. Each reports what it found, and what to do if that is wrong."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Grade(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -22,7 +22,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of the doctor's report."""
 
     grade: Grade
     what: str

@@ -96,7 +96,7 @@ class _LeftColumn(TimeRemainingColumn):
 
 
 class _Lines(Observer):
-    """Lines; those of a worker begin with the cell that it trains."""
+    """Plain lines; those of a worker begin with the cell that it trains."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""A tree to a scenario, or to everything that is wrong with it."""
+"""Turns a tree into a scenario, or into everything that is wrong with it."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """What one list of the matrix holds, with its faults."""
+    """The content of one list of the matrix, with its faults."""
 
     valid: list[Entry]
     findings: list[Finding]

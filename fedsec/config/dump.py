@@ -1,4 +1,4 @@
-"""A scenario back to the YAML form, every value explicit."""
+"""Writes a scenario back to YAML, with every value explicit."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a shipped scenario is known to reach: its own or a paper's figures, with source and tolerance."""
+"""The figures that a shipped scenario reproduces: its own or a paper's, with source and tolerance."""
 
 import json
 from importlib import resources
@@ -16,7 +16,7 @@ class _Part(BaseModel):
 
 
 class Figure(_Part):
-    """One number and where it comes from."""
+    """One number with its source."""
 
     metric: str
     attack: str

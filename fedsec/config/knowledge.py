@@ -1,4 +1,4 @@
-"""Which side knowledge can be handed to whom."""
+"""Which side knowledge each position can be granted."""
 
 from fedsec.api.threat import Behaviour, Knowledge, Position
 

@@ -28,7 +28,7 @@ def forget() -> None:
 
 
 class _HiddenError(Exception):
-    """Whatever it is, it is no class whose source can be read."""
+    """The target is no class whose source can be read."""
 
 
 _MOST_BASES = 20

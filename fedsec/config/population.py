@@ -1,4 +1,4 @@
-"""How many malicious clients a defense has to reckon with in a round that samples some of the clients."""
+"""How many malicious clients a defense has to expect in a round that samples some of the clients."""
 
 
 def declared_in_round(

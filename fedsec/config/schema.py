@@ -40,7 +40,7 @@ class Tuning(_Part):
 
 
 class Start(_Part):
-    """Training in one place before the federation begins, on public rows that no client holds."""
+    """Training before the federation begins, on public rows that no client holds."""
 
     rows: Count
     """Training rows of the data set that are public, drawn by the cell's seed from those that nobody else uses."""
@@ -83,7 +83,7 @@ class ColumnChoice(_Part):
 
 
 class Partition(_Part):
-    """How training rows are dealt to clients."""
+    """The partition of training rows among clients."""
 
     kind: Literal["iid", "dirichlet", "quantity-skew", "by-column"] = "iid"
     """`iid`: shuffled and dealt evenly; `dirichlet`: each label's rows shared out by Dirichlet(alpha); `quantity-skew`:
@@ -98,7 +98,7 @@ class Partition(_Part):
 
 
 class Candidates(_Part):
-    """Records about which membership is asked: some are dealt to clients, the others withheld from everybody."""
+    """Records about which membership is asked: some are given to clients, the others are withheld."""
 
     count: Annotated[int, Field(ge=2, le=10_000_000)]
     """Candidates, drawn by the cell's seed from the training rows; near-duplicates are left out, and of other training
@@ -148,7 +148,7 @@ class Data(_Part):
 
 
 class Availability(_Part):
-    """Clients that misbehave without malice."""
+    """Clients that fail without malice."""
 
     drop_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability that a sampled client does not report in a round."""
@@ -161,7 +161,7 @@ class Availability(_Part):
 
 
 class Federation(_Part):
-    """The protocol."""
+    """The training protocol."""
 
     clients: Count
     """Clients that exist."""
@@ -202,7 +202,7 @@ class Federation(_Part):
 
 
 class Participation(_Part):
-    """When malicious clients take part."""
+    """The rounds in which malicious clients take part."""
 
     kind: Literal["sampled", "fixed"] = "sampled"
     """`sampled`: they are drawn for a round like everybody else; `fixed`: they are in every round's cohort."""
@@ -241,7 +241,7 @@ class Auxiliary(_Part):
 
 
 class Threat(_Part):
-    """Who is hostile, and what an attack is told."""
+    """The adversary, and what it knows."""
 
     malicious: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Clients that are malicious in cells with an attack from the client position."""
@@ -272,7 +272,7 @@ class Threat(_Part):
 
 
 class Matrix(_Part):
-    """What is crossed with what. Controls without attack and without defense are always among the cells."""
+    """The lists that are crossed. Controls without attack and without defense are always among the cells."""
 
     attack: list[Component]
     """Attacks; `none` is the control."""

@@ -1,4 +1,4 @@
-"""`matrix.vary`: its paths, its values, and each value put in its place."""
+"""`matrix.vary`: its paths and values, and the scenario of each value."""
 
 import itertools
 import json

@@ -1,1 +1,1 @@
-"""What a cell is worth: utility, leakage, robustness and cost, each with its interval."""
+"""Metrics of a cell: utility, leakage, robustness and cost, each with its interval."""

@@ -1,4 +1,4 @@
-"""Backdoors: how often a trigger brings out its target, beside how often the same texts go there without it."""
+"""Backdoors: how often triggered texts are sent to the target, and how often the same texts are without the trigger."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The blind attack on membership: what a record's words alone give away.
+"""The blind attack on membership: what a record's words alone tell.
 
 It sees no model. Where it does better than chance, members and others are not of one kind, and no figure of an attack
 that does see one means anything.

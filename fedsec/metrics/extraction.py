@@ -1,4 +1,4 @@
-"""Extraction: which training texts an adversary reads out of the released model."""
+"""Extraction: which training texts an adversary obtains from the released model."""
 
 from collections.abc import Sequence
 

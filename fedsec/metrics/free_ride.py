@@ -1,4 +1,4 @@
-"""Free-riding: how much of the aggregate free-riders are taken for."""
+"""Free-riding: the share of the aggregation's weight that free-riders get."""
 
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING

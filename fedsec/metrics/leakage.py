@@ -1,4 +1,4 @@
-"""Leakage: how much of the clients' texts a reconstruction holds. The only reader of the vault.
+"""Leakage: how much of the clients' texts a reconstruction contains. The only reader of the ground truth.
 
 Predictions are matched to a client's texts one to one so that the summed token F1 is largest; texts without a
 prediction score 0. Special tokens and padding never count, but in the metrics that end in `-lamp`. Texts without a
@@ -57,7 +57,7 @@ class Scored(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What a metric averages."""
+    """What a metric averages over."""
 
     values: list[tuple[int, float]]
     """(client, value) of each sample."""

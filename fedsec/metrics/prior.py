@@ -1,4 +1,4 @@
-"""What a guess is worth that never looks at an update: drawn from word frequencies, or from a language model.
+"""Guesses that never look at an update: drawn from word frequencies, or from a language model.
 
 The prior-only baseline has an attack's side knowledge: where auxiliary text is granted it draws from the language model
 that learnt from it (`sampled`), and without it from Zipf's law (`guess`), which is the random guess.

@@ -1,4 +1,4 @@
-"""Robustness: whom a rule refused, held against the truth of who was malicious."""
+"""Detection: the clients that a rule refused, compared with those that are malicious."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ LEAST_SHARE = 0.1
 
 
 class _Decided(NamedTuple):
-    """A round that was decided by weights."""
+    """A round with weights."""
 
     flagged: frozenset[int]
     senders: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""How good the model was over the last rounds: the last one alone may be a lucky or an unlucky moment."""
+"""Accuracy over the last rounds, since the last round alone may be an outlier."""
 
 from collections.abc import Sequence
 

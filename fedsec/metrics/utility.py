@@ -1,4 +1,4 @@
-"""Utility: what the model is still good for."""
+"""Utility: how good the model still is."""
 
 from dataclasses import replace
 from math import exp

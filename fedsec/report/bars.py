@@ -1,4 +1,4 @@
-"""Bars that stand in a table's rows: accuracy without an attack, under the worst one, and its interval.
+"""Bars in the rows of a table: accuracy without an attack, under the worst one, and its interval.
 
 As in every figure, an SVG holds numbers and shapes only; the name stands in the row that it belongs to.
 """

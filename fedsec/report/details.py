@@ -1,4 +1,4 @@
-"""Every cell in full: what ran, each metric with what it rests on, what hooks measured, whom the rule trusted."""
+"""Every cell in full: attack and defense, each metric with its samples, hooks' measurements, the rule's weights."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Figures that a scenario is known to reach, beside what this run measured."""
+"""The figures that a scenario is known to reach, beside those of this run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a scorecard says, in plain words: the same sentences in the terminal and in the report."""
+"""The findings of a scorecard in sentences: the same ones in the terminal and in the report."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What stacks promise of privacy, in words: the same sentences in the terminal and in the report."""
+"""Privacy guarantees of stacks in sentences: the same ones in the terminal and in the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

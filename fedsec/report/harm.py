@@ -1,4 +1,4 @@
-"""Harm: how far an attack got from what does none to all that it wants, by its goal's card."""
+"""Harm: how far an attack got between no harm and its whole goal, by the goal's card."""
 
 from typing import Any
 

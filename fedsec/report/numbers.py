@@ -1,4 +1,4 @@
-"""Numbers for reading: shares, points of a difference, amounts with their unit, and intervals. None is `no value`."""
+"""Numbers for people: shares, points of a difference, amounts with their unit, and intervals. None is `no value`."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Phase figures: where an attack stops that is asked after training, along every number that the scenario varies.
+"""Phase figures: where a reading attack stops, along every number that the scenario varies.
 
 As in every figure, an SVG holds numbers and shapes only; what its height means and the lines' names stand beside it.
 """

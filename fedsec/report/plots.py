@@ -1,4 +1,4 @@
-"""Figures as inline SVG, and the strip of who an aggregation rule trusted.
+"""Figures as inline SVG, and the strip of an aggregation rule's weights.
 
 An SVG holds numbers and shapes only. Names, which may be hostile, stand in the HTML around it, where they are escaped;
 the numbers in a figure refer to the legend there. Colours are CSS variables, so that figures follow dark mode.
@@ -60,7 +60,7 @@ class Panel(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """What attacks reached while training: figures, and a legend for all of them."""
+    """The success of attacks during training: figures, and a legend for all of them."""
 
     legend: tuple[dict[str, Any], ...]
     panels: tuple[Panel, ...]

@@ -1,4 +1,4 @@
-"""What a row of the scorecard holds, found through the cards of its goal and of the metrics; no name stands here."""
+"""Reads rows of the scorecard through the cards of goals and metrics; it knows no metric by name."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Texts of strangers, made harmless for terminals and pages: every character can be seen. Imports next to nothing."""
+"""Makes untrusted text harmless for terminals and pages: every character is visible. Imports next to nothing."""
 
 import unicodedata
 

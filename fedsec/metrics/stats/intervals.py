@@ -14,7 +14,7 @@ _ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
-    """Both ends and how they were found."""
+    """Both ends of an interval, and its method."""
 
     low: float
     high: float
