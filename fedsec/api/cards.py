@@ -296,6 +296,8 @@ class DatasetCard(Card):
     templated: bool = False
     """Whether texts are made from templates: they resemble each other too much to be candidates, and `data.candidates`
     is refused."""
+    rows: tuple[int, int] | None = None
+    """The rows to train on and to test on of a generated set: what is known without making it, if anything is."""
     group: str = ""
     """The meaning of the groups of a generated data set, for `data.partition.column`."""
 

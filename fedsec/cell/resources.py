@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,15 @@ from torch import nn
 from fedsec import registry
 from fedsec.api import Population, TrainingSettings
 from fedsec.cell.pool import Pool
+from fedsec.config.dump import dump
+from fedsec.config.problems import render
 from fedsec.config.schema import Component, Data, Scenario
+from fedsec.config.valid import Valid
 from fedsec.data.classes import classes_of
 from fedsec.data.corpus import Corpus, Example
+from fedsec.data.named import load_corpus
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
+from fedsec.data.reading import Reading
 from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
 from fedsec.errors import FedsecError
 from fedsec.federation.plugins import Plugin
@@ -24,6 +28,7 @@ from fedsec.federation.process_pool import ProcessPool
 from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained, positions_of
 from fedsec.models.frozen_encoder import Output, Tokens, encode
 from fedsec.plan.cells import Cell
+from fedsec.plan.fit import AUXILIARY_SOURCE, facts_of, misfits
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
 
@@ -67,7 +72,8 @@ class Resources:
         subset = {"train", "test", "max_tokens"}
         key = digest([data.model_dump(mode="json", exclude=subset | {"partition"}), group_column(data)])
         found = self._loaded(key, data)
-        _check_fit(scenario, found)
+        for path, message in misfits(Valid(dump(scenario), ()), facts_of(found)):
+            raise FedsecError(f"{render(path)}{' ' if message[0].isdigit() else ': '}{message}")
         return found
 
     def about(self, scenario: Scenario) -> tuple[str, ...]:
@@ -80,13 +86,14 @@ class Resources:
 
     def auxiliary(self, scenario: Scenario) -> tuple[Example, ...]:
         """Return the training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
-        given = scenario.threat.auxiliary.model_dump(include={"name", "path", "revision", "columns"})
-        return self._loaded(digest(["auxiliary", given]), Data(**given)).train
+        given = scenario.threat.auxiliary.model_dump(include=set(AUXILIARY_SOURCE))
+        how = Reading(section="threat.auxiliary")
+        return self._loaded(digest(["auxiliary", given]), Data(**given), how).train
 
-    def _loaded(self, key: str, data: Data) -> Corpus:
+    def _loaded(self, key: str, data: Data, how: Reading = Reading()) -> Corpus:  # noqa: B008  -- it is frozen
         if key not in self._corpora:
             try:
-                self._corpora[key] = _load_corpus(data).of_words(data.min_words)
+                self._corpora[key] = load_corpus(data, how).of_words(data.min_words)
             except FedsecError as error:
                 self._corpora[key] = error
         found = self._corpora[key]
@@ -223,55 +230,3 @@ def defense_plugin(component: Component) -> Plugin:
         return check(population, params) if check else None
 
     return Plugin(card.label(params), partial(registry.load_target(card), **params), precondition)
-
-
-def _load_corpus(data: Data) -> Corpus:
-    # These read files; a scenario with a generated corpus does without them.
-    from fedsec.data.named import load_path, load_repository
-
-    if data.name is None:
-        return load_path(Path(str(data.path)), data)
-    if data.name not in registry.datasets():
-        return load_repository(data)
-    card = registry.datasets().get(data.name)
-    load = registry.load_target(card)
-    corpus: Corpus = load(card) if card.columns is None else load(card, data)
-    return corpus
-
-
-def _check_fit(scenario: Scenario, corpus: Corpus) -> None:
-    """Refuse a corpus that the scenario cannot use."""
-    data, name = scenario.data, scenario.data.name or scenario.data.path
-    least = f" that data.min_words {data.min_words} leaves" if data.min_words > 1 else ""
-    for split, wanted, rows in (("train", data.train, corpus.train), ("test", data.test, corpus.test)):
-        if wanted is not None and wanted > len(rows):
-            raise FedsecError(
-                f"data.{split} {wanted} is more than the {len(rows):,} {split} rows of {name}{least}; give more rows, "
-                f"or --set data.{split}={len(rows)}"
-            )
-    if corpus.labels:
-        if scenario.model.task != CAUSAL_LM:
-            _check_classes(corpus.train, corpus.labels, f"the {len(corpus.train):,} training rows of {name}{least}")
-            if (classes := classes_of(corpus)) is not None:
-                classes.check(f"{name}{least}")
-        return
-    if scenario.model.task != CAUSAL_LM:
-        raise FedsecError(
-            f"{name} has no labels, which model.task {scenario.model.task} learns; take model.task: {CAUSAL_LM}, or "
-            "say with data.columns.label which column holds them"
-        )
-    if data.partition.kind == "dirichlet":
-        raise FedsecError(
-            f"data.partition.kind dirichlet shares out labels, and {name} has none; take iid, quantity-skew or "
-            "by-column"
-        )
-
-
-def _check_classes(rows: Sequence[Example], labels: Sequence[str], what: str) -> None:
-    """Refuse rows of one class: its head learns to say it always, with no gradient and every answer right."""
-    found = {row.label for row in rows}
-    if len(found) < 2:
-        raise FedsecError(
-            f"{what} have one class only, '{labels[min(found)]:.60}', and there is nothing to tell apart; give rows of "
-            f"two or more, say with data.columns.label which column holds them, or take model.task: {CAUSAL_LM}"
-        )

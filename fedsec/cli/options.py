@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fedsec.config.schema import Scenario
 
 Set = Annotated[
     list[str],
@@ -92,3 +95,21 @@ def allow(plugins: Iterable[Path]) -> None:
         from fedsec.plugin_files import allow_plugins
 
         allow_plugins(file)
+
+
+def look_and_load(scenario: str, overrides: list[str], *, runs: bool = False) -> tuple["Scenario", tuple[str, ...]]:
+    """A scenario that is checked together with the data and the folders it names, and what else is to be known.
+
+    That goes to stderr as well, also where there are faults. What a run says itself it does not say if it `runs`.
+    """
+    from fedsec.config.load import load_scenario
+    from fedsec.plan.look import DataLook
+
+    look = DataLook()
+    try:
+        loaded = load_scenario(scenario, overrides, look)
+    finally:
+        notes = look.notes if runs else (*look.classes, *look.notes)
+        for note in notes:
+            typer.echo(note, err=True)
+    return loaded, notes

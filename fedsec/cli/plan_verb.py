@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow
+from fedsec.cli.options import AllowPlugins, Json, Memory, Out, Set, Threads, Workers, allow, look_and_load
 from fedsec.cli.words import duration
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def plan(
 ) -> None:
     """Show a scenario's attacks and defenses, what is done or does not apply, and about how long the rest takes."""
     from fedsec.cli.commands import command, quoted
-    from fedsec.config.load import load_scenario
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
     thread_variables_set(1)  # what is measured is one thread's rate
@@ -45,7 +44,7 @@ def plan(
 
     allow(plugins)
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory))
-    found = preview(load_scenario(scenario, overrides), out, machine)
+    found = preview(look_and_load(scenario, overrides)[0], out, machine)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:

@@ -21,6 +21,7 @@ from fedsec.cli.options import (
     Threads,
     Workers,
     allow,
+    look_and_load,
 )
 from fedsec.errors import ExitCode
 
@@ -43,12 +44,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a scenario, or what an earlier run of it left undone; print its table and where the report is."""
-    from fedsec.config.load import load_scenario
     from fedsec.runner.machine import Machine, parse_memory
 
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory), device=device.value)
     allow(plugins)
-    loaded = load_scenario(scenario, overrides)
+    loaded, _ = look_and_load(scenario, overrides, runs=True)
     try:
         with redirect_stdout(sys.stderr):  # what a plug-in prints is no data
             result = _run(loaded, out, display, machine)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedsec.cli.options import AllowPlugins, Json, Set, allow
+from fedsec.cli.options import AllowPlugins, Json, Set, allow, look_and_load
 
 
 def validate(
@@ -14,16 +14,15 @@ def validate(
     plugins: AllowPlugins = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Check a scenario without running anything; every fault with its file, line and what is allowed."""
+    """Check a scenario and its data without running anything; each fault with its place and what is allowed."""
     from fedsec.cli.commands import command, quoted
-    from fedsec.config.load import load_scenario
     from fedsec.plan.cells import expand
 
     allow(plugins)
-    loaded = load_scenario(scenario, overrides)
+    loaded, notes = look_and_load(scenario, overrides)
     cells = len(expand(loaded))
     again = quoted(command("run", scenario, overrides=overrides, plugins=plugins))
     if as_json:
-        typer.echo(json.dumps({"scenario": loaded.name, "valid": True, "cells": cells}))
+        typer.echo(json.dumps({"scenario": loaded.name, "valid": True, "cells": cells, "notes": notes}))
     else:
         typer.echo(f"{loaded.name} is valid: {cells} cells. Run it: {again}")

@@ -8,17 +8,19 @@ from fedsec.config.examine import examine
 from fedsec.config.problems import ConfigError, Problem
 from fedsec.config.schema import Scenario
 from fedsec.config.tree import Tree, prefixes
+from fedsec.config.valid import Look, no_look
 from fedsec.config.vary import cell_findings, exemptions, normal, vary_findings
 
 
-def check(tree: Tree) -> tuple[Scenario | None, list[Problem]]:
+def check(tree: Tree, look: Look = no_look) -> tuple[Scenario | None, list[Problem]]:
     """The scenario in normal form, or None and all its problems.
 
     Args:
         tree: a scenario in the YAML form; what its reader found faulty is not reported again.
+        look: looks at what the scenario names.
     """
-    base = examine(tree.data, exempt=exemptions(tree.data), faulty=tree.faulty)
-    findings = [*base.findings, *vary_findings(tree.data, base, tree.faulty)]
+    base = examine(tree.data, exempt=exemptions(tree.data), faulty=tree.faulty, look=look)
+    findings = [*base.findings, *vary_findings(tree.data, base, tree.faulty, look)]
     scenario = base.scenario
     if scenario is not None and not findings:
         findings = cell_findings(scenario)

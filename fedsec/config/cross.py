@@ -127,8 +127,6 @@ def _data(valid: Valid) -> Iterator[Finding]:
         elif name is not None and path is not None:
             yield ("data", "path"), "give either `name` or `path`, not both"
     yield from _texts(valid, _DATA, name, path)
-    if valid.get("data", "quoting") not in (None, "auto") and path is not None and path.endswith(UNQUOTED):
-        yield ("data", "quoting"), f"is for csv and tsv files, and {show(path)} is none"
     yield from _partition_column(valid, name, path)
     if _is_unlabelled(valid, name, path):
         yield from _without_labels(valid, name, path)
@@ -171,6 +169,8 @@ def _texts(valid: Valid, at: tuple[str, ...], name: str | None, path: str | None
     fault = None if path is None else _fault_of_path(path)
     if fault is not None:
         yield (*at, "path"), fault
+    if valid.get(*at, "quoting") not in (None, "auto") and path is not None and path.endswith(UNQUOTED):
+        yield (*at, "quoting"), f"is for csv and tsv files, and {show(path)} is none"
     what, _ = _without_columns(name, path)
     for key in ("text", "label", "prompt") if what else ():
         if valid.get(*at, "columns", key) is not None:

@@ -20,7 +20,7 @@ from fedsec.config.cross import cross_findings
 from fedsec.config.fields import allowed, annotation_at, choices, keys_at, nearest
 from fedsec.config.problems import TreePath, show
 from fedsec.config.schema import Component, Scenario
-from fedsec.config.valid import Valid
+from fedsec.config.valid import Look, Valid, no_look
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,16 @@ class Outcome:
     valid: Valid = field(default_factory=lambda: Valid({}, [()]))
 
 
-def examine(data: dict[str, Any], *, exempt: Collection[str] = (), faulty: Collection[TreePath] = ()) -> Outcome:
+def examine(
+    data: dict[str, Any], *, exempt: Collection[str] = (), faulty: Collection[TreePath] = (), look: Look = no_look
+) -> Outcome:
     """Check everything but the values under `matrix.vary`.
 
     Args:
         data: a scenario in the YAML form.
         exempt: varied paths; what attacks ask of them is not checked.
         faulty: paths whose values could not be read.
+        look: looks at what the scenario names.
     """
     prepared = dict(data)
     findings: list[Finding] = []
@@ -55,6 +58,7 @@ def examine(data: dict[str, Any], *, exempt: Collection[str] = (), faulty: Colle
     valid = Valid(prepared, [path for path, _ in against_schema] + list(faulty))
     findings += against_schema
     findings += cross_findings(valid, attacks, exempt)
+    findings += look(Valid(prepared, [path for path, _ in findings] + list(faulty)))
     return Outcome(scenario, findings, valid)
 
 

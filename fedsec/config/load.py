@@ -17,19 +17,23 @@ from fedsec.config.problems import ConfigError, Problem, show
 from fedsec.config.schema import Scenario
 from fedsec.config.shipped import shipped, shipped_files
 from fedsec.config.tree import Tree, from_data
+from fedsec.config.valid import Look, no_look
 from fedsec.config.vary import put, varied_paths
 from fedsec.errors import FedsecError, UnknownNameError
 
 ENDINGS = (".yaml", ".yml")
 
 
-def load_scenario(what: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(
+    what: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), look: Look = no_look
+) -> Scenario:
     """A checked scenario in normal form.
 
     Args:
         what: a .yaml or .yml file, the name of a shipped scenario, or a mapping in the YAML form. Relative paths in a
             file start at its folder, those in a mapping at the working directory.
         overrides: values to replace, each `PATH=VALUE`; relative paths in them start at the working directory.
+        look: looks at what the scenario names, such as its data; nothing is looked at if absent.
 
     Raises:
         ConfigError: faults in the scenario, all of them.
@@ -46,7 +50,7 @@ def load_scenario(what: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if tree is None:
         raise ConfigError(problems)
     tree, faults = apply_overrides(tree, overrides)
-    scenario, found = check(tree)
+    scenario, found = check(tree, look)
     problems += [*faults, *found]
     if scenario is None or problems:
         raise ConfigError(problems)

@@ -226,6 +226,8 @@ class Auxiliary(_Part):
     """Full commit hash (40 hex digits) of the hub's repository, as for `data.revision`."""
     columns: ColumnChoice = ColumnChoice()
     """Which columns are read."""
+    quoting: Literal["auto", "none", "csv"] = "auto"
+    """Of csv and tsv files, as for `data.quoting`."""
     rows: Count | None = None
     """Training rows of it to use, the same ones for every seed; all of them if absent. More than there are is an
     error."""

@@ -1,6 +1,6 @@
 """The valid values of a scenario with faults elsewhere, so that cross-field checks run where they can."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,6 +8,14 @@ from pydantic import BaseModel
 from fedsec.config.fields import bare, fields_of
 from fedsec.config.problems import TreePath
 from fedsec.config.schema import Scenario
+
+Look = Callable[["Valid"], Iterable[tuple[TreePath, str]]]
+"""Tells what is wrong with what a scenario names (files, folders), each fault with the path of its setting."""
+
+
+def no_look(valid: "Valid") -> Iterable[tuple[TreePath, str]]:
+    """Nothing that a scenario names is looked at."""
+    return ()
 
 
 class Valid:

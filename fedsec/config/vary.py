@@ -13,6 +13,7 @@ from fedsec.config.fields import VARIED_SECTIONS, all_paths, is_number, nearest
 from fedsec.config.problems import TreePath, render, show
 from fedsec.config.schema import Scenario
 from fedsec.config.tree import with_value
+from fedsec.config.valid import Look, no_look
 
 MAX_VALUES = 1_000
 """Values under `vary`, all paths together; each is checked as a scenario of its own."""
@@ -58,13 +59,16 @@ def exemptions(data: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(vary_of(data)) & {MALICIOUS, KNOWLEDGE, *AUXILIARY}
 
 
-def vary_findings(data: Mapping[str, Any], base: Outcome, faulty: Collection[TreePath] = ()) -> list[Finding]:
+def vary_findings(
+    data: Mapping[str, Any], base: Outcome, faulty: Collection[TreePath] = (), look: Look = no_look
+) -> list[Finding]:
     """Faults of the paths and values under `vary`, each value in the scenario's place for it.
 
     Args:
         data: the scenario in the YAML form.
         base: what was found without `vary`.
         faulty: paths whose values could not be read.
+        look: looks at what each of these scenarios names.
     """
     vary = vary_of(data)
     findings = list(_faults_of_paths(vary))
@@ -76,9 +80,9 @@ def vary_findings(data: Mapping[str, Any], base: Outcome, faulty: Collection[Tre
     usable = {path: values for path, values in vary.items() if path not in wrong}
     for path, values in usable.items():
         for index, value in enumerate(values):
-            findings += _single(data, base.findings, faulty, (path, index, value))
+            findings += _single(data, base.findings, faulty, (path, index, value), look)
     if not findings and not base.findings:
-        findings += _combinations(data, usable)
+        findings += _combinations(data, usable, look)
     return findings
 
 
@@ -127,6 +131,7 @@ def _single(
     known: list[Finding],
     faulty: Collection[TreePath],
     setting: tuple[str, int, Any],
+    look: Look,
 ) -> Iterator[Finding]:
     """What one value breaks that was whole before."""
     path, index, value = setting
@@ -134,7 +139,7 @@ def _single(
     place: TreePath = ("matrix", "vary", path, index)
     exempt = {one for one in exemptions(data) if one != path or one == MALICIOUS}
     try:
-        outcome = examine(put(data, {path: value}), exempt=exempt, faulty=faulty)
+        outcome = examine(put(data, {path: value}), exempt=exempt, faulty=faulty, look=look)
     except TypeError:  # a section on the way is no mapping, which the base's findings say
         return
     known_paths = {where for where, _ in known}
@@ -146,13 +151,13 @@ def _single(
             yield place, f"with {show(value)} here, {render(where) or 'the scenario'}: {message}"
 
 
-def _combinations(data: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Iterator[Finding]:
+def _combinations(data: Mapping[str, Any], vary: Mapping[str, list[Any]], look: Look) -> Iterator[Finding]:
     """The first combination that fails although each of its values does not."""
     if len(vary) < 2 or math.prod(map(len, vary.values())) > MAX_COMBINATIONS:
         return
     for values in itertools.product(*vary.values()):
         settings = dict(zip(vary, values, strict=True))
-        outcome = examine(put(data, settings), exempt=exemptions(data) & {MALICIOUS})
+        outcome = examine(put(data, settings), exempt=exemptions(data) & {MALICIOUS}, look=look)
         if outcome.findings:
             where, message = outcome.findings[0]
             given = ", ".join(f"{path} {show(value)}" for path, value in settings.items())

@@ -25,10 +25,11 @@ def read_rows(path: Path, layout: Layout | None = None) -> Iterator[Row]:
 
     Args:
         path: the file.
-        layout: the columns that are needed; those of a labelled text if absent.
+        layout: the columns that are needed, those of a labelled text if absent; it is told of a row (with its line) or
+            a needed column that cannot be read.
 
     Raises:
-        FedsecError: the file, a row of it (with its line) or a needed column cannot be read.
+        FedsecError: the file cannot be read.
     """
     layout = layout or Layout()
     if path.name.endswith(".parquet"):
@@ -43,7 +44,7 @@ def read_rows(path: Path, layout: Layout | None = None) -> Iterator[Row]:
     elif path.name.endswith(TEXT_ENDINGS):
         yield from _blocks(text, layout, path)
     else:
-        yield from _json_lines(text, path)
+        yield from _json_lines(text, layout, path)
 
 
 def is_folder(path: Path) -> bool:
@@ -74,17 +75,19 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _json_lines(text: str, path: Path) -> Iterator[Row]:
+def _json_lines(text: str, layout: Layout, path: Path) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):  # a JSON text may hold any other line separator
         if not line.strip():
             continue
         try:
             row = json.loads(line, object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError) as error:
-            raise FedsecError(f"{path}:{number} is not JSON: {error!s:.200}") from error
-        if not isinstance(row, dict):
-            raise FedsecError(f"{path}:{number} is {kind_of(row)}, and no JSON object with a key for each column")
-        yield row
+            layout.how.fault("", f"{path}:{number} is not JSON: {error!s:.200}")
+            continue
+        if isinstance(row, dict):
+            yield row
+        else:
+            layout.how.fault("", f"{path}:{number} is {kind_of(row)}, and no JSON object with a key for each column")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _blocks(text: str, layout: Layout, path: Path) -> Iterator[Row]:
     """Texts with blank lines between them, as in plain books: paragraphs, speeches, sections."""
     if layout.names_columns:
-        raise FedsecError(f"{path}: a txt file has no columns; take jsonl, csv, tsv or parquet for them")
+        layout.how.fault("columns", f"{path}: a txt file has no columns; take jsonl, csv, tsv or parquet for them")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     for block in _BLANK_LINES.split(f"\n{text}\n"):

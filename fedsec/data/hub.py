@@ -6,8 +6,10 @@ whatever its commit, and in a folder of one commit it finds that one or none.
 """
 
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +40,8 @@ def read_hub(source: HubSource, revision: str, layout: Layout, *, find_test: boo
     Args:
         source: the repository, its configuration and splits.
         revision: full commit hash.
-        layout: columns of the training split; its group is not asked of the test split.
+        layout: columns of the training split; its group is not asked of the test split. Where it says so, nothing is
+            fetched.
         find_test: whether to look for a split to test on where the source names none.
 
     Raises:
@@ -46,7 +49,12 @@ def read_hub(source: HubSource, revision: str, layout: Layout, *, find_test: boo
         FedsecError: it was had and cannot be used.
     """
     where = f"{source.id} at {revision[:12]}"
-    with _quiet():
+    with ExitStack() as around:
+        if layout.how.offline:
+            if not _may_be_kept(revision):  # `datasets` takes a second or two to import
+                raise MissingDataError(f"{where} was not fetched from the hub before")
+            around.enter_context(_offline())
+        around.enter_context(_quiet())
         try:
             dataset = _prepared(source, revision)
         except FedsecError:
@@ -58,7 +66,7 @@ def read_hub(source: HubSource, revision: str, layout: Layout, *, find_test: boo
         if test is None and find_test:
             test = next((name for name in TEST_SPLITS if name in dataset), None)
         train_split = _split(dataset, source.train, layout, where)
-        test_split = _split(dataset, test, Layout(layout.columns, None, layout.labelled), where) if test else None
+        test_split = _split(dataset, test, replace(layout, group=None), where) if test else None
     feature = dataset[source.train].features.get(layout.columns.label) if layout.columns.label else None
     return FromHub(train_split, test_split, tuple(getattr(feature, "names", ()) or ()))
 
@@ -95,6 +103,30 @@ def _split(dataset: Any, name: str, layout: Layout, where: str) -> Split:
     batches = table.select(names).to_batches(max_chunksize=1024)
     check_size(batches, where, MAX_UNPACKED_BYTES)
     return read_split((row for batch in batches for row in batch.to_pylist()), layout, where)
+
+
+def _may_be_kept(revision: str) -> bool:
+    """Whether there is a folder of that commit where `datasets` keeps what it prepared."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    kept = Path(os.environ.get("HF_DATASETS_CACHE") or Path(home) / "datasets").expanduser()
+    return (kept / f"pinned-{revision}").is_dir()
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Without network for `datasets` and the hub's client."""
+    import datasets
+    import huggingface_hub
+
+    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    for place in places:
+        place.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def parquet_rows(raw: BinaryIO, layout: Layout, where: str, limit: int) -> Itera
         limit: bytes that its texts may unpack to.
 
     Raises:
-        FedsecError: it cannot be read, lacks a column, has nested or binary values there, or unpacks to too much.
+        FedsecError: it cannot be read, or unpacks to too much.
     """
     try:
         yield from _unpacked(raw, layout, where, limit)
@@ -59,16 +59,18 @@ def check_size(batches: Iterable[pa.RecordBatch], where: str, limit: int) -> Non
 def check_types(schema: pa.Schema, layout: Layout, where: str) -> list[str]:
     """The names of the wanted columns, each of a type that can be a text, a label or a group.
 
-    Raises:
-        FedsecError: one is missing, stands twice, or is nested or binary.
+    The layout is told of one that is missing, stands twice, or is nested or binary.
     """
     layout.check_columns(schema.names, where)
-    names = [name for name in layout.wanted if name in schema.names]
-    for name in names:
+    names = []
+    for name in [name for name in layout.wanted if schema.names.count(name) == 1]:
         kind = schema.field(name).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
         if pa.types.is_nested(inner) or _is_binary(inner) or isinstance(inner, pa.BaseExtensionType):
-            raise FedsecError(f"{where}: column '{name}' holds {str(kind)[:80]}; allowed: texts and numbers")
+            fault = f"{where}: column '{name}' holds {str(kind)[:80]}; allowed: texts and numbers"
+            layout.how.fault(layout.setting_of(name), fault)
+        else:
+            names.append(name)
     return names
 
 

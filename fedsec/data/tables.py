@@ -43,32 +43,36 @@ def table_rows(text: str, layout: Layout, path: Path) -> Iterator[Row]:
 
     Args:
         text: the file's content.
-        layout: the columns that are needed, and whether cells are quoted.
+        layout: the columns that are needed, and whether cells are quoted; it is told of columns that are not there, and
+            of rows that cannot be read, with the line where they begin.
         path: what messages call the file; its ending tells the delimiter.
 
     Raises:
-        FedsecError: a row cannot be read, with the line where it begins, or a needed column is not there.
+        FedsecError: a row cannot be read, nor anything after it.
     """
     delimiter, auto = "\t" if path.name.endswith(".tsv") else ",", layout.quoting == "auto"
+    section = layout.how.section
     bare = layout.quoting == "none" or (auto and delimiter == "\t")
     header: list[str] | None = None
     place: int | None = None
     labels: set[str] = set()
     broken: list[_Broken] = []
-    for cells, lines, first in _records(text, delimiter, path, bare=bare):
+    for cells, lines, first in _records(text, delimiter, path, section, bare=bare):
         if auto and bare:
-            _check_bare(cells, f"{path}:{first}", is_header=header is None)
+            _check_bare(cells, f"{path}:{first}", layout, is_header=header is None)
         if header is None:
             header = cells
             layout.check_columns(header, str(path))
             place = header.index(layout.columns.label) if layout.columns.label in header else None
             continue
         if len(cells) != len(header):
-            how = "needs double quotes and data.quoting: csv" if bare else "stands in double quotes"
-            raise FedsecError(
+            quotes = f"needs double quotes and {section}.quoting: csv" if bare else "stands in double quotes"
+            layout.how.fault(
+                "",
                 f"{path}:{first} has {len(cells)} cells, and the header {len(header)}; "
-                f"a text with a delimiter or a line break in it {how}"
+                f"a text with a delimiter or a line break in it {quotes}",
             )
+            continue
         if place is not None:
             labels.add(cells[place].strip())
         if place is not None and auto and len(lines) > 1:
@@ -79,14 +83,15 @@ def table_rows(text: str, layout: Layout, path: Path) -> Iterator[Row]:
     for row in broken:
         rows = sum(label.strip().strip('"') in labels for label in row.labels)
         if rows > max(1, row.lines / 2):
-            raise FedsecError(
+            layout.how.fault(
+                "quoting",
                 f"{path}:{row.opened}: the quote that opens here closes in line {row.last}, and the lines between look "
-                "like rows of their own; say data.quoting: none if quotes are part of the texts, and csv if this is "
-                "one text"
+                f"like rows of their own; say {section}.quoting: none if quotes are part of the texts, and csv if this "
+                "is one text",
             )
 
 
-def _records(text: str, delimiter: str, path: Path, *, bare: bool) -> Iterator[_Record]:
+def _records(text: str, delimiter: str, path: Path, section: str, *, bare: bool) -> Iterator[_Record]:
     lines: list[str] = []
 
     def read() -> Iterator[str]:
@@ -110,7 +115,7 @@ def _records(text: str, delimiter: str, path: Path, *, bare: bool) -> Iterator[_
                 first += _last_opened(lines, delimiter)
                 advice = (
                     " a text with a quote in it stands in double quotes, with its own quotes doubled, or say "
-                    "data.quoting: none if no text stands in quotes;"
+                    f"{section}.quoting: none if no text stands in quotes;"
                 )
             swallowed = f" after a quote that opens here, in line {reader.line_num}" if len(lines) > 1 else ""
             raise FedsecError(
@@ -134,11 +139,13 @@ def _last_opened(lines: Sequence[str], delimiter: str) -> int:
     return 0
 
 
-def _check_bare(cells: list[str], where: str, *, is_header: bool) -> None:
+def _check_bare(cells: list[str], where: str, layout: Layout, *, is_header: bool) -> None:
     """Refuse to guess where a program that quotes seems to have written a table that is read as bare."""
     for cell in cells:
         if _DOUBLED.fullmatch(cell) or (is_header and len(cell) > 1 and cell[0] == cell[-1] == '"'):
-            raise FedsecError(
+            section = layout.how.section
+            layout.how.fault(
+                "quoting",
                 f"{where} has {cell!r:.60}, which looks quoted, and tsv files are read as they stand; say "
-                "data.quoting: csv if quotes stand around texts, and none if they are part of them"
+                f"{section}.quoting: csv if quotes stand around texts, and none if they are part of them",
             )

@@ -19,7 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from fedsec import registry
+from fedsec.config.endings import ENDINGS
 from fedsec.config.schema import Scenario
+from fedsec.data.hub import TEST_SPLITS
 from fedsec.data.named import folder_of
 from fedsec.plan.cells import Cell
 from fedsec.plan.tasks import Group
@@ -231,8 +234,17 @@ def _tokens(scenario: Scenario) -> float:
 def _rows(scenario: Scenario) -> tuple[int, int]:
     """Rows to train on and to test on, counted where the scenario does not say."""
     data = scenario.data
-    train, test = (data.train or 16_000, data.test or 4_000) if data.name == "clinic-notes" else (data.train, data.test)
-    return train or _count(_file(scenario, ("train",))), test or _count(_file(scenario, ("test", "validation")))
+    card = registry.datasets().get(data.name) if data.name and data.name in registry.datasets() else None
+    if card is not None and card.rows is not None:
+        return data.train or card.rows[0], data.test or card.rows[1]
+    if data.train and data.test:
+        return data.train, data.test
+    file, tested = _file(scenario, ("train",)), _file(scenario, TEST_SPLITS)
+    rows = _count(file)
+    if tested is None or tested == file:  # a tenth is held out
+        held_out = max(1, rows // 10)
+        return data.train or max(1, rows - held_out), data.test or held_out
+    return data.train or rows, data.test or _count(tested)
 
 
 def _file(scenario: Scenario, stems: tuple[str, ...]) -> Path | None:
@@ -241,7 +253,8 @@ def _file(scenario: Scenario, stems: tuple[str, ...]) -> Path | None:
     try:
         if place is None or place.is_file():
             return place
-        return next((path for stem in stems for path in sorted(place.glob(f"{stem}.*"))), None)
+        named = (place / f"{stem}{ending}" for stem in stems for ending in ENDINGS)
+        return next((path for path in named if path.is_file()), None)
     except OSError:
         return None
 

@@ -60,6 +60,8 @@ def check_corpus(card: DatasetCard) -> None:
     require(first == second, f"{card.name}: two loads differ")
     require(bool(first.train and first.test), f"{card.name}: a split is empty")
     require(first.labels == card.labels, f"{card.name}: labels {first.labels} are not the card's {card.labels}")
+    sizes = (len(first.train), len(first.test))
+    require(card.rows in (None, sizes), f"{card.name}: its card says {card.rows} rows, and it has {sizes}")
     rows = (*first.train, *first.test)
     odd = sorted({row.label for row in rows} - set(range(max(1, len(card.labels)))))
     require(not odd, f"{card.name}: labels {odd[:3]} have no name on the card")

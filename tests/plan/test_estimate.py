@@ -94,14 +94,19 @@ def test_lora_sends_less_and_costs_less_than_full_tuning() -> None:
     assert known.trained(full) == pytest.approx(22.7e6, rel=0.01)
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
-def test_texts_and_rows_are_counted_in_the_files(ending: str, tmp_path: Path) -> None:
-    for name, rows in (("train", 30), ("test", 12)):
+@pytest.mark.parametrize(
+    ("ending", "tested"), [(".jsonl", "test"), (".jsonl.gz", "validation"), (".jsonl", "dev"), (".jsonl", "eval")]
+)
+def test_texts_and_rows_are_counted_in_the_files(ending: str, tested: str, tmp_path: Path) -> None:
+    for name, rows in (("train", 30), (tested, 12)):
         text = "".join(json.dumps({"text": "x" * 84, "label": 0}) + "\n" for _ in range(rows))
         (tmp_path / f"{name}{ending}").write_bytes(gzip.compress(text.encode()) if ending[-1] == "z" else text.encode())
     scenario = _scenario(data={"path": str(tmp_path)})
     assert estimate._rows(scenario) == (30, 12)
     assert estimate._tokens(scenario) == pytest.approx(84 / 4.2 + 2)
+    for alone in (tmp_path / f"train{ending}", tmp_path):
+        (tmp_path / f"{tested}{ending}").unlink(missing_ok=True)
+        assert estimate._rows(_scenario(data={"path": str(alone)})) == (27, 3), "a tenth is held out"
 
 
 def test_a_data_file_that_is_none_does_not_stop_the_estimate(tmp_path: Path) -> None:
