@@ -1,18 +1,17 @@
 """YAML text to a tree of plain data with lines, collecting every fault on the way.
 
-PyYAML only splits the text into events. Nodes are built here, so no tag can construct anything, and aliases
-are refused before they could multiply.
+PyYAML composes nodes, with their places in the text, and nothing is constructed of them. What nests too deep, is too
+much, or is an alias ends there.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from yaml import events
 
 from fedsec.config.problems import ConfigError, Problem, TreePath, render, shorten, show
-from fedsec.config.scalars import Scalar, resolve
+from fedsec.config.scalars import resolve
 from fedsec.config.tree import MAX_DEPTH, MAX_VALUES, Tree, unsafe_text
 
 __all__ = ["MAX_BYTES", "Tree", "decode", "head", "parse", "read", "value"]
@@ -98,11 +97,46 @@ def head(text: str, keys: tuple[str, ...]) -> dict[str, str]:
 
 
 class _StopReading(Exception):
-    """Nothing after this point can be trusted."""
+    """Nothing from this line on can be trusted."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes a text within limits, and keeps the event that each node began with."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.yaml_implicit_resolvers = {}  # `scalars` says what plain texts mean
+        self.began: dict[yaml.Node, Any] = {}
+        self._depth = self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
+        """The next node; of an alias, an empty one."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        line = mark.line + 1
+        self._values += 1
+        if self._depth >= MAX_DEPTH and isinstance(event, events.CollectionStartEvent):
+            raise _StopReading(line, f"nested deeper than {MAX_DEPTH} levels")
+        if self._values > MAX_VALUES:
+            raise _StopReading(line, f"more than {MAX_VALUES:,} keys and values")
+        if isinstance(event, events.AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call]
+            node = yaml.ScalarNode("", "", mark)
+        else:
+            self.anchors = {}  # the reader refuses each; that a name comes twice is no other fault
+            self._depth += 1
+            node = super().compose_node(parent, index)  # type: ignore[assignment]
+            self._depth -= 1
+        self.began[node] = event
+        return node
 
 
 class _Reader:
-    """Builds plain data from the events of one text."""
+    """Makes plain data of the nodes of one text."""
 
     def __init__(self, text: str) -> None:
         self.findings: list[tuple[int, TreePath, str]] = []
@@ -110,9 +144,7 @@ class _Reader:
         self.faulty: set[TreePath] = set()
         self.stopped = False
         self._text = text
-        self._events: Iterator[events.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
-        self._values = 0
-        self._line = 1
+        self._began: dict[yaml.Node, Any] = {}
 
     def note(self, line: int, path: TreePath, message: str) -> None:
         """Add a fault."""
@@ -120,130 +152,95 @@ class _Reader:
 
     def document(self) -> Any:
         """The document's data; `stopped` if it could not be read to its end."""
+        if self._check_text():
+            return None
+        composer: Any = _Composer(self._text)
+        self._began = composer.began
         try:
-            self._check_text()
-            return self._document()
-        except _StopReading:
-            self.stopped = True
+            data = self._plain(composer.get_node(), ()) if composer.check_node() else None
+            if composer.check_node():
+                line = composer.peek_event().start_mark.line + 1
+                raise _StopReading(line, "a second document starts here; a scenario is one document")
+            return data
+        except _StopReading as stop:
+            fault = (stop.line, str(stop))
         except yaml.MarkedYAMLError as error:
-            self.stopped = True
-            line = self._line if error.problem_mark is None else error.problem_mark.line + 1
-            self.note(line, (), f"not readable as YAML: {_reason(error)}")
+            line = composer.line if error.problem_mark is None else error.problem_mark.line
+            fault = (line + 1, f"not readable as YAML: {_reason(error)}")
         except (yaml.YAMLError, ValueError, OverflowError):  # ValueError: chr() of "\U00110000", let through
-            self.stopped = True
-            self.note(self._line, (), "not readable as YAML: an escape for a character that does not exist")
+            fault = (composer.line + 1, "not readable as YAML: an escape for a character that does not exist")
+        self.stopped = True
+        self.note(fault[0], (), fault[1])
         return None
 
-    def _check_text(self) -> None:
+    def _check_text(self) -> bool:
+        """Whether the text is too large, or holds characters that YAML refuses."""
         if len(self._text) > MAX_BYTES or len(self._text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-            self._stop(1, (), f"larger than {MAX_BYTES // 1024} KiB")
-        for number, line in enumerate(_LINE_BREAK.split(self._text), 1):
-            found = _UNPRINTABLE.search(line)
-            if found:
-                self.note(number, (), f"the character U+{ord(found[0]):04X} is not allowed")
-        if self.findings:
-            raise _StopReading
+            self.note(1, (), f"larger than {MAX_BYTES // 1024} KiB")
+        else:
+            for number, line in enumerate(_LINE_BREAK.split(self._text), 1):
+                if found := _UNPRINTABLE.search(line):
+                    self.note(number, (), f"the character U+{ord(found[0]):04X} is not allowed")
+        self.stopped = bool(self.findings)
+        return self.stopped
 
-    def _document(self) -> Any:
-        self._next()  # the start of the stream
-        if isinstance(self._next(), events.StreamEndEvent):
-            return None
-        data = self._node(self._next(), (), 1)
-        self._next()  # the end of the document
-        if not isinstance(self._next(), events.StreamEndEvent):
-            self._stop(self._line, (), "a second document starts here; a scenario is one document")
-        return data
-
-    def _next(self) -> events.Event:
-        event = next(self._events)
-        self._line = _line(event)
-        return event
-
-    def _stop(self, line: int, path: TreePath, message: str) -> NoReturn:
-        self.note(line, path, message)
-        raise _StopReading
-
-    def _node(self, event: events.Event, path: TreePath, depth: int) -> Any:
-        line = _line(event)
+    def _plain(self, node: Any, path: TreePath) -> Any:
+        event = self._began[node]
+        line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
-        self._values += 1
-        if depth > MAX_DEPTH and isinstance(event, events.CollectionStartEvent):
-            self._stop(line, (), f"nested deeper than {MAX_DEPTH} levels")
-        if self._values > MAX_VALUES:
-            self._stop(line, (), f"more than {MAX_VALUES:,} keys and values")
         if isinstance(event, events.AliasEvent):
             return self._refuse(line, path, f"the alias *{shorten(str(event.anchor))} is not allowed; write the value")
-        if isinstance(event, events.NodeEvent) and event.anchor is not None:
+        if event.anchor is not None:
             self.note(line, path, f"the anchor &{shorten(event.anchor)} is not allowed")
-        if isinstance(event, events.MappingStartEvent):
-            found: Any = self._mapping(path, depth)
-        elif isinstance(event, events.SequenceStartEvent):
-            found = self._sequence(path, depth)
+        if isinstance(node, yaml.MappingNode):
+            found: Any = self._mapping(node, path)
+        elif isinstance(node, yaml.SequenceNode):
+            found = [self._plain(item, (*path, place)) for place, item in enumerate(node.value)]
         else:
-            assert isinstance(event, events.ScalarEvent)  # noqa: S101  -- what the grammar of events leaves
-            found = self._scalar(event, path)
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            return self._refuse(line, path, f"the tag {shorten(tag)} is not allowed; write a plain value")
+            found = self._scalar(node, line, path)
+        if event.tag is not None:
+            return self._refuse(line, path, f"the tag {shorten(event.tag)} is not allowed; write a plain value")
         return found
 
     def _refuse(self, line: int, path: TreePath, message: str) -> None:
         self.note(line, path, message)
         self.faulty.add(path)
 
-    def _scalar(self, event: events.ScalarEvent, path: TreePath) -> Scalar:
-        fault = unsafe_text(event.value)
-        if fault is None and event.style:
-            return event.value
+    def _scalar(self, node: Any, line: int, path: TreePath) -> Any:
+        fault = unsafe_text(node.value)
         try:
             if fault is None:
-                return resolve(event.value)
+                return node.value if node.style else resolve(node.value)
         except ValueError as error:
             fault = str(error)
-        self._refuse(_line(event), path, str(fault))
-        return None
+        return self._refuse(line, path, str(fault))
 
-    def _sequence(self, path: TreePath, depth: int) -> list[Any]:
-        found: list[Any] = []
-        while not isinstance(event := self._next(), events.SequenceEndEvent):
-            found.append(self._node(event, (*path, len(found)), depth + 1))
-        return found
-
-    def _mapping(self, path: TreePath, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: TreePath) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        first: dict[str, int] = {}
-        while not isinstance(event := self._next(), events.MappingEndEvent):
-            line = _line(event)
-            key = self._key(event, path, depth)
+        for key_node, value_node in node.value:
+            key, line = self._key(key_node, path), key_node.start_mark.line + 1
+            place = (*path, _NO_KEY if key is None else key)
+            again = key in found
             if key is not None:
-                self.lines.setdefault((*path, key), line)
-            value = self._node(self._next(), (*path, _NO_KEY if key is None else key), depth + 1)
-            if key in first:
-                self.note(line, (*path, key), f"the key {show(key)} stands here again; first in line {first[key]}")
+                self.lines.setdefault(place, line)
+            value = self._plain(value_node, place)
+            if again:
+                self.note(line, place, f"the key {show(key)} stands here again; first in line {self.lines[place]}")
             elif key is not None:
                 found[key] = value
-                first[key] = line
         return found
 
-    def _key(self, event: events.Event, path: TreePath, depth: int) -> str | None:
-        before = len(self.findings)
-        key = self._node(event, (*path, _NO_KEY), depth + 1)
-        if isinstance(event, events.ScalarEvent) and key == "<<" and not event.style:
-            self._refuse(_line(event), path, "the merge key << is not allowed; write the values out")
-            return None
-        if len(self.findings) > before:
-            return None
-        if isinstance(key, str):
-            return key
-        self.note(_line(event), path, f"keys must be text, not {show(key)}; put it into quotes")
-        return None
+    def _key(self, node: yaml.Node, path: TreePath) -> str | None:
+        before, line = len(self.findings), node.start_mark.line + 1
+        key = self._plain(node, (*path, _NO_KEY))
+        if isinstance(node, yaml.ScalarNode) and key == "<<" and not node.style:
+            self._refuse(line, path, "the merge key << is not allowed; write the values out")
+        if len(self.findings) == before and not isinstance(key, str):
+            self.note(line, path, f"keys must be text, not {show(key)}; put it into quotes")
+        return key if len(self.findings) == before else None
 
 
 _NO_KEY = "<no key>"
-
-
-def _line(event: events.Event) -> int:
-    return 1 if event.start_mark is None else event.start_mark.line + 1
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
