@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import resolve_name
 from typing import Any, Generic, TypeVar
 
@@ -151,8 +151,14 @@ def load_attribute(name: str, target: str) -> Any:
 
 def _discovered(kind: str, card_type: type[CardT]) -> Registry[CardT]:
     registry = Registry(kind, card_type)
-    registry.discover(entry_points(group=f"fedsec.{kind}"))
+    registry.discover(_entry_points(tuple(sys.path)).select(group=f"fedsec.{kind}"))
     return registry
+
+
+@lru_cache(maxsize=1)
+def _entry_points(path: tuple[str, ...]) -> EntryPoints:
+    """Those of all kinds on a `sys.path`: every look reads the metadata of all installed packages."""
+    return entry_points()
 
 
 @cache

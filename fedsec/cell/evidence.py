@@ -1,7 +1,6 @@
 """The evidence of an attack: views of the rounds that its position saw, the released model, and granted knowledge."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -129,7 +128,7 @@ class CellWatcher:
     def _lacks(self, observed: Observed) -> bool:
         """Return whether the attack lacks in this round what it needs to run."""
         cell = self._cell
-        removed = {asset for one in cell.defense for asset in registry.defenses().get(one["name"]).removes}
+        removed = {asset for one in cell.defense for asset in registry.defenses().get(one.name).removes}
         sight = visible(sight_in(cell, observed), self._around.model.setup) - removed
         needs = frozenset[Asset]() if cell.threat is None else cell.threat.needs
         return bool(needs - sight - (frozenset({Asset.ROWS}) if cell.forges else frozenset()))
@@ -403,7 +402,7 @@ def _of_round(
         Knowledge.LABELS: lambda: tuple(secrets[c].labels for c in clients),
         Knowledge.LENGTHS: lambda: tuple(secrets[c].lengths for c in clients),
         Knowledge.COHORT: lambda: observed.cohort,
-        Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
+        Knowledge.DEFENSE_SETTINGS: lambda: cell.told,
         Knowledge.AUXILIARY_TEXT: lambda: around.public.of(cell.scenario).auxiliary,
     }
     return {kind: available[kind]() for kind in knowledge(cell) if kind in available}
@@ -413,7 +412,7 @@ def _lasting(cell: Cell, trained: "Trained") -> dict[Knowledge, Any]:
     """Return what belongs to no single round."""
     available: dict[Knowledge, Callable[[], Any]] = {
         Knowledge.BASE_MODEL: trained.outcome.start.clone,
-        Knowledge.DEFENSE_SETTINGS: lambda: deepcopy(cell.defense),
+        Knowledge.DEFENSE_SETTINGS: lambda: cell.told,
         Knowledge.AUXILIARY_TEXT: lambda: trained.around.public.of(cell.scenario).auxiliary,
     }
     return {kind: available[kind]() for kind in knowledge(cell) if kind in available}

@@ -214,16 +214,16 @@ def training_settings(scenario: Scenario) -> TrainingSettings:
 
 def attack_plugin(component: Component) -> Plugin:
     """Return an attack with its parameters."""
-    card = registry.attacks().get(component["name"])
+    card = registry.attacks().get(component.name)
     goal = registry.goals().get(card.threat.goal)
-    make = partial(registry.load_target(card), **component["params"])
-    return Plugin(card.label(component["params"]), make, asked=(goal.method,) if goal.method else ())
+    make = partial(registry.load_target(card), **component.params)
+    return Plugin(card.label(component.params), make, asked=(goal.method,) if goal.method else ())
 
 
 def defense_plugin(component: Component) -> Plugin:
     """Return a defense with its parameters and precondition."""
-    card = registry.defenses().get(component["name"])
-    params = component["params"]
+    card = registry.defenses().get(component.name)
+    params = component.params
     check = card.precondition
 
     def precondition(population: Population) -> str | None:

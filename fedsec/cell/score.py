@@ -235,12 +235,12 @@ def _robustness(cell: Cell) -> dict[str, Any] | None:
     A rule's theorem is about the rows that clients sent; a filter makes others of them, and nothing is proven of these.
     """
     proven = []
-    cards = [registry.defenses().get(component["name"]) for component in cell.defense]
+    cards = [registry.defenses().get(component.name) for component in cell.defense]
     filtered = any(card.needs_rows and not card.is_rule for card in cards)
     for card, component in zip(cards, cell.defense, strict=True):
         if card.is_rule and filtered:
             continue
-        broken = card.assumption_broken(population(cell), component["params"]) if card.assumption_broken else None
+        broken = card.assumption_broken(population(cell), component.params) if card.assumption_broken else None
         if card.guarantee and broken is None:
             proven.append((card.protects, card.guarantee))
     kinds = "+".join(dict.fromkeys(kind for kind, _ in proven))
@@ -249,8 +249,8 @@ def _robustness(cell: Cell) -> dict[str, Any] | None:
 
 def _hindrance(cell: Cell, trained: Trained, watcher: CellWatcher | None) -> tuple[str | None, str]:
     """Why an attack cannot see what it needs, and the status that follows."""
-    card: AttackCard = registry.attacks().get(cell.attack["name"])
-    defenses = [registry.defenses().get(component["name"]) for component in cell.defense]
+    card: AttackCard = registry.attacks().get(cell.attack.name)
+    defenses = [registry.defenses().get(component.name) for component in cell.defense]
     removed = {asset for defense in defenses for asset in defense.removes}
     if cell.forges:
         missing = lacking(cell, trained.model.setup)
@@ -265,15 +265,15 @@ def _hindrance(cell: Cell, trained: Trained, watcher: CellWatcher | None) -> tup
         hiding = [d for d in defenses if d.removes & missing or d.aggregation != Aggregation.PLAIN]
         conditions = " and ".join(defense.rests_on for defense in hiding if defense.rests_on)
         return f"{cell.defense_label} removes {names}{f', as long as {conditions}' if conditions else ''}", BLOCKED
-    return f"{cell.attack['name']} needs {names}, which this tuning and position do not show", NOT_APPLICABLE
+    return f"{cell.attack.name} needs {names}, which this tuning and position do not show", NOT_APPLICABLE
 
 
 def _adapted(cell: Cell, used: Collection[Knowledge]) -> bool:
     """Whether the attack knows this defense and looked its settings up."""
-    if cell.attack["name"] == NONE:
+    if cell.attack.name == NONE:
         return False
-    card: AttackCard = registry.attacks().get(cell.attack["name"])
-    faced = {component["name"] for component in cell.defense}
+    card: AttackCard = registry.attacks().get(cell.attack.name)
+    faced = {component.name for component in cell.defense}
     return bool(faced & set(card.adaptive_to)) and Knowledge.DEFENSE_SETTINGS in used
 
 

@@ -329,7 +329,7 @@ def _server(cell: Cell, plan: Staged) -> MaliciousServer:
 def _settings_known(cell: Cell) -> dict[Knowledge, Any]:
     """Return the defense's settings, where the scenario grants them."""
     granted = Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge
-    return {Knowledge.DEFENSE_SETTINGS: deepcopy(cell.defense)} if granted else {}
+    return {Knowledge.DEFENSE_SETTINGS: cell.told} if granted else {}
 
 
 def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:

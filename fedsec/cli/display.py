@@ -66,13 +66,13 @@ class _TimeLeft:
     """
 
     def __init__(self, cells: Sequence[Cell] = ()) -> None:
-        self._left = Counter(cell.attack["name"] for cell in cells)
+        self._left = Counter(cell.attack.name for cell in cells)
         self._took: dict[str, list[float]] = {}
         self._last = time.monotonic()
 
     def finish(self, cell: Cell) -> None:
         """One of them has ended."""
-        now, name = time.monotonic(), cell.attack["name"]
+        now, name = time.monotonic(), cell.attack.name
         self._took.setdefault(name, []).append(now - self._last)
         self._last, self._left[name] = now, self._left[name] - 1
 

@@ -1,11 +1,14 @@
 """Plug-ins as a scenario names them (attacks, stacks of defenses, the base model), checked against cards."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from fedsec import registry
-from fedsec.api.cards import Card, DefenseCard
+from fedsec.api.cards import Card, DefenseCard, Parameter
 from fedsec.config.fields import fields_of, nearest
 from fedsec.config.problems import TreePath, render, shorten, show
 from fedsec.config.schema import Component, Model
@@ -103,7 +106,7 @@ def _entries(
         findings += faults
         if faults:
             continue
-        label = "+".join(cards.get(one["name"]).label(one["params"]) for one in stack) or CONTROL
+        label = "+".join(cards.get(one.name).label(one.params) for one in stack) or CONTROL
         if label in labels:
             findings.append((here, f"the same as {render(labels[label])}: {label}"))
             continue
@@ -155,7 +158,7 @@ def _component(
     if name not in cards:
         return None, [(at_name, _unknown(name, cards, controls))]
     params, findings = _parameters(cards.get(name), given, path)
-    return (None if findings else {"name": name, "params": params}), findings
+    return (None if findings else Component(name=name, params=params)), findings
 
 
 def _unknown(name: str, cards: Registry[Any], controls: tuple[str, ...] = (), also: str = "") -> str:
@@ -174,26 +177,42 @@ def _parameters(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """All parameters of a plug-in; its defaults where the given ones have faults."""
     parameters = {parameter.name: parameter for parameter in card.parameters}
+    schema = _schema(tuple(card.parameters))
+    try:
+        return schema.model_validate(given).model_dump(by_alias=True), []
+    except ValidationError as error:
+        keys = dict.fromkeys(str(details["loc"][0]) for details in error.errors(include_url=False))
     findings: list[Finding] = []
-    for key, value in given.items():
+    for key in keys:
         if key not in parameters:
-            names = [*own, *parameters]
-            text = f"'{card.name}' has no parameter {show(key)}.{nearest(key, names)} {_known(parameters)}"
-            findings.append(((*path, key), text))
-        elif parameters[key].problem(value) is not None:
-            hint = nearest(value, parameters[key].choices)
-            text = f"{show(value)} is not allowed; allowed: {parameters[key].allowed}"
-            findings.append(((*path, key), f"{text}.{hint}" if hint else text))
-    return dict(card.resolve({} if findings else given)), findings
+            hint = nearest(key, [*own, *parameters])
+            text = f"'{card.name}' has no parameter {show(key)}.{hint} {_known(parameters)}"
+        else:
+            hint = nearest(given[key], parameters[key].choices)
+            text = f"{show(given[key])} is not allowed; allowed: {parameters[key].allowed}{'.' if hint else ''}{hint}"
+        findings.append(((*path, key), text))
+    return schema().model_dump(by_alias=True), findings
+
+
+@lru_cache(maxsize=256)
+def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
+    """What pydantic checks parameters by; under aliases, since their names may be those of pydantic's own methods."""
+    fields: dict[str, Any] = {}
+    for place, one in enumerate(parameters):
+        kind: Any = Literal[one.choices] if one.choices else type(one.default)
+        limits: dict[str, Any] = {"ge": one.minimum, "le": one.maximum} if kind in (int, float) else {}
+        limits |= {"allow_inf_nan": False} if kind is float else {}
+        fields[f"parameter_{place}"] = (kind, Field(one.default, alias=one.name, **limits))
+    return create_model("Parameters", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
 def _stack_faults(path: TreePath, stack: list[Component]) -> list[Finding]:
-    cards = [registry.defenses().get(component["name"]) for component in stack]
+    cards = [registry.defenses().get(component.name) for component in stack]
     rules = [card.name for card in cards if isinstance(card, DefenseCard) and card.is_rule]
     findings: list[Finding] = []
     if len(rules) > 1:
         findings.append((path, f"a stack holds at most one aggregation rule; this one has {', '.join(rules)}"))
-    labels = [card.label(component["params"]) for card, component in zip(cards, stack, strict=True)]
+    labels = [card.label(component.params) for card, component in zip(cards, stack, strict=True)]
     findings += [
         ((*path, i), f"'{label}' stands twice in this stack") for i, label in enumerate(labels) if label in labels[:i]
     ]

@@ -292,7 +292,7 @@ def _attacks(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) 
         yield from _knowledge(valid, attacks)
     for path, stack in attacks:
         for component in stack:
-            card = registry.attacks().get(component["name"])
+            card = registry.attacks().get(component.name)
             if MALICIOUS not in exempt and malicious == 0 and _forges(card.threat):
                 yield path, f"'{card.name}' attacks as a client; it needs threat.malicious of at least 1"
             if KNOWLEDGE not in exempt and granted is not None:
@@ -304,7 +304,7 @@ def _attacks(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) 
 
 def _knowledge(valid: Valid, attacks: Collection[Entry]) -> Iterator[Finding]:
     """Side knowledge that is granted and that no attack of the scenario can be handed where it stands."""
-    threats = [registry.attacks().get(part["name"]).threat for _, stack in attacks for part in stack]
+    threats = [registry.attacks().get(part.name).threat for _, stack in attacks for part in stack]
     handed = {kind for threat in threats for kind in PROVIDED.get((threat.position, threat.behaviour), ())}
     for place, kind in enumerate(valid.get("threat", "knowledge") or ()):
         if threats and kind not in handed:

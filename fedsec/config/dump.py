@@ -35,9 +35,7 @@ def dump_text(scenario: Scenario, folder: Path | None = None) -> str:
 
 
 def _written(component: Component) -> str | dict[str, Any]:
-    if component["name"] == CONTROL:
-        return CONTROL
-    return {"name": component["name"], **component["params"]}
+    return CONTROL if component.name == CONTROL else {"name": component.name, **component.params}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -77,12 +77,12 @@ def _matrix(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Entry], list[Find
     attacks: list[Entry] = []
     if isinstance(raw.get("attack"), list):
         attacks, faults = attack_entries(raw["attack"])
-        control: Component = {"name": CONTROL, "params": {}}
-        matrix["attack"] = [control, *(one for entry in attacks for one in entry.stack)]
+        chosen = [Component(name=CONTROL), *(one for entry in attacks for one in entry.stack)]
+        matrix["attack"] = [one.model_dump() for one in chosen]
         findings += faults
     if isinstance(raw.get("defense"), list):
         stacks, faults = defense_entries(raw["defense"])
-        matrix["defense"] = [[], *(entry.stack for entry in stacks if entry.stack)]
+        matrix["defense"] = [[], *([one.model_dump() for one in entry.stack] for entry in stacks if entry.stack)]
         findings += faults
     return matrix, attacks, findings
 

@@ -14,12 +14,18 @@ SCHEMA_VERSION = 1
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 ColumnNames = Annotated[list[ColumnName], Field(min_length=1, max_length=20)]
-Component = dict[str, Any]
-"""A resolved plug-in choice: `{"name": ..., "params": {...}}` with every parameter, defaults included."""
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Component(_Part):
+    """A plug-in that the matrix chooses; in YAML its parameters stand beside its name."""
+
+    name: str
+    params: dict[str, Any] = {}
+    """All of them, defaults included."""
 
 
 class Tuning(_Part):

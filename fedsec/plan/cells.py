@@ -37,7 +37,7 @@ class Cell:
     """One (attack, defense stack, seed) under one choice of the varied settings."""
 
     attack: Component
-    """`{"name": "none", "params": {}}` in the control."""
+    """Named `none` in the control."""
     defense: tuple[Component, ...]
     """Empty in the control."""
     seed: int
@@ -49,15 +49,20 @@ class Cell:
     @property
     def attack_label(self) -> str:
         """Registered name and changed parameters, or `none`."""
-        if self.attack["name"] == NONE:
+        if self.attack.name == NONE:
             return NONE
-        return registry.attacks().get(self.attack["name"]).label(self.attack["params"])
+        return registry.attacks().get(self.attack.name).label(self.attack.params)
 
     @property
     def defense_label(self) -> str:
         """Labels of the stack joined by `+`, or `none`."""
-        labels = (registry.defenses().get(d["name"]).label(d["params"]) for d in self.defense)
+        labels = (registry.defenses().get(d.name).label(d.params) for d in self.defense)
         return "+".join(labels) or NONE
+
+    @property
+    def told(self) -> tuple[dict[str, Any], ...]:
+        """The defenses as plain data, each time anew: what `defense-settings` grants."""
+        return tuple(one.model_dump() for one in self.defense)
 
     @property
     def label(self) -> str:
@@ -68,7 +73,7 @@ class Cell:
     @property
     def threat(self) -> ThreatModel | None:
         """The attack's threat model; None in the control."""
-        return None if self.attack["name"] == NONE else registry.attacks().get(self.attack["name"]).threat
+        return None if self.attack.name == NONE else registry.attacks().get(self.attack.name).threat
 
     @property
     def attack_position(self) -> Position | None:
@@ -83,7 +88,7 @@ class Cell:
     @property
     def card(self) -> AttackCard | None:
         """The attack's card; None in the control."""
-        return None if self.attack["name"] == NONE else registry.attacks().get(self.attack["name"])
+        return None if self.attack.name == NONE else registry.attacks().get(self.attack.name)
 
     @property
     def forges(self) -> bool:
@@ -138,7 +143,7 @@ class Cell:
     @property
     def aggregation(self) -> Aggregation:
         """What a server can read of a round under the cell's defenses."""
-        kinds = (registry.defenses().get(component["name"]).aggregation for component in self.defense)
+        kinds = (registry.defenses().get(component.name).aggregation for component in self.defense)
         return next((kind for kind in kinds if kind != Aggregation.PLAIN), Aggregation.PLAIN)
 
     def parties(self, *, colluding: bool = False) -> frozenset[Position]:
@@ -192,7 +197,7 @@ def _refusal_of_attack(cell: Cell) -> str | None:
         return f"{cell.attack_label} acts from a client, and threat.malicious is 0"
     if (threat.position, threat.behaviour) not in PROVIDED:
         return f"this version runs no {threat.behaviour} adversary at the position {threat.position}"
-    card, goal, learnt = registry.attacks().get(cell.attack["name"]), registry.goals().get(threat.goal), cell.task
+    card, goal, learnt = registry.attacks().get(cell.attack.name), registry.goals().get(threat.goal), cell.task
     if card.tasks and learnt not in card.tasks:
         return f"{cell.attack_label} is for models that learn {' or '.join(card.tasks)}, and model.task is {learnt}"
     if goal.tasks and learnt not in goal.tasks:
@@ -210,7 +215,7 @@ def _refusal_of_attack(cell: Cell) -> str | None:
 
 
 def _refusal_of_defense(cell: Cell) -> str | None:
-    cards = [registry.defenses().get(component["name"]) for component in cell.defense]
+    cards = [registry.defenses().get(component.name) for component in cell.defense]
     hiding = [card.name for card in cards if card.aggregation != Aggregation.PLAIN]
     people = population(cell)
     for card, component in zip(cards, cell.defense, strict=True):
@@ -218,18 +223,18 @@ def _refusal_of_defense(cell: Cell) -> str | None:
             return f"{card.name} needs single rows at the server, which {hiding[0]} hides"
         if hiding and cell.scenario.federation.availability.max_staleness:
             return f"{hiding[0]} adds up one round at a time: a late update fits none; max_staleness must be 0"
-        reason = card.precondition(people, component["params"]) if card.precondition else None
+        reason = card.precondition(people, component.params) if card.precondition else None
         if reason:
             return reason
-        people = card.reshapes(people, component["params"]) if card.reshapes else people
+        people = card.reshapes(people, component.params) if card.reshapes else people
     return None
 
 
 def knowledge(cell: Cell) -> frozenset[Knowledge]:
     """The side knowledge that a cell's adversary is really handed: granted, and available at its position."""
-    if cell.attack["name"] == NONE:
+    if cell.attack.name == NONE:
         return frozenset()
-    threat = registry.attacks().get(cell.attack["name"]).threat
+    threat = registry.attacks().get(cell.attack.name).threat
     return frozenset(cell.scenario.threat.knowledge) & PROVIDED.get((threat.position, threat.behaviour), frozenset())
 
 

@@ -16,7 +16,7 @@ from fedsec.store.sources import card_hash, scoring_hash, stands_outside, traini
 
 def training_key(cell: Cell) -> str:
     """Return a key that is equal for cells with the same training: an attack that only reads does not change it."""
-    return digest([*_trained(cell), _threat(cell), cell.attack if cell.acts else None, _planting(cell)])
+    return digest([*_trained(cell), _threat(cell), cell.attack.model_dump() if cell.acts else None, _planting(cell)])
 
 
 def prefix_key(cell: Cell) -> str | None:
@@ -53,7 +53,7 @@ def start_key(cell: Cell, trained: list[str]) -> str:
 
 def _trained(cell: Cell) -> list[Any]:
     settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation"}))
-    return [settings, cell.defense, cell.seed]
+    return [settings, cell.told, cell.seed]
 
 
 def _threat(cell: Cell, *, acts: bool | None = None) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def cell_key(cell: Cell) -> str:
     read = inputs(cell.scenario)
     goal = [card_hash(cell.goal)] if cell.goal is not None else []
     sources = [training_hash(), scoring_hash(), *goal, *(card_hash(card) for card in _cards(cell))]
-    return digest([content, cell.settings, cell.attack, cell.defense, cell.seed, [*read.values()], sources])
+    return digest([content, cell.settings, cell.attack.model_dump(), cell.told, cell.seed, [*read.values()], sources])
 
 
 def group_key(cell: Cell) -> str:
@@ -113,9 +113,9 @@ def shares(cell: Cell) -> str:
 
 def _cards(cell: Cell, *, attack: bool = True, auxiliary: bool = True) -> list[Card]:
     """Cards of the plug-ins that a cell uses and that the engine's own hashes do not cover."""
-    found: list[Card] = [registry.defenses().get(part["name"]) for part in cell.defense]
-    if cell.attack["name"] != NONE and attack:
-        found.append(registry.attacks().get(cell.attack["name"]))
+    found: list[Card] = [registry.defenses().get(part.name) for part in cell.defense]
+    if cell.attack.name != NONE and attack:
+        found.append(registry.attacks().get(cell.attack.name))
     return found + _loaders(cell, auxiliary=auxiliary)
 
 

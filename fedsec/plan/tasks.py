@@ -47,7 +47,7 @@ def grouped(tasks: Iterable[Task]) -> list[Group]:
 
 def looks_on(cell: Cell) -> bool:
     """Return whether the cell's attack only reads a training that would be the same without it."""
-    return cell.attack["name"] != NONE and not cell.acts
+    return cell.attack.name != NONE and not cell.acts
 
 
 def rounds_path(checkpoint: Path) -> Path:

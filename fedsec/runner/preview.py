@@ -180,7 +180,7 @@ def _cell(task: Task, content: Content | None, measured: Measured) -> PlannedCel
     def planned(status: str, reason: str | None) -> PlannedCell:
         pair = f"{cell.attack_label} vs {cell.defense_label}"
         time = measured.of(cell) if cell.asked and status in (WAITING, ERROR) else None
-        return PlannedCell(cell.label, pair, task.key, status, reason, cell.attack["name"], time)
+        return PlannedCell(cell.label, pair, task.key, status, reason, cell.attack.name, time)
 
     before = None if content is None else content["cell"]
     if before is not None and before["status"] == ERROR:

@@ -321,8 +321,8 @@ def _subject(card: Card, scenario: Scenario, attack: str, defense: str | None = 
     """Return the cell of that attack (and that defense) to examine."""
 
     def fits(cell: Cell) -> bool:
-        names = [part["name"] for part in cell.defense]
-        return cell.attack["name"] == attack and (defense is None or defense in names)
+        names = [part.name for part in cell.defense]
+        return cell.attack.name == attack and (defense is None or defense in names)
 
     cells = [cell for cell in expand(scenario) if fits(cell)]
     reasons = [refusal(cell) for cell in cells]
@@ -335,7 +335,7 @@ def _cells(scenario: Scenario, wanted: Callable[[str, str], bool]) -> dict[tuple
     """Return the scorecard's rows of the wanted cells, by names of attack and defense; plug-ins' errors are raised."""
     resources, contents = Resources(), []
     for cell in expand(scenario):
-        if not wanted(cell.attack["name"], _stack_of(cell)):
+        if not wanted(cell.attack.name, _stack_of(cell)):
             continue
         reason = refusal(cell)
         if reason is None:
@@ -366,7 +366,7 @@ def _check_refused(subject: Subject) -> None:
 
 
 def _stack_of(cell: Cell) -> str:
-    return _names(cell.defense)
+    return _names(cell.told)
 
 
 def _names(stack: Sequence[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ def _data() -> Iterator[None]:
 
 def _cells(attack: Any, *overrides: str, defense: Any = "none") -> dict[tuple[str, str], Cell]:
     cells = expand(canned.byzantine(attack, defense, overrides=(*_SHORT, *overrides)))
-    return {(cell.attack["name"], cell.defense_label): cell for cell in cells}
+    return {(cell.attack.name, cell.defense_label): cell for cell in cells}
 
 
 def _train(cell: Cell, folder: Path | None = None, name: str = "x") -> tuple[Trained, list[int]]:

@@ -11,7 +11,7 @@ import torch
 import fedsec
 from fedsec import registry
 from fedsec.api import Asset, RoundView
-from fedsec.config.schema import Scenario
+from fedsec.config.schema import Component, Scenario
 from fedsec.models.frozen_encoder import FrozenEncoder
 from fedsec.testing import canned, doubles
 from fedsec.testing.scorers import WatchingServer
@@ -26,7 +26,7 @@ def _registered() -> Iterator[None]:
 def _scenario(*overrides: str) -> Scenario:
     card = registry.attacks().get("watching-server")
     scenario = canned.fitting(card).scenario({"name": card.name}, "none", (), overrides)
-    attack = [*scenario.matrix.attack, {"name": "low-loss", "params": {}}]
+    attack = [*scenario.matrix.attack, Component(name="low-loss")]
     return scenario.model_copy(update={"matrix": scenario.matrix.model_copy(update={"attack": attack})})
 
 

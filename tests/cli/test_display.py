@@ -76,7 +76,7 @@ def test_the_time_that_is_left_is_that_of_each_attack(cells: list[Cell], monkeyp
     assert str(left) == ""
     told = []
     for cell in sorted(cells, key=lambda cell: cell.defense_label):
-        now += {"none": 1.0, "sign-flip": 100.0, "ipm": 10.0}[cell.attack["name"]]
+        now += {"none": 1.0, "sign-flip": 100.0, "ipm": 10.0}[cell.attack.name]
         left.finish(cell)
         told.append(str(left))
     assert told == [

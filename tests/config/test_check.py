@@ -12,6 +12,7 @@ from fedsec import registry
 from fedsec.api import AttackCard, Behaviour, DefenseCard, Knowledge, Position, ThreatModel
 from fedsec.config.load import load_scenario
 from fedsec.config.problems import ConfigError, Problem
+from fedsec.config.schema import Component
 
 Faults = Callable[..., list[str]]
 JSON = st.recursive(
@@ -50,12 +51,12 @@ def test_normal_form_resolves_everything_and_puts_the_controls_first(base: dict[
     base["model"]["layers"] = 3
     scenario = load_scenario(base)
     assert scenario.matrix.attack == [
-        {"name": "none", "params": {}},
-        {"name": "sign-flip", "params": {"scale": 10.0}},
+        Component(name="none"),
+        Component(name="sign-flip", params={"scale": 10.0}),
     ]
-    assert type(scenario.matrix.attack[1]["params"]["scale"]) is float
-    krum = {"name": "krum", "params": {"neighbours": "blanchard", "geometry": "raw"}}
-    assert scenario.matrix.defense == [[], [{"name": "frozen-embeddings", "params": {}}, krum], [krum]]
+    assert type(scenario.matrix.attack[1].params["scale"]) is float
+    krum = Component(name="krum", params={"neighbours": "blanchard", "geometry": "raw"})
+    assert scenario.matrix.defense == [[], [Component(name="frozen-embeddings"), krum], [krum]]
     assert scenario.model.params == {"layers": 3, "width": 64}
 
 

@@ -38,7 +38,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def _cell(attack: Any, defense: str = "none", *overrides: str) -> Cell:
     cells = expand(canned.membership(attack, defense, overrides=(*QUICK, *overrides)))
     wanted = attack if isinstance(attack, str) else attack["name"]
-    return next(cell for cell in cells if cell.attack["name"] == wanted and cell.defense_label == defense)
+    return next(cell for cell in cells if cell.attack.name == wanted and cell.defense_label == defense)
 
 
 def test_a_cell_is_trained_and_scored_once(trained: list[str]) -> None:

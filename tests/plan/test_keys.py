@@ -20,7 +20,7 @@ def _data() -> Iterator[None]:
 def _cell(attack: str, *, defense: str = "none", overrides: tuple[str, ...] = ()) -> Cell:
     make = canned.reconstruction if attack == "dager" else canned.byzantine
     cells = expand(make(attack, defense, overrides=overrides))
-    return next(cell for cell in cells if cell.attack["name"] == attack and cell.defense_label == defense)
+    return next(cell for cell in cells if cell.attack.name == attack and cell.defense_label == defense)
 
 
 def _edited(name: str, cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from fedsec.cell.evidence import Looked, round_view, secrets_of
 from fedsec.cell.resources import Resources
 from fedsec.cell.training import Trained, train
 from fedsec.config.load import load_scenario
+from fedsec.config.schema import Component
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.transcript import Observed
 from fedsec.plan.cells import Cell, expand, refusal
@@ -55,7 +56,7 @@ def _scenario(attack: str, defense: str, *, tls: bool = False, colluding: int = 
 def _cell(attack: str, defense: str, **settings: Any) -> Cell:
     cells = expand(_scenario(attack, defense, **settings))
     label = "none" if defense == PLAIN else defense
-    return next(cell for cell in cells if cell.attack["name"] == attack and cell.defense_label == label)
+    return next(cell for cell in cells if cell.attack.name == attack and cell.defense_label == label)
 
 
 @cache
@@ -168,7 +169,7 @@ def _alone(attack: str, defense: str, **federation: Any) -> tuple[RoundView, Obs
     changed = scenario.federation.model_copy(update=federation)
     scenario = scenario.model_copy(update={"federation": changed})
     label = "none" if defense == PLAIN else defense
-    cell = next(c for c in expand(scenario) if c.attack["name"] == attack and c.defense_label == label)
+    cell = next(c for c in expand(scenario) if c.attack.name == attack and c.defense_label == label)
     trained = train(cell, frozenset({1}), Resources(), lambda _: None)
     return _view(cell, trained), trained.outcome.observed[1]
 
@@ -242,7 +243,7 @@ def test_colluders_see_global_models_and_own_rows_hence_the_sum_of_the_others(
 @pytest.mark.parametrize("name", ["krum", "take-turns", "drop-largest"])
 def test_what_needs_rows_does_not_apply_where_they_are_hidden(defense: str, name: str) -> None:
     scenario = _scenario("server-reads-sum", PLAIN)
-    stack = [[{"name": defense, "params": {}}, {"name": name, "params": _params(name)}]]
+    stack = [[Component(name=defense), Component(name=name, params=_params(name))]]
     scenario = scenario.model_copy(update={"matrix": scenario.matrix.model_copy(update={"defense": stack})})
     assert refusal(expand(scenario)[0]) == f"{name} needs single rows at the server, which {defense} hides"
 
@@ -275,7 +276,7 @@ def test_the_model_that_an_attack_is_handed_knows_no_text() -> None:
     scenario = _scenario("server-reads-rows", PLAIN)
     tuning = scenario.model.tuning.model_copy(update={"kind": "head"})
     scenario = scenario.model_copy(update={"model": scenario.model.model_copy(update={"tuning": tuning})})
-    cell = next(c for c in expand(scenario) if c.attack["name"] == "server-reads-rows" and not c.defense)
+    cell = next(c for c in expand(scenario) if c.attack.name == "server-reads-rows" and not c.defense)
     resources = Resources()
     trained = train(cell, frozenset({1}), resources, lambda _: None)
     known = {text for kept in resources._encodings.values() if kept for text in kept}
@@ -310,7 +311,7 @@ def test_late_rows_show_what_they_started_from() -> None:
     federation = scenario.federation.model_copy(update={"availability": type(scenario.federation.availability)(**late)})
     scenario = scenario.model_copy(update={"federation": federation})
     cells = expand(scenario)
-    cell = next(c for c in cells if c.attack["name"] == "server-reads-rows" and not c.defense)
+    cell = next(c for c in cells if c.attack.name == "server-reads-rows" and not c.defense)
     trained = train(cell, frozenset(range(1, 7)), Resources(), lambda _: None)
     observed = trained.outcome.observed
     stale = [one for one in observed.values() if one.staleness]

@@ -166,7 +166,7 @@ def small_federation(
     (cell,) = (
         one
         for one in expand(load_scenario(content, []))
-        if one.attack["name"] == attack and (defense == "none") == (not one.defense)
+        if one.attack.name == attack and (defense == "none") == (not one.defense)
     )
     found: dict[str, Any] = score(cell, train(cell, frozenset(cell.rounds), Resources(), lambda progress: None))
     return found

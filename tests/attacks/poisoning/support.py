@@ -73,6 +73,6 @@ def cells(folder: Path, attack: Mapping[str, Any], malicious: int, **data: Any) 
     }
     resources = Resources()
     return {
-        cell.attack["name"]: score(cell, train(cell, frozenset(cell.rounds), resources, lambda progress: None))
+        cell.attack.name: score(cell, train(cell, frozenset(cell.rounds), resources, lambda progress: None))
         for cell in expand(load_scenario(content))
     }

@@ -24,7 +24,7 @@ def _end(defense: str, dropout: str) -> torch.Tensor:
     names = [] if defense == "none" else [defense]
     with canned.registered():
         cells = expand(canned.byzantine("none", defense, overrides=changes))
-        (cell,) = [one for one in cells if [part["name"] for part in one.defense] == names]
+        (cell,) = [one for one in cells if [part.name for part in one.defense] == names]
         return Subject(cell, Resources(), defense).train().outcome.end
 
 
