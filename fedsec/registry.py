@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache, lru_cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import resolve_name
 from typing import Any, Generic, TypeVar
 
@@ -156,7 +156,7 @@ def _discovered(kind: str, card_type: type[CardT]) -> Registry[CardT]:
 
 
 @lru_cache(maxsize=1)
-def _entry_points(path: tuple[str, ...]) -> EntryPoints:
+def _entry_points(path: tuple[str, ...]) -> Any:
     """Those of all kinds on a `sys.path`: every look reads the metadata of all installed packages."""
     return entry_points()
 
