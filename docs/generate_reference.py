@@ -15,6 +15,7 @@ SECTIONS = {
     "Hooks": "fedsec/api/hooks.py",
     "Views and values": "fedsec/api/views.py",
     "Side knowledge": "fedsec/api/granted.py",
+    "Work of a reading attack": "fedsec/api/work.py",
     "Rows": "fedsec/maths/rows.py",
     "Cards": "fedsec/api/cards.py",
     "Threat models": "fedsec/api/threat.py",
