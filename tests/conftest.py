@@ -1,8 +1,14 @@
 """What all tests have in common."""
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from .prepared import Worker
 
 _EXAMPLE = str(Path(sys.prefix) / "example")
 """Where `make test` puts a third party's package, tests/plugin_example: for tests, not for whoever tries fedsec."""
@@ -15,3 +21,9 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.fixture
+def prepared_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process have workers that need not load torch and transformers first."""
+    monkeypatch.setattr("fedsec.runner.workers.subprocess", SimpleNamespace(Popen=Worker, PIPE=subprocess.PIPE))

@@ -177,6 +177,7 @@ def test_it_runs_and_its_finished_cells_are_not_run_again(file: Path, scenario: 
     assert len(now) == len(cells) + 4
 
 
+@pytest.mark.usefixtures("prepared_workers")
 def test_worker_processes_know_it(file: Path, scenario: dict[str, Any], tmp_path: Path) -> None:
     allow_plugins(file)
     loaded = fedsec.load_scenario(scenario)
@@ -186,6 +187,7 @@ def test_worker_processes_know_it(file: Path, scenario: dict[str, Any], tmp_path
     assert accuracies[0] == accuracies[1]
 
 
+@pytest.mark.usefixtures("prepared_workers")
 def test_a_file_that_changed_since_is_not_run_by_workers(file: Path, scenario: dict[str, Any], tmp_path: Path) -> None:
     allow_plugins(file)
     file.write_text(FILE.replace("* self.scale", "* -self.scale"))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
-from fedsec.config.shipped import shipped
+from fedsec.config.shipped import shipped_files
 
 
 class _Part(BaseModel):
@@ -48,7 +48,7 @@ def read_expected(text: str) -> Expected:
 
 def expected_of(scenario: Scenario) -> Expected | None:
     """What is expected of a scenario; None unless it is a shipped one, unchanged, that comes with figures."""
-    if scenario.name not in dict(shipped()):
+    if scenario.name not in shipped_files():
         return None
     file = resources.files("fedsec.scenarios").joinpath(f"{scenario.name}.expected.json")
     if not file.is_file() or load_scenario(scenario.name) != scenario:

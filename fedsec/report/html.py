@@ -7,10 +7,11 @@ goes through `visible` and then through jinja2's autoescape: names, reasons and 
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fedsec import registry
@@ -81,6 +82,12 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
         "unadapted": any(unadapted(row) for row in rows),
         "seeds": max((row["seeds"] for row in rows), default=0),
     }
+    return _template().render(page) + "\n"
+
+
+@cache
+def _template() -> Template:
+    """The page's template, which takes longer to compile than to fill."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -92,7 +99,7 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
     environment.globals["no_value"] = NO_VALUE
     environment.filters["percent"] = percent
     environment.filters["drawn"] = Markup  # for figures alone: fedsec drew them, and no name is in them
-    return environment.get_template("report.html.j2").render(page) + "\n"
+    return environment.get_template("report.html.j2")
 
 
 _ENOUGH = 100

@@ -145,7 +145,7 @@ def reconstruction(
 def byzantine(
     attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = (), overrides: Sequence[str] = ()
 ) -> Scenario:
-    """Seven clients, one of them malicious, teach a small encoder to tell six words apart.
+    """Seven clients, one of them malicious, teach a small encoder to tell three words apart.
 
     Args:
         attack: as in `matrix.attack`.
@@ -162,7 +162,7 @@ def byzantine(
         "federation": {
             "clients": 7,
             "rounds": 4,
-            "local_steps": 6,
+            "local_steps": 3,
             "batch_size": 8,
             "optimizer": "adamw",
             "learning_rate": 5e-3,

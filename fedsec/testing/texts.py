@@ -10,7 +10,7 @@ from fedsec.data.corpus import Corpus, Example
 from fedsec.data.kept_notes import kept_notes
 from fedsec.seeds import SeedTree
 
-WORDS = ("chest", "knee", "head", "skin", "stomach", "sugar")
+WORDS = ("chest", "knee", "head")
 CLASSES = tuple("abcdefgh")
 _TRAIN, _TEST, _NOTES = 420, 120, 60
 _PUBLIC, _PUBLIC_SEED = 300, 1_000_037
@@ -44,9 +44,9 @@ DATASETS = (
 
 
 def load_words(card: DatasetCard) -> Corpus:
-    """Six classes in turn; only the day differs between two texts of a class."""
+    """Three classes in turn; only the day differs between two texts of a class."""
     rows = tuple(
-        Example(f"{WORDS[i % 6]} pain since day {i // 6}, {WORDS[i % 6]}", i % 6) for i in range(_TRAIN + _TEST)
+        Example(f"{WORDS[i % 3]} pain since day {i // 3}, {WORDS[i % 3]}", i % 3) for i in range(_TRAIN + _TEST)
     )
     return Corpus(rows[:_TRAIN], rows[_TRAIN:], card.labels)
 

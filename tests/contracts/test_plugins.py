@@ -47,7 +47,12 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "count-inflation": {"strongest": {"scale": 10}, "overrides": ["federation.weighting=examples"]},
     "lora-gauge": {
         "strongest": {"scale": 3},
-        "overrides": ["model.tuning.kind=lora", "threat.malicious=3", "threat.knowledge=[benign-updates]"],
+        "overrides": [
+            "model.tuning.kind=lora",
+            "threat.malicious=3",
+            "threat.knowledge=[benign-updates]",
+            "federation.local_steps=6",
+        ],
     },
     "ipm": {"strongest": {"epsilon": 10}},
     "alie": {"strongest": {"z": 30}, "overrides": ["threat.malicious=3"]},  # one known row has no deviation
@@ -80,6 +85,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
     # Of the embeddings, whose rows are 0 but for a text's own words, it leaves out nothing that is not 0.
     "gradient-pruning": {"attack": {"name": "dager"}, "parameters": {"keep": 0.5}},
     "fltrust": {"overrides": ["data.trusted=60"]},
+    "norm-bound": {"overrides": ["federation.local_steps=6"]},
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},
 }

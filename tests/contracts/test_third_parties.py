@@ -16,6 +16,8 @@ import fedsec
 from fedsec import registry
 from fedsec.report.harm import drawn
 
+from ..prepared import fedsec as fedsec_command
+
 EXAMPLE = Path(__file__).parent.parent / "plugin_example"
 GOAL, METRIC = "example-text-lengths", "example/length-match"
 NAMES = {
@@ -45,12 +47,8 @@ LENGTHS: dict[str, Any] = {
 }
 
 
-def _fedsec(*arguments: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200"}
-    if path is not None:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH", ""))))
-    command = [sys.executable, "-m", "fedsec.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+def _fedsec(*arguments: str, cwd: Path, path: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return fedsec_command(*arguments, cwd=cwd, **({"PYTHONPATH": str(path)} if path is not None else {}))
 
 
 def _package(folder: Path, name: str, entry_points: str, **modules: str) -> None:

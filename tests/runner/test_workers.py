@@ -29,6 +29,9 @@ from fedsec.runner import workers
 from fedsec.runner.observer import Observer
 from fedsec.store.rundir import RunDirectory
 
+from ..prepared import Command
+
+pytestmark = pytest.mark.usefixtures("prepared_workers")
 HOSTILE = """
 import os, signal, sys, time
 from fedsec.attacks.byzantine.sign_flip import SignFlip
@@ -273,13 +276,13 @@ def test_nothing_is_left_running(number: signal.Signals, tmp_path: Path) -> None
     }
     arguments = [part for path, value in scenario.items() for part in ("--set", f"{path}={value}")]
     model = "model={name: tiny-bert, width: 32, dropout: false, tuning: {kind: full}}"
-    command = [sys.executable, "-m", "fedsec.cli.main", "run", "quick/byzantine", *arguments, "--set", model]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), "--workers", "2", "--display", "plain"],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    command = ["run", "quick/byzantine", *arguments, "--set", model, "--out", str(tmp_path)]
+    command += ["--workers", "2", "--display", "plain"]
+    if number == signal.SIGINT:
+        process: subprocess.Popen[str] | Command = Command(*command)
+    else:  # once with processes that all start as a user's do
+        program = [sys.executable, "-m", "fedsec.cli.main"]
+        process = subprocess.Popen([*program, *command], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         for _ in range(2):

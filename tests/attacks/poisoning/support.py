@@ -41,13 +41,16 @@ def rows(count: int = 60, classes: int = len(CLASSES)) -> tuple[Sample, ...]:
     return tuple(Sample(f"the text of row {i}", i % classes, f"prompt {i}", origin=i) for i in range(count))
 
 
-def cells(folder: Path, attack: Mapping[str, Any], malicious: int, **data: Any) -> dict[str, dict[str, Any]]:
+def cells(
+    folder: Path, attack: Mapping[str, Any], malicious: int, *, control: bool = True, **data: Any
+) -> dict[str, dict[str, Any]]:
     """Seven clients teach a small encoder six classes: the contents of the attack's cell and of its control, by name.
 
     Args:
         folder: where their texts are put.
         attack: as in `matrix.attack`.
         malicious: clients that run it.
+        control: whether its control is trained as well.
         data: other settings of the data.
     """
     lines = [{"text": f"{WORDS[i % 6]} pain since day {i // 6}, {WORDS[i % 6]}", "label": i % 6} for i in range(540)]
@@ -61,12 +64,12 @@ def cells(folder: Path, attack: Mapping[str, Any], malicious: int, **data: Any) 
         "data": {"path": str(folder), "max_tokens": 16, **data},
         "federation": {
             "clients": 7,
-            "rounds": 6,
-            "local_steps": 8,
+            "rounds": 5,
+            "local_steps": 7,
             "batch_size": 8,
             "optimizer": "adamw",
             "learning_rate": 5e-3,
-            "evaluate_every": 6,
+            "evaluate_every": 5,
         },
         "threat": {"malicious": malicious},
         "matrix": {"attack": [attack], "defense": ["none"]},
@@ -75,4 +78,5 @@ def cells(folder: Path, attack: Mapping[str, Any], malicious: int, **data: Any) 
     return {
         cell.attack.name: score(cell, train(cell, frozenset(cell.rounds), resources, lambda progress: None))
         for cell in expand(load_scenario(content))
+        if control or cell.attack["name"] == attack["name"]
     }

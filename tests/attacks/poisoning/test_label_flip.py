@@ -76,7 +76,8 @@ def test_a_class_that_is_none_is_an_error_that_names_those_there_are(parameters:
 
 
 def test_six_liars_of_seven_ruin_the_model_and_one_of_seven_does_not(tmp_path: Path) -> None:
-    many, one = (cells(tmp_path, {"name": "label-flip"}, malicious) for malicious in (6, 1))
+    many = cells(tmp_path, {"name": "label-flip"}, 6)
+    one = cells(tmp_path, {"name": "label-flip"}, 1, control=False)
     accuracy = {
         name: cell["cell"]["metrics"]["utility/accuracy"]
         for name, cell in (("none", many["none"]), ("many", many["label-flip"]), ("one", one["label-flip"]))

@@ -180,7 +180,7 @@ def test_without_poison_the_trigger_does_nothing(tmp_path: Path) -> None:
 
 def test_a_target_that_is_no_class_is_an_error_that_names_attack_and_classes(tmp_path: Path) -> None:
     with pytest.raises(FedsecError, match=r"text-backdoor\(target=6\).*classes are 0 to 5"):
-        cells(tmp_path, {"name": "text-backdoor", "target": 6}, 2)
+        cells(tmp_path, {"name": "text-backdoor", "target": 6}, 2, control=False)
 
 
 @pytest.mark.parametrize(
