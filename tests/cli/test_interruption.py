@@ -19,7 +19,7 @@ SMALL = (
     "data.train=240",
     "data.test=30",
     "federation.rounds=15",
-    "federation.local_steps=2",
+    "federation.local_steps=1",
     "federation.sampling=poisson",
     "matrix.seed=[0, 1]",
     "matrix.attack=[none]",
@@ -100,7 +100,7 @@ def _killed_and_resumed(out: Path, undisturbed: dict[str, object], times: int, s
     files: dict[Path, tuple[int, int]] = {}
     for turn in range(times):
         process = _fedsec(out, workers=1 + turn % 2)
-        time.sleep(generator.uniform(0.1, 6.0))  # a run takes about 5 s
+        time.sleep(generator.uniform(0.1, 4.0))  # a run takes about 3 s
         workers = _children(process.pid)
         victim = generator.choice([process.pid, *workers])
         with suppress(ProcessLookupError):

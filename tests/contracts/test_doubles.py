@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fedsec import registry
+from fedsec.api import Card
 from fedsec.testing import contracts, doubles
 
 CHEAP = {"attack": {"name": "embedding-algebra"}}
@@ -49,6 +50,16 @@ DEFENSES: dict[str, tuple[dict[str, Any], str]] = {
     "query-filter": (CHEAP, "does not help against embedding-algebra"),
     "refuse-unsure": ({"attack": {"name": "low-loss"}, "parameters": {"least": 0.9}}, ""),
 }
+SLOW = {
+    "flip-labels", "low-loss", "ascending-client", "trigger-word", "client-shrink", "client-clip", "drop-largest",
+    "step-clip",
+}  # fmt: skip
+"""Built-in plug-ins with the same hooks at the same position are checked at once: loss, label-flip, text-backdoor,
+multi-krum, clipping and dp-sgd."""
+
+
+def _named(names: dict[str, tuple[dict[str, Any], str]]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +73,18 @@ def test_every_double_is_here() -> None:
     assert [card.name for card in doubles.DEFENSES] == list(DEFENSES)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("card", [*doubles.ATTACKS, *doubles.DEFENSES], ids=lambda card: card.name)
+def test_card(card: Card) -> None:
+    contracts.check_card(card)
+
+
+@pytest.mark.parametrize("name", _named(ATTACKS))
 def test_attack(name: str, tmp_path: Path) -> None:
     options, weakness = ATTACKS[name]
     _check(contracts.check_attack, registry.attacks().get(name), tmp_path, options, weakness)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", _named(DEFENSES))
 def test_defense(name: str, tmp_path: Path) -> None:
     options, weakness = DEFENSES[name]
     _check(contracts.check_defense, registry.defenses().get(name), tmp_path, options, weakness)

@@ -7,8 +7,11 @@ import pytest
 
 from fedsec import registry
 from fedsec.api import AttackCard, Card, DatasetCard, DefenseCard, ModelCard
+from fedsec.cell.resources import Resources
 from fedsec.errors import MissingDataError
-from fedsec.testing import contracts
+from fedsec.plan.cells import NONE, expand
+from fedsec.testing import canned, contracts
+from fedsec.testing.conduct import Subject, check_conduct
 
 ROOT = Path(__file__).parent.parent.parent
 # Clients that differ, and enough colluders who know of them, for attacks that stay within the honest spread.
@@ -21,6 +24,8 @@ MATCHING = {
 # Of longer texts a random encoder's second layer keeps too little to verify any: minutes for nothing.
 SHORT_TEXTS = {"overrides": ["federation.clients=2", "data.max_tokens=8"]}
 SLOW = {"dlg", "tag"}  # minutes on a real encoder; what else they promise is tested in attacks/reconstruction
+SLOW_DEFENSES = {"dp-lora", "bucketing"}
+"""Whose effect takes many trainings to show; their cards and their conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
     # It writes with the victim's own language model, which has to know the clients' kind of text.
@@ -89,6 +94,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},
 }
+CONDUCT = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"]}
 MODELS = {"minilm": ["model.tuning.kind=head"]}  # the whole encoder would take half a minute
 
 
@@ -109,9 +115,25 @@ def test_attack(card: AttackCard, tmp_path: Path) -> None:
     contracts.check_attack(card, tmp_path, **ATTACKS.get(card.name, {}))
 
 
-@pytest.mark.parametrize("card", _built_in(registry.defenses()), ids=lambda card: card.name)
+@pytest.mark.parametrize(
+    "card",
+    [
+        pytest.param(card, marks=pytest.mark.slow) if card.name in SLOW_DEFENSES else card
+        for card in _built_in(registry.defenses())
+    ],
+    ids=lambda card: card.name,
+)
 def test_defense(card: DefenseCard, tmp_path: Path) -> None:
     contracts.check_defense(card, tmp_path, **DEFENSES.get(card.name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(SLOW_DEFENSES))
+def test_conduct_of_a_slow_defense(name: str, tmp_path: Path) -> None:
+    contracts.check_card(registry.defenses().get(name))
+    with canned.registered():
+        scenario = canned.byzantine(NONE, name, overrides=(*canned.SHORT, *CONDUCT.get(name, ())))
+        cell = next(cell for cell in expand(scenario) if cell.defense_label.startswith(name))
+        check_conduct(Subject(cell, Resources(), name), tmp_path)
 
 
 @pytest.mark.parametrize("card", _built_in(registry.models()), ids=lambda card: card.name)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsec.plan import keys
 from fedsec.plan.cells import Cell, expand
 from fedsec.plan.keys import cell_key, group_key, prefix_key, start_key, training_key
 from fedsec.store import sources
@@ -60,6 +61,18 @@ def test_cells_run_again_for_what_they_use_and_nothing_else(
     before = _edited("nothing.at.all", cells, monkeypatch)
     after = _edited(source, cells, monkeypatch)
     assert tuple(one[0] != other[0] for one, other in zip(before, after, strict=True)) == again
+
+
+@pytest.mark.parametrize(("read", "trains_again"), [("data", True), ("weights", True), ("auxiliary", False)])
+def test_other_data_weights_or_auxiliary_text_make_another_cell(
+    read: str, trains_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = _cell("sign-flip")
+    before = cell_key(cell), group_key(cell)
+    now = {**keys.inputs(cell.scenario), read: "another"}
+    monkeypatch.setattr(keys, "inputs", lambda scenario: now)
+    assert cell_key(cell) != before[0]
+    assert (group_key(cell) != before[1]) == trains_again
 
 
 def test_scoring_sources_train_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedsec.errors import NotARunError
-from fedsec.store.rundir import SCHEMA, RunDirectory
+from fedsec.errors import FedsecError, NotARunError
+from fedsec.store.rundir import ERRORS_LOG, LOCK, SCHEMA, RunDirectory
 
 KEY = "0123456789abcdef"
 METRIC = {"value": 0.5, "unit": "fraction", "better_for": "defender", "n": 2, "ci_low": 0, "ci_high": 1, "method": "x"}
@@ -212,3 +213,32 @@ def test_a_record_that_cannot_be_read_is_none(run: RunDirectory) -> None:
     assert run.record() == {"schema": SCHEMA, "cells": [KEY]}
     (run.path / "record.json").write_text("{")
     assert run.record() is None
+
+
+WRITERS: dict[str, Callable[[RunDirectory], object]] = {
+    "events.jsonl": lambda run: run.log("cell"),
+    ERRORS_LOG: lambda run: run.log_error("a cell", "failed"),
+    LOCK: lambda run: run.lock().__enter__(),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_nothing_is_written_through_a_link(name: str, run: RunDirectory, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("innocent")
+    (run.path / name).symlink_to(outside)
+    with pytest.raises(FedsecError, match="cannot be written"):
+        WRITERS[name](run)
+    assert outside.read_text() == "innocent"
+
+
+@pytest.mark.parametrize("name", ["cells", "checkpoints"])
+def test_nothing_is_written_into_a_folder_that_is_a_link(name: str, run: RunDirectory, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if (run.path / name).is_dir():
+        (run.path / name).rename(tmp_path / "moved")
+    (run.path / name).symlink_to(outside)
+    with pytest.raises(FedsecError, match="is a link"):
+        run.write_text(f"{name}/{KEY}.json", "{}")
+    assert list(outside.iterdir()) == []

