@@ -180,6 +180,19 @@ def test_dropping_a_client_equals_the_mean_of_the_others() -> None:
     torch.testing.assert_close(values, start + observed.rows.double().mean(dim=0).float(), rtol=0, atol=1e-7)
 
 
+def test_a_dropped_update_is_one_of_those_that_were_declared_malicious() -> None:
+    told: list[tuple[int, int]] = []
+
+    class Notes(TakesTheFirst):
+        def weights(self, rows: Rows, context: RoundContext) -> torch.Tensor:
+            told.append((len(rows), context.declared_malicious))
+            return TakesTheFirst.weights(self, rows, context)
+
+    hostile = Plugin("sends", partial(Sends, None))
+    run(_federation(attack=hostile, malicious=frozenset({2}), stack=(Plugin("rule", Notes),), declared=2, rounds=1))
+    assert told == [(CLIENTS - 1, 1)]
+
+
 def test_a_round_without_a_usable_update_keeps_the_model() -> None:
     federation = _federation(attack=Plugin("sends", partial(Sends, None)), malicious=frozenset(range(CLIENTS)))
     start = federation.model.values.clone()
