@@ -64,7 +64,7 @@ class Asset(StrEnum):
     AGGREGATE = "the sum of the clients' updates"
     WORD_EMBEDDINGS = "the word embeddings' part of an update"
     POSITION_EMBEDDINGS = "the position embeddings' part of an update"
-    ATTENTION_INPUTS = "the update of the query, key and value matrices, or of LoRA factors on them, in two layers"
+    ATTENTION_INPUTS = "the update of the query, key and value matrices, or of LoRA factors on them, in the first layer"
     ADAPTERS = "pairs of LoRA factors, both of them trained"
     GLOBAL_MODEL = "the global model"
     RELEASED_MODEL = "the released model"

@@ -72,7 +72,7 @@ def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:
         seen.add(Asset.WORD_EMBEDDINGS)
     if any(role == Role.POSITION_EMBEDDING for role, _ in roles):
         seen.add(Asset.POSITION_EMBEDDINGS)
-    if all(_shows_inputs(setup, layer) for layer in (0, 1)):
+    if _shows_inputs(setup, 0):
         seen.add(Asset.ATTENTION_INPUTS)
     if {"A", "B"} <= {p.factor for p in setup.parameters if p.name in setup.trainable}:
         seen.add(Asset.ADAPTERS)

@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fedsec.api import Knowledge, Reconstruction, RoundView
 
+from ..shared.known_defenses import known_defenses
 from ..shared.texts import content, texts_per_client
-from .candidates import Scanner
+from .candidates import Candidates, Scanner
+from .contexts import told
 from .decoder import FIRST, SECOND, Grown, Growth, begins
 from .decoder_ends import whole_texts
 from .decoder_states import States, sees_later
 from .decoder_tokens import Tokens
+from .groups import Groups
 from .judge import Judge
 from .links import attention_links
+from .places import by_place
 from .ruler import Ruler
 from .search import Budget, Found, Search
-from .spaces import LayerSpace, layer_space, projections, separate
+from .spaces import LayerSpace, layer_space, projections, separate, trained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +70,9 @@ class Dager:
     sweeps: int = 10
     shortlist: int = 4
     evaluations: int = 60_000
+    contexts: bool = True
+    links: bool = True
+    enumerated: int = 512
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claims for every client, or for the clients together where only their sum is seen.
@@ -89,16 +97,32 @@ class Dager:
         self, view: RoundView, client: int | None, row: "Tensor", limit: int, longest: int | None
     ) -> list[Reconstruction]:
         """At most `limit` texts of an update, none longer than `longest` tokens if that is known."""
-        first, second = layer_space(view, row, 0), layer_space(view, row, 1)
-        if first is None or second is None or not _informative(first) or not _informative(second):
+        first = layer_space(view, row, 0) if trained(view.model.layout, 0) else None
+        if first is None or not _informative(first):
             return []
-        texts: Sequence[Found | Grown]
-        if sees_later(view.model.module, second.query):
-            texts, candidates = self._encoded(view, (first, second), limit, longest)
-        else:
-            texts, candidates = self._decoded(view, row, (first, second), limit, longest)
-        whole = first.whole and second.whole
-        notes = {"rank": float(first.space.rank), "candidates": float(candidates)}
+        second = layer_space(view, row, 1) if trained(view.model.layout, 1) else None
+        texts: Sequence[Found | Grown] = []
+        candidates = 0
+        if second is not None and _informative(second):
+            read = self._encoded if sees_later(view.model.module, second.query) else self._decoded
+            texts, candidates = read(view, row, (first, second), limit, longest)
+            if second.space.rank >= first.space.rank or any(text.verified for text in texts):
+                return self._claims(view, client, texts, (first, second), candidates)
+        return self._partial(view, client, first, limit, longest) or self._claims(
+            view, client, texts, (first, second), candidates
+        )
+
+    def _claims(
+        self,
+        view: RoundView,
+        client: int | None,
+        texts: "Sequence[Found | Grown]",
+        spaces: tuple[LayerSpace, LayerSpace | None],
+        candidates: int,
+    ) -> list[Reconstruction]:
+        """The texts as claims, verified where the update shows its whole spans."""
+        whole = all(one is not None and one.whole for one in spaces)
+        notes = {"rank": float(spaces[0].space.rank), "candidates": float(candidates)}
         if not whole:
             notes["truncated"] = 1.0
         claims = []
@@ -108,8 +132,22 @@ class Dager:
             claims.append(Reconstruction(client=client, tokens=ids, score=text.residual, verified=sure, notes=notes))
         return claims
 
+    def _partial(
+        self, view: RoundView, client: int | None, first: LayerSpace, limit: int, longest: int | None
+    ) -> list[Reconstruction]:
+        """Unverified claims of tokens at their places, where the second layer shows less than the texts' states."""
+        ruler = Ruler(first.space, tolerance=FIRST * self.tolerance, slack=self.slack, blur=self.blur)
+        notes = {"rank": float(first.space.rank), "layers": 1.0}
+        texts = by_place(view, first, ruler, limit=limit, longest=longest)
+        return [
+            Reconstruction(
+                client=client, tokens=content(ids, view.model.tokenizer), score=1.0, verified=False, notes=notes
+            )
+            for ids in texts
+        ]
+
     def _encoded(
-        self, view: RoundView, spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None
+        self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None
     ) -> "tuple[Sequence[Found], int]":
         """Texts of an encoder, and how many candidates there were."""
         first, second = spaces
@@ -120,16 +158,29 @@ class Dager:
         )
         sharp = candidates.sharp
         budget = Budget(
-            rounds=self.rounds if sharp else 1,
+            rounds=self.rounds if sharp else min(1, self.rounds),
             restarts=self.restarts,
             sweeps=self.sweeps,
             shortlist=self.shortlist,
             evaluations=self.evaluations // (20 if not sharp else _BLURRED if candidates.blurred else 1),
+            enumerated=self.enumerated,
         )
-        linked = sharp and separate(projections(view.model.layout, 0))  # links read whole query and key gradients
-        links = attention_links(view, first, candidates) if linked else None
-        search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator)
+        whole = sharp and separate(projections(view.model.layout, 0))  # whole query and key gradients are read
+        guess = partial(self._guesses, view, row, spaces, candidates) if whole and self.contexts else tuple
+        links = attention_links(view, first, candidates) if whole and self.links else None
+        search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator, guess=guess)
         return search.run(), sum(map(len, candidates.tokens))
+
+    def _guesses(
+        self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], candidates: Candidates
+    ) -> list[tuple[int, ...]]:
+        """Texts that follow from what attention gave single tokens; none where noise hides that."""
+        if candidates.blurred or (view.rows is not None and known_defenses(view)):
+            return []
+        tokens = told(view, row, spaces, candidates, ceiling=self.ceiling)
+        if tokens is None:
+            return []
+        return list(Groups(view, tokens, begin=candidates.begin, last=candidates.last).texts())
 
     def _decoded(
         self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None

@@ -77,35 +77,44 @@ CARDS = (
                 provenance=Provenance.MEASURED,
                 minimum=1,
             ),
+            Parameter(
+                name="contexts",
+                default=True,
+                summary="solve, on encoders, for what attention gave each candidate and for who shares a text; paper: no",
+                provenance=Provenance.MEASURED,
+            ),
+            Parameter(
+                name="links",
+                default=True,
+                summary="assemble an encoder's texts by a pursuit of single tokens' query and key updates; paper: no",
+                provenance=Provenance.MEASURED,
+            ),
+            Parameter(
+                name="enumerated",
+                default=512,
+                summary="texts of one length that are judged one by one, at most; official code: 10,000,000",
+                provenance=Provenance.MEASURED,
+                minimum=0,
+                maximum=100_000_000,
+            ),
         ),
         paper="Petrov et al., DAGER: Exact Gradient Inversion for Large Language Models, NeurIPS 2024, sections 4-5.",
         deviations=(
-            "stacked query, key and value gradients, or LoRA factors A on them; rank at the largest relative gap and "
-            "tolerances relative to the span's noise instead of absolute ones; an encoder's texts assembled by which "
-            "candidates' keys and queries explain what single tokens receive in every head, then by coordinate descent "
-            "on the second layer, instead of enumeration; a decoder's prefixes tested at their last position only, and "
-            "verified only if all states together are as many as the span has directions; identical texts of a batch "
-            "are claimed once"
+            "the paper's assembly of an encoder's texts is `contexts: false`, `links: false`, `rounds: 0`, "
+            "`enumerated: 10000000`, and its fixed tolerances are `slack: 0`; the defaults solve for each candidate's "
+            "attention output with the updates of the first layer's output projection and feed-forward part, then "
+            "pursue what single tokens received, then descend on the second layer. Always: stacked query, key and value "
+            "updates, or LoRA factors A on them; rank at the largest relative gap instead of an absolute one; a "
+            "decoder's prefixes tested at their last position only, and verified only if all states together are as "
+            "many as the span has directions; identical texts of a batch are claimed once; tokens at their places, "
+            "unverified, where the second layer tells less than the first"
         ),
         limits=(
-            "Says nothing once an update (a sum over clients: all of theirs) has as many tokens as the hidden size has "
-            "dimensions.",
-            "LoRA: silent while the factors B are zero, as they start; exact while tokens are fewer than rank times "
-            "the adapted projections; beyond that nothing is verified and little is found (8 CoLA sentences, batch 1, "
-            "after 5 AdamW steps: MiniLM 0.25, 0.88, 1 of them at rank 4, 8, 16; GPT-2, 6 x 384: 0, 0.38, 0.88, 1 at "
-            "rank 4, 8, 16, 64).",
-            "Decoders: a text that begins another of the batch leaves nothing in the spans, nor does, in language "
-            "modelling, the last token of a text that was cut; unverified if so, or if it is the batch's longest and "
-            "the output layer is not updated by one plain step.",
-            "Dropout and noise blur the spans: claims are then a best effort and not verified.",
-            "Known noise of 0.01 of the norm or 8 bits leave texts readable, not verified (MiniLM, at batch 1, 2, 4: "
-            "1.00, 0.95, 0.82 and 1.00, 0.85, 0.78 of the words; noise of 0.001 1.00, 1.00, 0.83).",
-            "Pruned entries follow where enough are left and nothing else blurs them (MiniLM: all of batch 4 with "
-            "10 % gone, notes of batch 1 with half gone; of a tenth that is left, some words); not of sums.",
-            "Rounding of a weight difference blurs too (MiniLM, batch 2: exact but unverified at 1e-3, lost at 2e-5).",
-            "A text with hardly a token of its own may stay hidden (MiniLM, CoLA: none of 160 at batch 8, 3 at 16).",
-            "Texts nearly as long as an attention head is wide (32 in MiniLM) leave only the slow descent.",
-            "Texts of a batch that are nearly equal may be found and not be verified: each is the other's neighbour.",
+            "Silent once an update (or a sum over clients) has as many tokens as the hidden size has dimensions; long "
+            "texts of encoders are slow or incomplete from half as many on.",
+            "Dropout, noise, rounding and masks leave a best effort, unverified; LoRA needs trained factors B and fewer "
+            "tokens than rank times adapted projections.",
+            "A decoder's text that begins another leaves no trace; a last layer of a classifier tells no order of texts.",
         ),
         cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
         "GPT-2 of 6 x 384 with 50,257 words: 6 to 25 s at batch 8 and 16 on a shared core",

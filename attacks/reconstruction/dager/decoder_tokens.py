@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .decoder_states import States
 from .ruler import Ruler
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from .decoder_states import States
+    from .places import Inputs
 
 _CHUNK = 16_384
 """Token places per forward pass: 25 MB of inputs at width 384."""
@@ -35,7 +37,7 @@ class Tokens:
         generator: source of the directions.
     """
 
-    def __init__(self, states: States, ruler: Ruler, generator: "Generator") -> None:
+    def __init__(self, states: "States | Inputs", ruler: Ruler, generator: "Generator") -> None:
         self._states, self._ruler = states, ruler
         basis = ruler.space.basis
         raw = torch.randn(basis.shape[0], _SKETCH, generator=generator, dtype=torch.float64)

@@ -65,6 +65,10 @@ class Pursuit:
     """
 
     def __init__(self, links: Links) -> None:
+        self.steps = 0
+        """Partial texts that were looked at so far."""
+        self.width = int(links.directions.shape[2])
+        """Of a head: a text with as many tokens behind the begin token is explained by any candidates."""
         self._retired: set[int] = set()
         self._owners: dict[int, tuple[int, ...]] = {}
         self._spans: list[Tensor] = []
@@ -113,11 +117,14 @@ class Pursuit:
             mixed: whether a position may hold several tokens, for a target that two unknown texts share.
         """
         known = self._owners.get(seed, ())
+        if not self._fits(seed):
+            return ()
         partials = [self._start(seed, known)]
         whole: list[tuple[float, tuple[int, ...]]] = []
         while partials:
             grown: list[tuple[float, _Partial, int]] = []
             for partial in partials:
+                self.steps += 1
                 rest = self._rest(partial.speakers, partial.basis)
                 left = float(_left(rest)[0])
                 if partial.picks and left < self._floors[seed]:
@@ -137,6 +144,13 @@ class Pursuit:
             partials = [self._grow(*pair, known, mixed=mixed) for pair in list(distinct.values())[:beam]]
         return min(whole)[1] if whole else ()
 
+    def _fits(self, seed: int) -> bool:
+        """Whether a text can be short enough to be told from the links, and hold the seed's token."""
+        links = self._links
+        ends = links.places[(links.ids == links.last) & (links.places < self.width)]
+        own = links.places[links.readers == seed]
+        return len(ends) > 0 and len(own) > 0 and int(own.min()) < int(ends.max())
+
     def options(self, picks: Sequence[int]) -> "dict[int, list[int]]":
         """The tokens that a set of candidates puts at each of its positions."""
         options: dict[int, list[int]] = {}
@@ -153,7 +167,7 @@ class Pursuit:
             strong = singular > _DEPENDENT
             basis = (left * strong[:, None, :])[..., : int(strong.sum(dim=1).max())]
         outside = 1.0 - (self._sharp @ basis.float()).square().sum(dim=2)
-        return _Partial((), basis, outside, (seed,), torch.ones_like(self._links.ids, dtype=torch.bool))
+        return _Partial((), basis, outside, (seed,), self._links.places < self.width)
 
     def _scores(self, partial: _Partial, rest: "Tensor") -> "Tensor | None":
         """Mean logarithm of each candidate's squared sine to the span of the rests [candidates].

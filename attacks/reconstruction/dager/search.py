@@ -1,9 +1,9 @@
 """DAGER's second step: assemble texts by descending on the second layer's residual, all restarts at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import prod
+from itertools import islice, product
+from math import inf, prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,8 +25,8 @@ _BEAM = 6
 _PASSES = ((1, False), (_BEAM, False), (_BEAM, True))
 """Beam of each pass of the pursuit, and whether it looks for several texts at once."""
 
-_MIXTURE = 512
-"""Most texts that a mixture of several is taken apart into."""
+_PART = 512
+"""Texts that are judged before the next look at the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When the search ends, in counts and never in seconds."""
+    """When the search ends: in counts, and, where a deadline is set, in seconds; what was found stays."""
 
     rounds: int
     """Waves of restarts per possible length."""
@@ -53,16 +53,21 @@ class Budget:
     shortlist: int
     """Tokens per position that a sweep tries, after a first look at all of them."""
     evaluations: int
-    """Texts run through the first layer, over the whole search."""
+    """Texts run through the first layer, and steps of the pursuit, which cost about as much, over the whole search."""
+    enumerated: int = 512
+    """Most texts of one length that are judged one by one."""
+    seconds_left: Callable[[], float] = lambda: inf
+    """How long the search may go on."""
 
 
 class Search:
     """Finds the texts of one batch.
 
-    Lengths of which the candidates make few texts are judged whole. The pursuit of the links comes next, then, for
-    what it leaves, waves of descents from random choices and rearranged ends of earlier ones. A text that is found is
-    removed from consideration: tokens that occur in it alone are no candidates any more, later starts prefer tokens and
-    lengths that no found text explains, and residuals count relative to what lies off the found texts' span.
+    Lengths of which the candidates make few texts are judged whole, then the guesses. The pursuit of the links comes
+    next, then, for what it leaves, waves of descents from random choices and rearranged ends of earlier ones; where
+    texts can be too long for the links, or noise blurs them, waves come between the pursuit's passes. A text that is
+    found is removed from consideration: tokens that occur in it alone are no candidates any more, later starts prefer
+    tokens and lengths that no found text explains, and residuals count relative to what lies off the found texts' span.
 
     Args:
         candidates: what can stand where.
@@ -71,6 +76,7 @@ class Search:
         limit: most texts to find.
         budget: when to stop.
         generator: source of starts and moves.
+        guess: gives texts to judge before any search.
     """
 
     def __init__(
@@ -82,28 +88,48 @@ class Search:
         limit: int,
         budget: Budget,
         generator: "Generator",
+        guess: Callable[[], Sequence[tuple[int, ...]]] = tuple,
     ) -> None:
         self._candidates, self._judge = candidates, judge
         self._pursuit = Pursuit(links) if links is not None else None
-        self._limit, self._budget, self._generator = limit, budget, generator
+        self._limit, self._budget = limit, budget
+        self._generator, self._guess = generator, guess
         self._found: dict[tuple[int, ...], float] = {}
         self._stuck: dict[tuple[int, ...], float] = {}
 
     def run(self) -> list[Found]:
         """Verified texts, then, while the batch is not explained, the best others that do not resemble them."""
         self._try(self._candidates.options())
-        if self._pursuit is not None and not self._over():
-            self._pursue(self._pursuit)
-        for turn in range(self._budget.rounds):
-            for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
-                if self._over():
-                    break
-                self._wave(end, moved=turn > 0)
+        for ids in () if self._over() else self._guess():
+            texts = torch.tensor([ids])
+            self._record(texts, self._judge.scores(texts), self._options(len(ids) - 1))
+        passes = self._passes()
+        for turn in range(max(self._budget.rounds, len(passes))):
+            for beam, mixed in passes[turn] if turn < len(passes) else ():
+                self._pursue(beam, mixed=mixed)
+            if turn < self._budget.rounds:
+                self._turn(turn)
         found = [Found(ids, residual, verified=True) for ids, residual in self._found.items()]
         return found if self._explained() else found + self._best_others(found)
 
+    def _passes(self) -> list[list[tuple[int, bool]]]:
+        """The pursuit's passes before each turn of waves: beam, and whether a text may be several."""
+        if self._pursuit is None:
+            return []
+        passes = [one for one in _PASSES if self._limit > 1 or not one[1]]
+        long = max(self._ordered_ends(narrow=True), default=0) >= self._pursuit.width
+        return [[one] for one in passes] if long or self._candidates.blurred else [passes]
+
+    def _turn(self, turn: int) -> None:
+        """One wave for every possible end."""
+        for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
+            if self._over():
+                break
+            self._wave(end, moved=turn > 0)
+
     def _over(self) -> bool:
-        return self._explained() or self._judge.evaluated >= self._budget.evaluations
+        spent = self._judge.evaluated + (self._pursuit.steps if self._pursuit is not None else 0)
+        return self._explained() or spent >= self._budget.evaluations or self._budget.seconds_left() <= 0.0
 
     def _explained(self) -> bool:
         return len(self._found) >= self._limit or self._judge.explained(list(self._found))
@@ -127,26 +153,26 @@ class Search:
         ends = [end for end in ends if end >= shortest] or ends
         return sorted(ends, key=lambda end: (end in explained, end))
 
-    def _pursue(self, pursuit: Pursuit) -> None:
-        """Follow every token that no found text explains alone, at higher cost once that stops to find texts."""
-        level, passes = 0, [(beam, mixed) for beam, mixed in _PASSES if self._limit > 1 or not mixed]
-        while level < len(passes) and not self._over():
-            beam, mixed = passes[level]
+    def _pursue(self, beam: int, *, mixed: bool) -> None:
+        """Follow every token that no found text explains alone, again while that finds texts."""
+        pursuit, before = self._pursuit, -1
+        while pursuit is not None and len(self._found) > before and not self._over():
             before = len(self._found)
             for shared in (False, True):
                 for seed in pursuit.seeds(shared=shared):
                     if pursuit.live(seed) and not self._over():
                         self._try(pursuit.options(pursuit.follow(seed, beam=beam, mixed=mixed)))
-            level += len(self._found) == before
 
     def _try(self, options: "dict[int, list[int]]") -> None:
-        """Judge the texts that take one of the tokens at each position, if they are few."""
+        """Judge the texts that take one of the tokens at each position, if they are not too many."""
         last = self._candidates.last
         for end in [place for place, tokens in options.items() if last in tokens]:
             inner = [[token for token in options.get(place, []) if token != last] for place in range(1, end)]
-            if 0 < prod(map(len, inner)) <= _MIXTURE:
-                texts = torch.tensor([(self._candidates.begin, *text, last) for text in product(*inner)])
-                self._record(texts, self._judge.scores(texts), self._options(end))
+            if 0 < prod(map(len, inner)) <= self._budget.enumerated:
+                texts = product(*inner)
+                while (part := list(islice(texts, _PART))) and not self._over():
+                    ids = torch.tensor([(self._candidates.begin, *text, last) for text in part])
+                    self._record(ids, self._judge.scores(ids), self._options(end))
 
     def _wave(self, end: int, *, moved: bool) -> None:
         """One wave of restarts for texts that end at that position."""
@@ -208,6 +234,8 @@ class Search:
         for _ in range(self._budget.sweeps):
             before = float(scores.sum())
             for pick in torch.randperm(len(places), generator=self._generator).tolist():
+                if self._over():
+                    return texts, scores
                 place = places[pick]
                 if place not in shortlist:
                     shortlist[place] = self._judge.likely(texts, place, options[place], self._budget.shortlist)

@@ -10,7 +10,6 @@ import torch
 from fedsec.api import Layout, ParameterInfo, Role, RoundView
 from fedsec.maths.row_space import CLEAR_GAP, RowSpace, rounding_noise, row_space
 
-from ..shared.texts import only
 from .recovery import recovered
 
 if TYPE_CHECKING:
@@ -84,11 +83,35 @@ def layer_space(view: RoundView, row: "Tensor", layer: int) -> LayerSpace | None
     return LayerSpace(query=module, space=space, whole=whole, updates=known)
 
 
+def matrix_space(view: RoundView, row: "Tensor", name: str) -> RowSpace | None:
+    """The span of what entered one linear map; None if the update does not hold its weights, or nothing of them.
+
+    Args:
+        view: what the attacker sees.
+        row: an update [parameters], or a weighted sum of several.
+        name: the weights' name; they are stored [outputs, inputs].
+    """
+    if all(info.name != name for info in view.model.layout.parameters):
+        return None
+    update = view.model.layout.tensor(row, name)
+    if not bool(update.any()):
+        return None
+    stored = view.model.module.get_parameter(name).detach() + update
+    rounding = [_rounding(update, stored, view.training.local_steps)] if view.training.update == "delta" else None
+    return row_space([update], rounding)
+
+
 def projections(layout: Layout, layer: int) -> tuple[ParameterInfo, ...]:
     """The tensors that a layer's attention inputs enter first: factors A, a fused matrix, or query, key and value."""
     factors = [p for p in layout.find(Role.ADAPTER, layer) if p.factor == "A" and p.adapts in _ATTENTION]
     found = tuple(factors) or layout.find(Role.QUERY_KEY_VALUE, layer)
-    return found or tuple(only(layout, role, layer) for role in _SEPARATE)
+    return found or tuple(one for role in _SEPARATE for one in layout.find(role, layer))
+
+
+def trained(layout: Layout, layer: int) -> bool:
+    """Whether the update holds what `projections` looks for in a layer, or part of it."""
+    roles = (Role.ADAPTER, Role.QUERY_KEY_VALUE, *_SEPARATE)
+    return any(info.role != Role.ADAPTER or info.adapts in _ATTENTION for r in roles for info in layout.find(r, layer))
 
 
 def separate(infos: tuple[ParameterInfo, ...]) -> bool:

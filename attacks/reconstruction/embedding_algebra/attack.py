@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import Knowledge, ParameterInfo, Reconstruction, Role, RoundView
+from fedsec.api import ParameterInfo, Reconstruction, Role, RoundView
 from fedsec.maths.row_space import rounding_noise
 
-from ..dager.attack import Dager
 from ..shared.texts import content, only, single_rows, texts_per_client
 from .assignment import Assignment, agreement
 
@@ -31,9 +30,9 @@ class EmbeddingAlgebra:
     In a model with trainable absolute positions and an untied head, word and position embedding are summed, so both
     receive the same gradient g per token. A token's row G_t sums g over where the token stands, a position's row P_p
     over who stands there. With one text P_p is g itself: S = G P^+, ordered, whatever the label, depth or dropout.
-    Of several texts the rows tell who stands where, but not who stands together: where the update holds the
-    attention's part too, the span test goes on from there. Where a defense leaves rows that do not add up (masks, few
-    levels, signs), or none untouched (noise, signs), the rows of one text are matched by how well they agree.
+    Of several texts the rows tell who stands where, but not who stands together. Where a defense leaves rows that do
+    not add up (masks, few levels, signs), or none untouched (noise, signs), the rows of one text are matched by how
+    well they agree.
 
     Args:
         zero_norm: rows of a norm below this times the largest count as not touched.
@@ -42,8 +41,7 @@ class EmbeddingAlgebra:
         noise_factor: where several texts leave most rows non-zero, those below this times the median norm are noise.
 
     Source: this project (gradient_inversion.md, 1.9); nearest published: FET, COLING 2025, which searches.
-    Deviations: none; there is no paper. Several texts per client are left to `dager` with its defaults; what it cannot
-        verify either is only read position by position.
+    Deviations: none; there is no paper. Several texts per client are only read position by position, unverified.
     """
 
     zero_norm: float = 1e-7
@@ -56,11 +54,11 @@ class EmbeddingAlgebra:
         rows = single_rows(view)
         tables = [only(view.model.layout, role) for role in (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)]
         return view.each_client(
-            lambda own, place: self._one_client(own, place, own.clients[place], rows[place], tables)
+            lambda own, place: self._one_client(own, own.clients[place], rows[place], tables)
         )
 
     def _one_client(
-        self, view: RoundView, index: int, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
+        self, view: RoundView, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
     ) -> list[Reconstruction]:
         word_table, place_table = (view.model.layout.tensor(row, table.name) for table in tables)
         limit = texts_per_client(view)
@@ -86,9 +84,6 @@ class EmbeddingAlgebra:
                 "words": float(len(words)),
             }
             return [Reconstruction(client=client, tokens=ids, score=notes["misfit"], verified=verified, notes=notes)]
-        spanned = _by_span(view, index, client)
-        if any(claim.verified for claim in spanned):
-            return spanned
         return self._by_position(view, client, words, word_rows, place_rows)
 
     def _touched(self, table: "Tensor") -> tuple["Tensor", "Tensor"]:
@@ -152,15 +147,3 @@ def _blurred(view: RoundView, client: int, words: "Tensor", places: "Tensor") ->
     ids = content(tokens.tolist(), view.model.tokenizer)
     notes = {"evidence": float(evidence[length - 1]), "positions": float(length)}
     return [Reconstruction(client=client, tokens=ids, score=-notes["evidence"], notes=notes)]
-
-
-def _by_span(view: RoundView, index: int, client: int) -> list[Reconstruction]:
-    """The span test's claims for one client; none where the update lacks the attention's part."""
-    attention = (Role.QUERY, Role.KEY, Role.VALUE)
-    if view.rows is None or not all(view.model.layout.find(role, layer) for role in attention for layer in (0, 1)):
-        return []
-    granted = dict(view.granted)
-    if Knowledge.LENGTHS in granted:
-        granted[Knowledge.LENGTHS] = granted[Knowledge.LENGTHS][index : index + 1]
-    alone = replace(view, clients=(client,), rows=view.rows[index : index + 1], granted=granted)
-    return Dager().reconstruct(alone)

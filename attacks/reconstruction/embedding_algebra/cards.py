@@ -46,13 +46,11 @@ CARDS = (
         ),
         paper="None: derived and verified by this project; nearest is FET, COLING 2025, which searches.",
         limits=(
-            "Its own algebra orders one text per update; a larger batch needs the attention's part of it too, for the "
-            "span test; without that, or under dropout, it gives best-effort columns.",
+            "Orders one text per update; of a larger batch it ranks tokens by position, unverified (use dager there).",
             "Blind where embeddings are frozen, positions are not absolute, or a tied head adds its own gradient.",
-            "Under AdamW rows are only comparable in direction: texts with repeated tokens stay unverified.",
-            "Noise, masks, few levels and signs are read through for one text per update only, and never verified.",
+            "Unverified under noise, masks, few levels, signs, and for repeated tokens under AdamW.",
         ),
-        cost="0.03 s per text on one core, 2 s where no row is left at 0; a larger batch costs what `dager` costs",
+        cost="0.03 s per text on one core, 2 s where no row is left at 0",
         threat=ThreatModel(
             position=Position.SERVER,
             behaviour=Behaviour.CURIOUS,

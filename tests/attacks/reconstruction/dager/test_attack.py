@@ -116,9 +116,44 @@ def test_refuses_what_it_cannot_read(lab: Lab) -> None:
     view = lab.view([TEXTS[:1]])
     with pytest.raises(ValueError, match="shows neither"):
         Dager().reconstruct(replace(view, rows=None, aggregate=None))
-    one_layer = tiny_lab(layers=1)
-    with pytest.raises(ValueError, match="'query' in layer 1"):
-        Dager().reconstruct(one_layer.view([TEXTS[:1]]))
+
+
+def test_the_papers_assembly_enumerates(lab: Lab) -> None:
+    paper = Dager(contexts=False, links=False, rounds=0, enumerated=10_000_000, slack=0.0)
+    claims = paper.reconstruct(lab.view([TEXTS[:2]]))
+    assert exact(claims, lab.truth(TEXTS[:2])) == 2
+    assert all(claim.verified for claim in claims)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_what_only_the_first_layer_tells_is_claimed_unverified(layers: int) -> None:
+    lab = tiny_lab(layers=layers, width=128)
+    kept = [info for info in lab.flat.layout.parameters if info.layer != 1]
+    view = lab.view([["pain in the left knee"]])
+    layout = lab.flat.layout
+    if layers == 2:  # a second layer that is not trained
+        pairs = [pair for pair in zip(layout.parameters, layout.offsets, strict=True) if pair[0] in kept]
+        layout = replace(layout, parameters=tuple(p for p, _ in pairs), offsets=tuple(o for _, o in pairs))
+    claims = Dager().reconstruct(replace(view, model=replace(view.model, layout=layout)))
+    truth = lab.truth(["pain in the left knee"])[0]
+    assert not any(claim.verified for claim in claims)
+    assert layers == 1 or claims[0].tokens == truth
+
+
+def test_a_search_ends_with_what_it_found_when_its_time_is_over(lab: Lab) -> None:
+    from fedsec.attacks.reconstruction.dager.candidates import Candidates
+    from fedsec.attacks.reconstruction.dager.search import Budget, Search
+
+    class Idle:
+        evaluated = 0
+
+        def explained(self, _: object) -> bool:
+            return False
+
+    nothing = Candidates((torch.tensor([1]),), (torch.zeros(1),), (1,), True, (1,), 1, 2)
+    budget = Budget(rounds=9, restarts=1, sweeps=1, shortlist=1, evaluations=10, seconds_left=lambda: 0.0)
+    search = Search(nothing, Idle(), None, limit=1, budget=budget, generator=torch.Generator())  # type: ignore[arg-type]
+    assert search.run() == []
 
 
 def test_moves_keep_ends_and_admitted_tokens() -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedsec.api import AttackCard, Knowledge, ServerView, Update
+from fedsec.api import AttackCard, ServerView, Update
 from fedsec.attacks.reconstruction.cards import CARDS
 from fedsec.attacks.reconstruction.embedding_algebra.assignment import Assignment, agreement
 from fedsec.attacks.reconstruction.embedding_algebra.attack import EmbeddingAlgebra
@@ -131,14 +131,14 @@ def test_agreement_is_the_slow_ratio_of_likelihoods(seed: int, keep: float) -> N
             assert float(got[place, word]) == pytest.approx(float(slow), rel=1e-3, abs=1e-3 + rounding)
 
 
-def test_larger_batches_go_on_with_the_span_test(lab: Lab) -> None:
+def test_larger_batches_are_read_by_position_and_not_verified(lab: Lab) -> None:
     texts = ["pain in the left knee", "the chest is clear", "no fever today"]
-    lengths = tuple(len(ids) + 2 for ids in lab.truth(texts[1:]))
-    view = lab.view([texts[:1], texts[1:]], granted={Knowledge.LENGTHS: ((99,), lengths)})
-    claims = EmbeddingAlgebra().reconstruct(view)
+    claims = EmbeddingAlgebra().reconstruct(lab.view([texts[:1], texts[1:]]))
     assert [claim.client for claim in claims] == [0, 1, 1]
-    assert exact(claims, lab.truth(texts)) == 3
-    assert all(claim.verified for claim in claims)
+    assert [claim.verified for claim in claims] == [True, False, False]
+    assert claims[0].tokens == lab.truth(texts)[0]
+    read = {token for claim in claims[1:] for token in claim.tokens}
+    assert len(read & {token for ids in lab.truth(texts[1:]) for token in ids}) >= 4
 
 
 def test_dropout_leaves_larger_batches_a_best_effort_within_the_batch_size(lab: Lab) -> None:

@@ -1,0 +1,59 @@
+"""What attention gave single tokens, against the model's own pass."""
+
+import pytest
+import torch
+
+from fedsec.attacks.reconstruction.dager.block import block_between, noted
+from fedsec.attacks.reconstruction.dager.candidates import Scanner
+from fedsec.attacks.reconstruction.dager.contexts import told
+from fedsec.attacks.reconstruction.dager.groups import Groups
+from fedsec.attacks.reconstruction.dager.spaces import layer_space
+from fedsec.maths.activations import layer_input
+
+from ..support import Lab, tiny_lab
+from .test_sums import QUERY, model_of
+
+TEXTS = ["the chest is clear", "no fever and no cough today", "pain in the left knee"]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    return tiny_lab(width=128)
+
+
+@pytest.mark.parametrize(("kind", "parts"), [("Bert", 5), ("Roberta", 5), ("ModernBert", 0)])
+def test_a_block_is_found_by_what_flows_through_it(kind: str, parts: int) -> None:
+    block = block_between(model_of(kind), QUERY[kind], QUERY[kind].replace(".0.", ".1."))
+    assert (block is not None) == (parts > 0)
+    if block is not None:
+        assert block.project.endswith("attention.output.dense")
+        assert block.shrink.endswith("0.output.dense")
+
+
+def test_true_tokens_pass_with_what_attention_gave_them_and_name_their_texts(lab: Lab) -> None:
+    view = lab.view([TEXTS])
+    assert view.rows is not None
+    first, second = (layer_space(view, view.rows[0], layer) for layer in (0, 1))
+    assert first is not None
+    assert second is not None
+    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
+    found = told(view, view.rows[0], (first, second), candidates, ceiling=1e-2)
+    assert found is not None
+    rows = lab.tokenizer(TEXTS)["input_ids"]
+    true = {(token, place) for ids in rows for place, token in enumerate(ids)}
+    assert set(zip(found.ids.tolist(), found.places.tolist(), strict=True)) == true
+    block = block_between(lab.flat.module, first.query, second.query)
+    assert block is not None
+    given = [layer_input(lab.flat.module, block.project, input_ids=torch.tensor([ids]))[0] for ids in rows]
+    for token, place, attended in zip(found.ids, found.places, found.attended, strict=True):
+        own = [one[place] for one, ids in zip(given, rows, strict=True) if ids[place : place + 1] == [int(token)]]
+        assert min(float((one - attended).norm() / one.norm()) for one in own) < 1e-2
+    texts = list(Groups(view, found, begin=candidates.begin, last=candidates.last).texts())
+    assert sorted(texts) == sorted(map(tuple, rows))
+
+
+def test_noting_leaves_no_hooks(lab: Lab) -> None:
+    with noted(lab.flat.module) as calls:
+        lab.flat.module(input_ids=torch.tensor([[1, 5, 2]]))
+    assert calls
+    assert not any(part._forward_hooks for part in lab.flat.module.modules())
