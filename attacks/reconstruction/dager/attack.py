@@ -106,11 +106,12 @@ class Dager:
         if second is not None and _informative(second):
             read = self._encoded if sees_later(view.model.module, second.query) else self._decoded
             texts, candidates = read(view, row, (first, second), limit, longest)
-            if second.space.rank >= first.space.rank or any(text.verified for text in texts):
-                return self._claims(view, client, texts, (first, second), candidates)
-        return self._partial(view, client, first, limit, longest) or self._claims(
-            view, client, texts, (first, second), candidates
-        )
+        less = second is None or second.space.rank < first.space.rank  # than all texts' states
+        if less and not any(text.verified for text in texts):
+            partly = self._partial(view, client, first, limit, longest)
+            if partly:
+                return partly
+        return self._claims(view, client, texts, (first, second), candidates)
 
     def _claims(
         self,

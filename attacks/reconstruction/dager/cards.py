@@ -80,13 +80,13 @@ CARDS = (
             Parameter(
                 name="contexts",
                 default=True,
-                summary="solve, on encoders, for what attention gave each candidate and for who shares a text; paper: no",
+                summary="on encoders solve for what attention gave each candidate and who shares a text; paper: no",
                 provenance=Provenance.MEASURED,
             ),
             Parameter(
                 name="links",
                 default=True,
-                summary="assemble an encoder's texts by a pursuit of single tokens' query and key updates; paper: no",
+                summary="assemble an encoder's texts by a pursuit of single tokens' updates; paper: no",
                 provenance=Provenance.MEASURED,
             ),
             Parameter(
@@ -103,8 +103,8 @@ CARDS = (
             "the paper's assembly of an encoder's texts is `contexts: false`, `links: false`, `rounds: 0`, "
             "`enumerated: 10000000`, and its fixed tolerances are `slack: 0`; the defaults solve for each candidate's "
             "attention output with the updates of the first layer's output projection and feed-forward part, then "
-            "pursue what single tokens received, then descend on the second layer. Always: stacked query, key and value "
-            "updates, or LoRA factors A on them; rank at the largest relative gap instead of an absolute one; a "
+            "pursue what single tokens received, then descend on the second layer. Always: stacked query, key and "
+            "value updates, or LoRA factors A; rank at the largest relative gap instead of an absolute one; a "
             "decoder's prefixes tested at their last position only, and verified only if all states together are as "
             "many as the span has directions; identical texts of a batch are claimed once; tokens at their places, "
             "unverified, where the second layer tells less than the first"
@@ -112,9 +112,9 @@ CARDS = (
         limits=(
             "Silent once an update (or a sum over clients) has as many tokens as the hidden size has dimensions; long "
             "texts of encoders are slow or incomplete from half as many on.",
-            "Dropout, noise, rounding and masks leave a best effort, unverified; LoRA needs trained factors B and fewer "
-            "tokens than rank times adapted projections.",
-            "A decoder's text that begins another leaves no trace; a last layer of a classifier tells no order of texts.",
+            "Dropout, noise, rounding and masks leave a best effort, unverified; LoRA needs trained factors B and "
+            "fewer tokens than rank times adapted projections.",
+            "A decoder's text that begins another leaves no trace; a classifier's last layer does not tell texts apart.",
         ),
         cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
         "GPT-2 of 6 x 384 with 50,257 words: 6 to 25 s at batch 8 and 16 on a shared core",
