@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_SHARP = 1e-3
+"""Where noise explains larger residuals in the first layer, it also hides directions of the second."""
+
 _BLURRED = 4
 """Where noise keeps texts from being verified, the search goes on to its budget's end: it is divided by this."""
 
@@ -107,7 +110,8 @@ class Dager:
             read = self._encoded if sees_later(view.model.module, second.query) else self._decoded
             texts, candidates = read(view, row, (first, second), limit, longest)
         less = second is None or second.space.rank < first.space.rank  # than all texts' states
-        if less and not any(text.verified for text in texts):
+        sharp = not any(text.verified for text in texts) and self._ruler(first).near <= _SHARP
+        if less and (sharp or not texts):
             partly = self._partial(view, client, first, limit, longest)
             if partly:
                 return partly
@@ -133,11 +137,14 @@ class Dager:
             claims.append(Reconstruction(client=client, tokens=ids, score=text.residual, verified=sure, notes=notes))
         return claims
 
+    def _ruler(self, first: LayerSpace) -> Ruler:
+        return Ruler(first.space, tolerance=FIRST * self.tolerance, slack=self.slack, blur=self.blur)
+
     def _partial(
         self, view: RoundView, client: int | None, first: LayerSpace, limit: int, longest: int | None
     ) -> list[Reconstruction]:
         """Unverified claims of tokens at their places, where the second layer shows less than the texts' states."""
-        ruler = Ruler(first.space, tolerance=FIRST * self.tolerance, slack=self.slack, blur=self.blur)
+        ruler = self._ruler(first)
         notes = {"rank": float(first.space.rank), "layers": 1.0}
         texts = by_place(view, first, ruler, limit=limit, longest=longest)
         return [

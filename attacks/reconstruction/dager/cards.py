@@ -114,7 +114,7 @@ CARDS = (
             "texts of encoders are slow or incomplete from half as many on.",
             "Dropout, noise, rounding and masks leave a best effort, unverified; LoRA needs trained factors B and "
             "fewer tokens than rank times adapted projections.",
-            "A decoder's text that begins another leaves no trace; a classifier's last layer does not tell texts apart.",
+            "A decoder's text that begins another leaves no trace; a classifier's last layer tells no texts apart.",
         ),
         cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
         "GPT-2 of 6 x 384 with 50,257 words: 6 to 25 s at batch 8 and 16 on a shared core",
