@@ -57,11 +57,13 @@ class Dager:
 
     Source: Petrov et al., "DAGER: Exact Gradient Inversion for Large Language Models", NeurIPS 2024, sections 4-5.
     Deviations: stacked query, key and value gradients, or LoRA factors A on any of them; rank at the largest relative
-        gap and tolerances relative to the span's noise, where the paper has absolute ones; on encoders assembly by
-        matching pursuit on single tokens' query and key gradients (this project's own), then coordinate descent with
-        restarts, where the paper enumerates; on decoders only the last position of a prefix is tested, all
-        continuations of a prefix in one row; texts of a decoder are verified only if the states of all of them are as
-        many as the second span has directions; at most one claim for identical texts of a batch.
+        gap and tolerances relative to the span's noise, where the paper has absolute ones; on encoders assembly by what
+        attention gave single tokens (`contexts`), by matching pursuit on their query and key gradients (`links`; both
+        this project's own), then by coordinate descent with restarts (`rounds`), where the paper enumerates
+        (`enumerated`); tokens at their places, unverified, where the second layer tells less than the first; on
+        decoders only the last position of a prefix is tested, all continuations of a prefix in one row; texts of a
+        decoder are verified only if the states of all of them are as many as the second span has directions; at most
+        one claim for identical texts of a batch.
     """
 
     tolerance: float = 2e-6
@@ -172,6 +174,7 @@ class Dager:
             shortlist=self.shortlist,
             evaluations=self.evaluations // (20 if not sharp else _BLURRED if candidates.blurred else 1),
             enumerated=self.enumerated,
+            seconds_left=view.seconds_left,
         )
         whole = sharp and separate(projections(view.model.layout, 0))  # whole query and key gradients are read
         guess = partial(self._guesses, view, row, spaces, candidates) if whole and self.contexts else tuple
@@ -202,7 +205,15 @@ class Dager:
         )
         tokens = Tokens(states, near, view.generator)
         budget = self.evaluations * max(1, limit // 8)
-        growth = Growth(states, tokens, far, ceiling=self.ceiling, limit=limit, evaluations=budget)
+        growth = Growth(
+            states,
+            tokens,
+            far,
+            ceiling=self.ceiling,
+            limit=limit,
+            evaluations=budget,
+            seconds_left=view.seconds_left,
+        )
         texts = growth.run(begins(view.model.tokenizer), min(longest or states.longest, states.longest))
         if any(text.verified for text in texts):
             ends = whole_texts(view, row, [text.ids for text in texts])

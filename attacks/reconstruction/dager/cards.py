@@ -101,7 +101,8 @@ CARDS = (
         paper="Petrov et al., DAGER: Exact Gradient Inversion for Large Language Models, NeurIPS 2024, sections 4-5.",
         deviations=(
             "the paper's assembly of an encoder's texts is `contexts: false`, `links: false`, `rounds: 0`, "
-            "`enumerated: 10000000`, and its fixed tolerances are `slack: 0`, `tolerance: 1e-5`; the defaults solve for each candidate's "
+            "`enumerated: 10000000`, and its fixed tolerances are"
+            " `slack: 0`, `tolerance: 1e-5`; the defaults solve for each candidate's "
             "attention output with the updates of the first layer's output projection and feed-forward part, then "
             "pursue what single tokens received, then descend on the second layer. Always: stacked query, key and "
             "value updates, or LoRA factors A; rank at the largest relative gap instead of an absolute one; a "

@@ -1,6 +1,8 @@
 """DAGER for decoders: texts grow from the left, one token at a time, as long as the second layer's row space admits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,11 +68,21 @@ class Growth:
         ceiling: a text with a token above this residual is never verified.
         limit: most texts to find.
         evaluations: continuations to run through the first layer, at most.
+        seconds_left: that the search may still take; with none left the texts end where they are, unverified.
     """
 
     def __init__(
-        self, states: States, tokens: Tokens, ruler: Ruler, *, ceiling: float, limit: int, evaluations: int
+        self,
+        states: States,
+        tokens: Tokens,
+        ruler: Ruler,
+        *,
+        ceiling: float,
+        limit: int,
+        evaluations: int,
+        seconds_left: Callable[[], float] = lambda: inf,
     ) -> None:
+        self._seconds_left = seconds_left
         self._states, self._tokens, self._ruler = states, tokens, ruler
         self._ceiling, self._limit, self._left = ceiling, limit, evaluations
         self._grown: list[Grown] = []
@@ -88,6 +100,8 @@ class Growth:
         while len(frontier.ids) and frontier.ids.shape[1] < longest:
             tokens = self._tokens.at(frontier.ids.shape[1])
             self._left -= len(tokens) * len(frontier.ids)
+            if self._seconds_left() <= 0.0:
+                self._left = -1
             if len(tokens) == 0 or self._left < 0:
                 break
             frontier = self._step(frontier, tokens)

@@ -53,9 +53,7 @@ class EmbeddingAlgebra:
         """Claims for every client; ValueError if the view lacks rows or an embedding's part of them."""
         rows = single_rows(view)
         tables = [only(view.model.layout, role) for role in (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)]
-        return view.each_client(
-            lambda own, place: self._one_client(own, own.clients[place], rows[place], tables)
-        )
+        return view.each_client(lambda own, place: self._one_client(own, own.clients[place], rows[place], tables))
 
     def _one_client(
         self, view: RoundView, client: int, row: "Tensor", tables: Sequence[ParameterInfo]
