@@ -126,8 +126,9 @@ def test_attention_shows_its_inputs(architecture: str, rank: int) -> None:
     setup = _reach(architecture, rank).setup
     rows = frozenset({Asset.ROWS})
     assert Asset.ATTENTION_INPUTS in visible(rows, setup)
-    second = {p.name for p in setup.parameters if p.layer == 1}
-    assert Asset.ATTENTION_INPUTS not in visible(rows, replace(setup, trainable=setup.trainable - second))
+    first, second = ({p.name for p in setup.parameters if p.layer == layer} for layer in (0, 1))
+    assert Asset.ATTENTION_INPUTS in visible(rows, replace(setup, trainable=setup.trainable - second))
+    assert Asset.ATTENTION_INPUTS not in visible(rows, replace(setup, trainable=setup.trainable - first))
     roles = {Role.QUERY, Role.KEY, Role.VALUE, Role.QUERY_KEY_VALUE, Role.ADAPTER}
     others = {p.name for p in setup.parameters if p.role not in roles}
     assert Asset.ATTENTION_INPUTS not in visible(rows, replace(setup, trainable=setup.trainable & others))
