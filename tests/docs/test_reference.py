@@ -70,7 +70,7 @@ def test_every_plugin_of_the_example_runs(cards: tuple[Card, ...]) -> None:
     """Each attack without a defense, and each defense without an attack; what a plug-in raises goes up."""
     resources, seen = Resources(), set()
     for cell in expand(load_scenario(EXAMPLE.with_suffix(".yaml"), [])):
-        names = {part["name"] for part in (cell.attack, *cell.defense)} - {NONE}
+        names = {part.name for part in (cell.attack, *cell.defense)} - {NONE}
         if cell.attack.name == NONE or not cell.defense:
             assert shared.content(cell, resources)["cell"]["status"] == "ok", names
             seen |= names
