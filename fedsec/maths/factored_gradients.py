@@ -43,7 +43,7 @@ class Outer:
 
 
 Gradient = Outer | torch.Tensor
-"""Factors of a matrix's gradients, or a vector's gradients [candidates, size]."""
+"""Factors of a matrix's gradients, or a vector's or a table's gradients [candidates, ...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class FactoredGradients:
     Args:
         module: a transformers model with a classification head.
         names: parameters whose gradients are wanted. Of these the weights and biases of linear layers (`nn.Linear`,
-            GPT-2's Conv1D, LoRA factors) and of normalisations are given; see `names` for what is left.
+            GPT-2's Conv1D, LoRA factors) and of normalisations are given, and tables that are added to the word
+            embeddings (positions, token types); see `names` for what is left.
     """
 
     def __init__(self, module: Any, names: Sequence[str]) -> None:
@@ -79,7 +80,7 @@ class FactoredGradients:
         for name in names:
             owner, _, own = name.rpartition(".")
             part = module.get_submodule(owner)
-            if own in _parameters(part):
+            if own in _parameters(part) or _added(part, module.get_input_embeddings()):
                 self._parts.setdefault(owner, (part, {}))[1][own] = name
 
     @property
@@ -89,6 +90,8 @@ class FactoredGradients:
 
     def of(self, candidates: Candidates, *, differentiable: bool = False) -> dict[str, Gradient]:
         """Gradients of each candidate's mean cross-entropy, by parameter; matrices as [outputs, inputs] factors.
+
+        Tables' are formed [candidates, entries, width].
 
         Args:
             candidates: the batches.
@@ -109,7 +112,12 @@ class FactoredGradients:
                 raise ValueError(f"the model gives logits {list(logits.shape)}; matching needs a classifier's")
             labels = candidates.labels.expand(count, texts).flatten()
             loss = functional.cross_entropy(logits, labels, reduction="sum") / texts
-            calls = [(owner, given, left) for owner, found in seen.items() for given, left in found]
+            # A table's entries receive what the word embeddings that they are added to do.
+            calls = [
+                (owner, given, rows if isinstance(self._parts[owner][0], nn.Embedding) else left)
+                for owner, found in seen.items()
+                for given, left in found
+            ]
             deltas = torch.autograd.grad(loss, [left for *_, left in calls], create_graph=differentiable)
             gradients: dict[str, Gradient] = {}
             for owner in self._parts:
@@ -141,6 +149,9 @@ class FactoredGradients:
         self, owner: str, entered: list[torch.Tensor], derived: list[torch.Tensor], count: int
     ) -> Iterator[tuple[str, Gradient]]:
         part, wanted = self._parts[owner]
+        if isinstance(part, nn.Embedding):
+            yield from ((name, _entries(part, entered, derived, count)) for name in wanted.values())
+            return
         inputs, deltas = _joined(entered, count), _joined(derived, count)  # [candidates, tokens, ..]
         for own, name in wanted.items():
             if own == "bias":
@@ -186,8 +197,8 @@ class Observed:
                 inner.append((given.deltas @ left.to(given.deltas) * turned).sum(dim=(1, 2)))
                 squares.append(given.squares())
             else:
-                inner.append(given @ self.gradients[name].to(given))
-                squares.append(given.square().sum(dim=1))
+                inner.append(given.flatten(1) @ self.gradients[name].flatten().to(given))
+                squares.append(given.square().flatten(1).sum(dim=1))
         return torch.stack(inner, 1), torch.stack(squares, 1), torch.stack(list(self.norms.values()))
 
     def cosine(self, gradients: Mapping[str, Gradient]) -> torch.Tensor:
@@ -252,10 +263,25 @@ def _doubled(gradient: Gradient) -> Gradient:
     return gradient.double()
 
 
+def _entries(table: nn.Embedding, ids: list[torch.Tensor], derived: list[torch.Tensor], count: int) -> torch.Tensor:
+    """A table's gradients [candidates, entries, width], from the ids that were looked up [rows or 1, tokens]."""
+    total = derived[0].new_zeros(count, table.num_embeddings, table.embedding_dim)
+    for used, delta in zip(ids, derived, strict=True):
+        each = delta.reshape(count, -1, delta.shape[-1])  # [candidates, texts * tokens, width]
+        texts = used.expand(len(delta), -1)[: len(delta) // count]  # masks, and so positions, are all candidates' own
+        total = total.index_add(1, texts.flatten(), each)
+    return total
+
+
 def _joined(calls: list[torch.Tensor], count: int) -> torch.Tensor:
     """One tensor [count, tokens, size] of what a module's calls saw; no copy of a single one."""
     parts = [one.reshape(count, -1, one.shape[-1]) for one in calls]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _added(part: nn.Module, words: nn.Module) -> bool:
+    """Whether it looks up what is added to word embeddings."""
+    return isinstance(part, nn.Embedding) and part is not words and part.embedding_dim == words.embedding_dim
 
 
 def _parameters(part: nn.Module) -> tuple[str, ...]:

@@ -23,24 +23,25 @@ MATCHING = {
 }
 # Of longer texts a random encoder's second layer keeps too little to verify any: minutes for nothing.
 SHORT_TEXTS = {"overrides": ["federation.clients=2", "data.max_tokens=8"]}
-SLOW = {"dlg", "tag"}  # minutes on a real encoder; what else they promise is tested in attacks/reconstruction
+# film writes with the victim's own language model, which has to know the clients' kind of text.
+DECODER = [
+    "model={name: tiny-gpt2, task: causal-lm, dropout: false, trained_on: canned-words, training_steps: 150}",
+    "data={name: canned-words, max_tokens: 32}",
+]
+SLOW = {"dlg", "tag", "lamp"}  # minutes on a real encoder; what else they promise is tested in attacks/reconstruction
 SLOW_DEFENSES = {"dp-lora", "bucketing"}
 """Whose effect takes many trainings to show; their cards and their conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
-    # It writes with the victim's own language model, which has to know the clients' kind of text.
-    "film": {
-        "overrides": [
-            "model={name: tiny-gpt2, task: causal-lm, dropout: false, trained_on: canned-words, training_steps: 150}",
-            "data={name: canned-words, max_tokens: 32}",
-        ],
-    },
+    "film": {"strongest": {"beams": 8, "rounds": 2}, "shows": "leakage/rouge-l", "overrides": DECODER},
+    "film-coverage": {"overrides": DECODER},
     "sign-flip": {"strongest": {"scale": 10}},
     "dlg": {**MATCHING, "strongest": {"steps": 60, "optimizer": "lbfgs"}},
     "tag": {**MATCHING, "strongest": {"steps": 60, "optimizer": "lbfgs"}},
     "dager": SHORT_TEXTS,
     "embedding-algebra": SHORT_TEXTS,
-    "lamp": {
+    "lamp": {**MATCHING, "strongest": {"steps": 60, "optimizer": "lbfgs", "starts": 4, "candidates": 10}},
+    "lamp-search": {
         "strongest": {"steps": 30, "pause": 30, "search": 60},
         "shows": "leakage/token-f1",
         "overrides": ["federation.clients=2", "data.max_tokens=8"],

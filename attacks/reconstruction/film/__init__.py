@@ -1,1 +1,1 @@
-"""FILM: a bag of words, a beam search over it, and reordering."""
+"""FILM and its variant: a bag of words, a beam search over it, and reordering."""

@@ -1,127 +1,92 @@
 """FILM: read texts out of the update of a causal language model, through the model's own memory of them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import torch
+from fedsec.api import Reconstruction, RoundView
 
-from fedsec.api import Knowledge, Reconstruction, RoundView
-
-from ..shared.texts import content, texts_per_client
-from .bag import BagReader
-from .beam import BeamSettings, Writer, begin_token
-from .reorder import Memory, reordered
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from ..shared.texts import content
+from .bag import BagReader, Batch
+from .beam import DiverseWriter
+from .language import BagModel, Written, begin_token
+from .reorder import Memory, Stage, middle_norm, moved_tokens, permuted_spans, reordered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
+class Film(BagReader):
     """Takes the batch's tokens from the word embedding's gradient and writes texts with them by the victim's model.
 
-    It claims as many texts as the batch holds, the best remembered ones as the surest. Nothing is verified: the
-    observed gradient decides the tokens only. From a sum over clients it claims texts of all of them together.
+    It claims as many texts as the batch holds, one search each. Nothing is verified: the observed gradient decides the
+    tokens only. From a sum over clients it claims texts of all of them together.
 
     Args:
-        zero_norm: of an untied output layer, embedding rows below this times the largest count as not touched.
-        noise_factor: of an untied layer with noise on every row, rows below this times the median norm are noise.
-        share: dimensions of the space of untouched rows under a tied layer, as a share of the hidden size, where a
-            batch has about as many tokens or more.
-        gap: ratio that parts the batch's rows from all others.
-        outlier: without such a gap, how far a row has to stand out.
-        opposed: without such a gap, least negative cosine to the untouched rows' common direction.
-        beams: beams of the search.
+        beams: beams of each group.
         groups: groups of beams that keep apart.
-        diversity: penalty for a token that another group chose at the same place.
-        found_penalty: penalty for a pair of tokens, or a beginning, of a text that was found before.
-        unused_bonus: bonus for a token that no text found before holds.
-        longest: tokens of a text at most.
+        diversity: penalty for a token, per time that a text of an earlier group holds it.
+        longest: tokens of a text before it is cut behind its first sentence.
         alpha: weight of the perplexity beside the gradient's norm.
-        proposals: reordered candidates per round.
-        rounds: rounds of phrase-wise, and again of token-wise moves.
-        order: `model`, or `random` for the tokens as the gradient gives them, dealt to texts in no order: what the
-            language model adds is the difference.
+        phrase_proposals: reordered candidates per round of phrase-wise moves.
+        token_proposals: the same of token-wise moves.
+        rounds: of either kind.
+        phrase_patience: rounds of phrase-wise moves in a row without gain that end them.
+        token_patience: the same of token-wise moves.
 
     Source: Gupta et al., "Recovering Private Text in Federated Learning of Language Models", NeurIPS 2022, sections
-        4.1-4.3. Deviations: the tokens are read from the gradient, tied output layers included, where the released code
-        takes them from the truth; see `film_beam` and `film_reorder` for what the search and the order do otherwise.
+        4.1-4.3; settings of the official code.
+    Deviations: the tokens are read from the gradient (`BagReader`), tied output layers included, where the released
+        code takes them and their number from the truth; orders are scored among the batch's tokens alone (`Memory`);
+        phrases are cut at random, not by the model's links; a token is exchanged or moved, none is inserted.
     """
 
-    zero_norm: float = 1e-7
-    noise_factor: float = 1.5
-    share: float = 0.75
-    gap: float = 4.0
-    outlier: float = 12.0
-    opposed: float = 0.15
     beams: int = 32
     groups: int = 8
     diversity: float = 0.1
-    found_penalty: float = 2.0
-    unused_bonus: float = 1.0
     longest: int = 40
     alpha: float = 1.0
-    proposals: int = 32
-    rounds: int = 4
-    order: str = "model"
+    phrase_proposals: int = 64
+    token_proposals: int = 50
+    rounds: int = 100
+    phrase_patience: int = 128
+    token_patience: int = 50
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claims for every client; ValueError if the view lacks updates, the embeddings' part, or a language model."""
-        module = view.model.module
-        if module is None or module.get_output_embeddings() is None:
-            raise ValueError("film writes with the victim's own causal language model; this view shows none")
-        lengths, most = view.granted.get(Knowledge.LENGTHS), texts_per_client(view)
-        if (rows := view.rows) is not None:
-            known = lengths or (None,) * len(view.clients)
-            return view.each_client(
-                lambda own, place: self._read(own, rows[place], own.clients[place], most, known[place])
-            )
-        if view.aggregate is None:
-            raise ValueError("film reads updates, or their sum, which this view does not show")
-        together = tuple(one for own in lengths for one in own) if lengths else None
-        return self._read(view, view.aggregate, None, most * max(1, len(view.cohort)), together)
+        return self.claims(view, self._texts)
 
-    def _read(
-        self, view: RoundView, vector: "Tensor", client: int | None, most: int, lengths: tuple[int, ...] | None
-    ) -> list[Reconstruction]:
-        """Claims from one update of at most `most` texts."""
-        module, tokenizer = view.model.module, view.model.tokenizer
-        reader = BagReader(
-            zero_norm=self.zero_norm,
-            noise_factor=self.noise_factor,
-            share=self.share,
-            gap=self.gap,
-            outlier=self.outlier,
-            opposed=self.opposed,
+    def _texts(self, view: RoundView, batch: Batch) -> list[Reconstruction]:
+        """One claim per search, while searches find something."""
+        model = BagModel(view.model.module, view.model.tokenizer, batch.bag, view.seconds_left)
+        length = longest_text(view, batch, self.longest)
+        writer = DiverseWriter(model, self.beams, self.groups, self.diversity, length)
+        stages = (
+            Stage(permuted_spans, self.phrase_proposals, self.rounds, self.phrase_patience),
+            Stage(moved_tokens, self.token_proposals, self.rounds, self.token_patience),
         )
-        bag = torch.tensor(reader.read(view, vector), dtype=torch.long)
-        if not len(bag):
-            return []
-        if self.order == "random":
-            dealt = bag[torch.randperm(len(bag), generator=view.generator)].tensor_split(min(most, len(bag)))
-            return [Reconstruction(client=client, tokens=tuple(ids.tolist()), score=1.0) for ids in dealt]
-        positions = getattr(module.config, "max_position_embeddings", None) or self.longest
-        settings = BeamSettings(
-            beams=self.beams,
-            groups=min(self.groups, self.beams),
-            diversity=self.diversity,
-            found_penalty=self.found_penalty,
-            unused_bonus=self.unused_bonus,
-            longest=min(self.longest, positions - 1, *([max(lengths)] if lengths else [])),
-        )
-        writer = Writer(module, tokenizer, bag, settings, view.seconds_left)
-        memory = Memory(module, bag, (begin_token(tokenizer), tokenizer.eos_token_id), self.alpha)
-        claims: dict[tuple[int, ...], Reconstruction] = {}
-        for _ in range(most):
+        found = []
+        for _ in range(batch.most):
             if view.seconds_left() <= 0.0:
                 break
-            written = next((one for one in writer.write() if one.places not in claims), None)
-            if written is None:
+            written = writer.write()
+            if not written:
                 break
-            places, doubt = reordered(
-                written.places, memory, proposals=self.proposals, rounds=self.rounds, generator=view.generator
-            )
-            notes = {"tokens": float(len(bag)), "beam": written.doubt}
-            ids = content(bag[list(places)].tolist(), tokenizer)
-            claims[written.places] = Reconstruction(client=client, tokens=ids, score=doubt, notes=notes)
-        return list(claims.values())
+            found.append(claim(view, batch, written[0], self.alpha, stages))
+        return found
+
+
+def longest_text(view: RoundView, batch: Batch, longest: int) -> int:
+    """Tokens of a text at most: no more than asked for, than the model has positions, and than granted lengths say."""
+    positions = getattr(view.model.module.config, "max_position_embeddings", None) or longest
+    return min(longest, positions - 1, batch.longest or longest)
+
+
+def claim(view: RoundView, batch: Batch, written: Written, alpha: float, stages: tuple[Stage, ...]) -> Reconstruction:
+    """A text in the order that the model remembers best; the less it does, the higher the score."""
+    module, tokenizer = view.model.module, view.model.tokenizer
+    frame = (begin_token(tokenizer), tokenizer.eos_token_id)
+    memory = Memory(module, middle_norm(view.model), batch.bag, frame, alpha)
+    places, doubt = reordered(written.places, memory, stages, view.generator, view.seconds_left)
+    return Reconstruction(
+        client=batch.client,
+        tokens=content(batch.bag[list(places)].tolist(), tokenizer),
+        score=doubt,
+        notes={"tokens": float(len(batch.bag)), "beam": written.doubt},
+    )

@@ -1,177 +1,125 @@
-"""FILM's second stage: beam search with the victim's own language model, restricted to the tokens of a batch."""
+"""FILM's second stage: diverse beam search with the victim's own language model over a batch's tokens."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import inf, log
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from .language import BagModel, Written, begin_token
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SPACES = (" ", "\n", "\t")
+_ENDS = ".?!"
+"""Marks that end a sentence, as the official code cuts texts."""
 
 
-class Written(NamedTuple):
-    """A text that the language model writes with a batch's tokens."""
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """Texts under way, all of one length."""
 
-    places: tuple[int, ...]
-    """Places of its tokens in the bag."""
-    doubt: float
-    """Mean negative log probability of its tokens, the end included, less what bonuses make of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeamSettings:
-    """Width and penalties of the search."""
-
-    beams: int
-    groups: int
-    diversity: float
-    found_penalty: float
-    unused_bonus: float
-    longest: int
-    """Tokens of a text at most."""
+    places: "Tensor"
+    """Of their tokens in the bag [texts, tokens]."""
+    group: "Tensor"
+    """Of each text [texts]."""
+    totals: "Tensor"
+    """Summed log probability up to each token; the first has none of its own [texts, tokens]."""
 
 
 @dataclass(slots=True)
-class Writer:
-    """Writes texts one after another; what stands in one is less welcome in the next.
+class DiverseWriter:
+    """Writes the likeliest texts of a fixed length, group by group, and cuts them behind their first sentence.
 
-    Diverse beam search: groups of beams grow in turn, each paying for tokens that groups before it chose at the same
-    place. No pair of neighbours stands twice in a text.
+    Each group keeps beams of its own and pays for every token that stands in the texts of the groups before it. No
+    pair of neighbours stands twice in a text, nor in two texts of different searches.
 
     Args:
-        module: a causal language model in evaluation mode.
-        tokenizer: of the model.
-        bag: token ids of the batch [count].
-        settings: of the search.
-        seconds_left: that a search may still take; one that has none left ends its texts where they are.
+        model: of the batch's tokens.
+        beams: of each group.
+        groups: of beams.
+        diversity: penalty for a token, in nats per time that it stands in a text of an earlier group.
+        longest: tokens of a text before it is cut.
 
-    Source: Gupta et al., NeurIPS 2022, section 4.2; Vijayakumar et al., AAAI 2018, algorithm 1. Deviations: texts are
-    ranked by their mean log probability, so that long ones stand a chance, with a bonus for tokens that no text before
-    holds, since each stands in some text; a text ends with the end token, where the paper writes a fixed length and
-    cuts after the first full stop; a token's count is not bounded.
+    Source: Gupta et al., NeurIPS 2022, section 4.2, and its official code; Vijayakumar et al., AAAI 2018, algorithm 1.
+    Deviations: a search ends early where every continuation would repeat a pair; a tokenizer's beginning token stands
+    before a text, as the model learnt it.
     """
 
-    module: Any
-    tokenizer: Any
-    bag: "Tensor"
-    settings: BeamSettings
-    seconds_left: Callable[[], float] = lambda: inf
-    _pairs: list[tuple[int, int]] = field(default_factory=list)
-    _begun: list[int] = field(default_factory=list)
-    _used: set[int] = field(default_factory=set)
+    model: BagModel
+    beams: int
+    groups: int
+    diversity: float
+    longest: int
+    _found: set[tuple[int, int]] = field(default_factory=set)
 
     @torch.no_grad()
     def write(self) -> list[Written]:
-        """The best texts of one search, the surest first; the best one's pairs are penalised from now on."""
-        found = self._search()
-        if found:
-            best = found[0].places
-            self._pairs += list(pairwise(best))
-            self._begun.append(best[0])
-            self._used.update(best)
-        return found
+        """The best text of each group, the likeliest first; their pairs are barred from the next search."""
+        grown = self._search()
+        totals = grown.totals[:, -1]
+        best = [int(own[totals[own].argmax()]) for own in _by_group(grown.group, self.groups) if len(own)]
+        best.sort(key=lambda text: -float(totals[text]))
+        for text in best:
+            self._found |= set(pairwise(grown.places[text].tolist()))
+        return [self._cut(grown.places[text].tolist(), grown.totals[text].tolist()) for text in best]
 
-    def _search(self) -> list[Written]:
-        begin = begin_token(self.tokenizer)
-        starts = torch.arange(len(self.bag)) if begin is not None else self._starts()
-        places = starts[:, None]  # [texts, 1]
-        score = torch.full((len(starts),), -log(len(starts)))
-        past, finished = None, list[Written]()
-        if begin is not None:
-            past, log_p = self._step(torch.tensor([begin]), None)
-            score = log_p[0, starts]
-            past.batch_repeat_interleave(len(starts))
-        score = score + self._bonus()[starts]
-        begun = torch.bincount(torch.tensor(self._begun, dtype=torch.long), minlength=len(self.bag))  # [bag]
-        score -= self.settings.found_penalty * begun[starts]
-        while len(places):
-            past, log_p = self._step(self.bag[places[:, -1]], past)  # [texts, bag + 1]
-            finished += self._ended(places, score, log_p[:, -1], whole=places.shape[1] >= self.settings.longest)
-            if places.shape[1] >= self.settings.longest or self.seconds_left() <= 0.0:
+    def _search(self) -> _Grown:
+        starts = self.model.starts()
+        places = starts.repeat(self.groups)[:, None]  # [groups * starts, 1]
+        group = torch.arange(self.groups).repeat_interleave(len(starts))
+        grown, past = _Grown(places, group, torch.zeros(places.shape)), self._begun(len(group))
+        banned = torch.zeros(len(self.model.bag), len(self.model.bag), dtype=torch.bool)
+        for one, other in self._found:
+            banned[one, other] = True
+        while grown.places.shape[1] < self.longest and self.model.seconds_left() > 0.0:
+            past, log_p = self.model.step(self.model.bag[grown.places[:, -1]], past)
+            barred = banned[grown.places[:, -1]] | self.model.repeated(grown.places)
+            total = grown.totals[:, -1:] + log_p[:, :-1].masked_fill(barred, -torch.inf)  # [texts, bag]
+            parents, tokens = self._chosen(grown, total)
+            if not len(parents):
                 break
-            parents, tokens, score = self._grow(score, self._allowed(places, log_p[:, :-1]))
-            places = torch.cat([places[parents], tokens[:, None]], dim=1)
+            grown = _Grown(
+                torch.cat([grown.places[parents], tokens[:, None]], dim=1),
+                grown.group[parents],
+                torch.cat([grown.totals[parents], total[parents, tokens][:, None]], dim=1),
+            )
             past.batch_select_indices(parents)
-            if not torch.isfinite(score).any() or self._settled(finished, score, places.shape[1]):
-                break
-        best: dict[tuple[int, ...], Written] = {}
-        for one in sorted(finished, key=lambda one: (one.doubt, one.places)):
-            best.setdefault(one.places, one)
-        return list(best.values())[: self.settings.beams]
+        return grown
 
-    def _settled(self, finished: Sequence[Written], score: "Tensor", length: int) -> bool:
-        """Whether enough texts are done that no growing one is surer than."""
-        if len(finished) < self.settings.beams:
-            return False
-        worst = sorted(one.doubt for one in finished)[self.settings.beams - 1]
-        return float(-score.max()) / length > worst
+    def _begun(self, texts: int) -> Any:
+        """The cache after the beginning token, if the tokenizer has one."""
+        begin = begin_token(self.model.tokenizer)
+        if begin is None:
+            return None
+        past, _ = self.model.step(torch.tensor([begin]), None)
+        past.batch_repeat_interleave(texts)
+        return past
 
-    def _step(self, tokens: "Tensor", past: Any) -> tuple[Any, "Tensor"]:
-        """Log probabilities of the bag's tokens and of the end after these tokens [texts, bag + 1], and the cache."""
-        out = self.module(input_ids=tokens[:, None], past_key_values=past, use_cache=True)
-        log_p = out.logits[:, -1].float().log_softmax(dim=1)  # [texts, vocabulary]
-        end = torch.tensor([self.tokenizer.eos_token_id])
-        return out.past_key_values, log_p[:, torch.cat([self.bag, end])]
-
-    def _allowed(self, places: "Tensor", log_p: "Tensor") -> "Tensor":
-        """Log probabilities [texts, bag] less penalties; pairs that a text holds already are out."""
-        last = places[:, -1:]  # [texts, 1]
-        fresh = torch.ones_like(log_p).scatter_(1, places, 0.0)  # a bonus is had once in a text
-        log_p = log_p + self._bonus() * fresh
-        if self._pairs:
-            first, second = torch.tensor(self._pairs).T
-            before = torch.zeros_like(log_p).index_add_(1, second, (last == first).to(log_p.dtype))
-            log_p -= self.settings.found_penalty * before.clamp_max(1.0)
-        again = torch.where(places[:, :-1] == last, places[:, 1:], len(self.bag))
-        barred = torch.zeros(len(log_p), len(self.bag) + 1, dtype=torch.bool).scatter_(1, again, value=True)
-        return log_p.masked_fill(barred[:, :-1], -torch.inf)
-
-    def _bonus(self) -> "Tensor":
-        """For each token of the bag that no text before holds [bag]."""
-        unused = torch.full((len(self.bag),), self.settings.unused_bonus)
-        unused[list(self._used)] = 0.0
-        return unused
-
-    def _grow(self, score: "Tensor", log_p: "Tensor") -> tuple["Tensor", "Tensor", "Tensor"]:
-        """The next beams: parents, tokens and scores [beams], group by group."""
-        total = (score[:, None] + log_p).flatten()  # [texts * bag]
-        size, words = self.settings.beams // self.settings.groups, log_p.shape[1]
+    def _chosen(self, grown: _Grown, total: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """Which texts go on, and with which tokens [beams of all groups], by scores [texts, bag]."""
+        words = total.shape[1]
         used = torch.zeros(words)
-        chosen: list[Tensor] = []
-        taken = torch.zeros(len(total), dtype=torch.bool)
-        for _ in range(self.settings.groups):
-            offered = (total - self.settings.diversity * used.repeat(len(log_p))).masked_fill(taken, -torch.inf)
-            picks = offered.topk(min(size, len(offered))).indices
-            taken[picks] = True
-            used += torch.bincount(picks % words, minlength=words)
-            chosen.append(picks)
-        picks = torch.cat(chosen)
-        picks = picks[torch.isfinite(total[picks])]
-        return picks // words, picks % words, total[picks]
+        parents, tokens = [], []
+        for own in _by_group(grown.group, self.groups):
+            offered = (total[own] - self.diversity * used).flatten()
+            values, picks = offered.topk(min(self.beams, len(offered)))
+            picks = picks[torch.isfinite(values)]
+            parents.append(own[picks // words])
+            tokens.append(picks % words)
+            used += torch.bincount(grown.places[parents[-1]].flatten(), minlength=words)
+            used += torch.bincount(tokens[-1], minlength=words)
+        return torch.cat(parents), torch.cat(tokens)
 
-    def _ended(self, places: "Tensor", score: "Tensor", end: "Tensor", *, whole: bool) -> list[Written]:
-        """Texts as if they ended here; the longest are whole as they are."""
-        total, length = (score, places.shape[1]) if whole else (score + end, places.shape[1] + 1)
-        best = total.topk(min(self.settings.beams, len(total))).indices.tolist()
-        return [Written(tuple(places[i].tolist()), -float(total[i]) / length) for i in best]
-
-    def _starts(self) -> "Tensor":
-        """Places in the bag of tokens that may begin a text, where the tokenizer puts nothing before it.
-
-        Those that decode to an upper-case letter first; without any, those that begin without a space; else all.
-        """
-        words = [str(self.tokenizer.decode([token])) for token in self.bag.tolist()]
-        upper = [place for place, word in enumerate(words) if word[:1].isupper()]
-        plain = [place for place, word in enumerate(words) if word and not word.startswith(_SPACES)]
-        return torch.tensor(upper or plain or list(range(len(words))))
+    def _cut(self, places: list[int], totals: list[float]) -> Written:
+        """The text, or its first sentence where that is likelier by its mean."""
+        words = [str(self.model.tokenizer.decode([token])) for token in self.model.bag[places].tolist()]
+        ends = [count for count, word in enumerate(words, 1) if any(mark in word for mark in _ENDS)]
+        lengths = {len(places), *(end for end in ends[:1] if end > 1)}
+        doubt, length = min((-totals[count - 1] / max(1, count - 1), count) for count in lengths)
+        return Written(tuple(places[:length]), doubt)
 
 
-def begin_token(tokenizer: Any) -> int | None:
-    """The token that the tokenizer puts before a text, if any."""
-    first = tokenizer("a")["input_ids"][:1]
-    return int(first[0]) if first and first[0] == tokenizer.bos_token_id else None
+def _by_group(group: "Tensor", groups: int) -> list["Tensor"]:
+    """The texts of each group [groups][texts]."""
+    return [(group == one).nonzero()[:, 0] for one in range(groups)]

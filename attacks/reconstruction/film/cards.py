@@ -1,4 +1,4 @@
-"""Card of FILM."""
+"""Cards of FILM and its variant."""
 
 from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
@@ -51,10 +51,52 @@ _BAG = (
         minimum=0.0,
         maximum=1.0,
     ),
+    Parameter(
+        name="rounding",
+        default=3e-7,
+        summary="error of a row in fp32 at most; on average a third of it",
+        unit="fraction of the row's norm",
+        provenance=Provenance.MEASURED,
+        minimum=6e-8,
+        maximum=1e-3,
+    ),
+    Parameter(
+        name="full",
+        default=0.98,
+        summary="tied output layer: above this, the untouched rows' space leaves no room and `share` holds",
+        unit="fraction of the hidden size",
+        provenance=Provenance.GUESS,
+        minimum=0.5,
+        maximum=1.0,
+    ),
 )
-_BEAM = (
-    Parameter(name="beams", default=32, summary="beams", provenance=Provenance.CODE, minimum=1, maximum=4096),
-    Parameter(name="groups", default=8, summary="groups of beams", provenance=Provenance.CODE, minimum=1, maximum=4096),
+
+
+def _count(name: str, default: int, summary: str, provenance: Provenance, minimum: int = 1) -> Parameter:
+    return Parameter(
+        name=name, default=default, summary=summary, provenance=provenance, minimum=minimum, maximum=10_000
+    )
+
+
+_LONGEST = Parameter(
+    name="longest",
+    default=40,
+    summary="longest text",
+    unit="tokens",
+    provenance=Provenance.CODE,
+    minimum=1,
+    maximum=8192,
+)
+_ALPHA = Parameter(
+    name="alpha",
+    default=1.0,
+    summary="weight of the perplexity beside the gradient's norm (the code's README; its script has 10)",
+    provenance=Provenance.CODE,
+    minimum=0.0,
+)
+_COVERING = (
+    _count("beams", 32, "beams of the search, of all groups together", Provenance.GUESS),
+    _count("groups", 8, "groups of beams", Provenance.CODE),
     Parameter(
         name="diversity",
         default=0.1,
@@ -79,40 +121,10 @@ _BEAM = (
         provenance=Provenance.GUESS,
         minimum=0.0,
     ),
-    Parameter(
-        name="longest",
-        default=40,
-        summary="longest text",
-        unit="tokens",
-        provenance=Provenance.CODE,
-        minimum=1,
-        maximum=8192,
-    ),
-)
-_ORDER = (
-    Parameter(
-        name="alpha",
-        default=1.0,
-        summary="weight of the perplexity beside the gradient's norm (the code's script has 10)",
-        provenance=Provenance.CODE,
-        minimum=0.0,
-    ),
-    Parameter(
-        name="proposals",
-        default=32,
-        summary="reordered candidates per round (the code: 64 phrase-wise, 50 token-wise)",
-        provenance=Provenance.GUESS,
-        minimum=1,
-        maximum=4096,
-    ),
-    Parameter(
-        name="rounds",
-        default=4,
-        summary="rounds of each kind of move; the first without gain ends it (the code: 100)",
-        provenance=Provenance.GUESS,
-        minimum=0,
-        maximum=10_000,
-    ),
+    _LONGEST,
+    _ALPHA,
+    _count("proposals", 32, "reordered candidates per round (film: 64 and 50)", Provenance.GUESS),
+    _count("rounds", 4, "rounds of each kind of move; the first without gain ends it", Provenance.GUESS, 0),
     Parameter(
         name="order",
         default="model",
@@ -121,36 +133,69 @@ _ORDER = (
         choices=("model", "random"),
     ),
 )
+_DIVERSE = (
+    _count("beams", 32, "beams of each group", Provenance.CODE),
+    _count("groups", 8, "groups of beams", Provenance.CODE),
+    Parameter(
+        name="diversity",
+        default=0.1,
+        summary="penalty for a token, per time that a text of an earlier group holds it",
+        unit="nats",
+        provenance=Provenance.CODE,
+        minimum=0.0,
+    ),
+    _LONGEST,
+    _ALPHA,
+    _count("phrase_proposals", 64, "candidates per round of phrase-wise moves", Provenance.CODE),
+    _count("token_proposals", 50, "candidates per round of token-wise moves", Provenance.CODE),
+    _count("rounds", 100, "rounds of each kind of move at most", Provenance.CODE, 0),
+    _count("phrase_patience", 128, "rounds without gain that end phrase-wise moves", Provenance.CODE),
+    _count("token_patience", 50, "rounds without gain that end token-wise moves", Provenance.CODE),
+)
+_THREAT = ThreatModel(
+    position=Position.SERVER,
+    behaviour=Behaviour.CURIOUS,
+    goal="reconstruction",
+    needs=frozenset({Asset.AGGREGATE, Asset.WORD_EMBEDDINGS}),
+    budget="one round's updates and the broadcast model; seconds to minutes of one core per client",
+)
+_LIMITS = (
+    "Causal language models only; good single sentences the model has learnt, never the whole batch for certain.",
+    "Tied output layer: tokens are exact while a batch has fewer than the hidden size; else some are missed, or wrong.",
+    "Not told how often a token occurs. Nothing it claims is verified.",
+)
 
 CARDS = (
     AttackCard(
         name="film",
         summary="Has the victim's language model write texts with the tokens that the word embeddings' gradient shows.",
         target="fedsec.attacks.reconstruction.film.attack:Film",
-        parameters=(*_BAG, *_BEAM, *_ORDER),
+        parameters=(*_BAG, *_DIVERSE),
         paper="Gupta et al., Recovering Private Text in Federated Learning of Language Models, NeurIPS 2022, sections "
         "4.1-4.3.",
         deviations=(
             "the tokens are read from the gradient, tied output layers included, where the released code takes them "
-            "from the truth; texts end with the end token and are ranked by mean log probability; the order is scored "
-            "among the batch's tokens alone, with fewer candidates; a token's count is not bounded"
+            "and their number from the truth; orders are scored among the batch's tokens alone; phrases are cut at "
+            "random, not by the model's links; token-wise moves exchange or move a token and insert none"
         ),
-        limits=(
-            "Causal language models only.",
-            "Good single sentences, the better the more the model has learnt them; never the whole batch for certain.",
-            "Under a tied output layer the tokens are exact while the batch has fewer of them than the hidden size, "
-            "all but the last one of a text that is cut; beyond that, under noise, and under AdamW differences "
-            "some are missed and some invented.",
-            "Not told how often a token occurs. Nothing it claims is verified.",
+        limits=_LIMITS,
+        cost="8 times the beams and up to 45 times the orders of film-coverage: about a minute per text on one core",
+        threat=_THREAT,
+        tasks=("causal-lm",),
+    ),
+    AttackCard(
+        name="film-coverage",
+        summary="As film, with texts of any length that together cover the batch's tokens: reads more of a batch.",
+        target="fedsec.attacks.reconstruction.film.coverage:FilmCoverage",
+        parameters=(*_BAG, *_COVERING),
+        paper="this project, after Gupta et al., NeurIPS 2022, and Wu et al., arXiv:1609.08144, section 7.",
+        deviations=(
+            "from FILM: texts end with the end token, compete by mean log probability, and get a bonus for tokens that "
+            "no text before holds; what was found is penalised, not barred; 32 beams in all; fewer reordered candidates"
         ),
+        limits=_LIMITS,
         cost="GPT-2's vocabulary, 4 layers of 256: about 1.5 s for the tokens and 1 s per text on one core",
-        threat=ThreatModel(
-            position=Position.SERVER,
-            behaviour=Behaviour.CURIOUS,
-            goal="reconstruction",
-            needs=frozenset({Asset.AGGREGATE, Asset.WORD_EMBEDDINGS}),
-            budget="one round's updates and the broadcast model; seconds to minutes of one core per client",
-        ),
+        threat=_THREAT,
         tasks=("causal-lm",),
     ),
 )

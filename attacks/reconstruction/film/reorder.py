@@ -1,19 +1,23 @@
 """FILM's third stage: put phrases, then tokens, into the order that the model remembers best."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from fedsec.api import PublicModel
+from fedsec.maths.layers import is_norm
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 _FEWEST, _MOST = 3, 5
-"""Spans that a phrase-wise move permutes."""
+"""Spans that a phrase-wise move permutes, as in the official code."""
 
 
 @dataclass(slots=True)
@@ -22,6 +26,7 @@ class Memory:
 
     Args:
         module: a causal language model in evaluation mode.
+        norm: the normalisation of it whose weight's gradient counts.
         bag: token ids of the batch [count].
         frame: the token before a text, if the model's tokenizer puts one there, and the end token, which follows it.
         weight: of the perplexity beside the gradient's norm.
@@ -33,6 +38,7 @@ class Memory:
     """
 
     module: Any
+    norm: nn.Module
     bag: "Tensor"
     frame: tuple[int | None, int]
     weight: float
@@ -51,7 +57,7 @@ class Memory:
             targets = targets[:, 1:]  # [candidates, tokens]
         else:
             ids = functional.pad(ids, (1, 0), value=begin)  # [candidates, 1 + tokens]
-        with torch.enable_grad(), _opened(_middle_norm(self.module)) as seen:
+        with torch.enable_grad(), _opened(self.norm) as seen:
             states = self.module.base_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
             logits = states @ head.T  # [candidates, tokens, bag + 1]
             each = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(dim=1)
@@ -61,35 +67,61 @@ class Memory:
         return badness
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Rounds of one kind of move.
+
+    Args:
+        moves: draws orders [count, length] of a text's tokens, from its length and a count.
+        proposals: candidates per round.
+        rounds: at most.
+        patience: rounds in a row without gain that end it.
+    """
+
+    moves: Callable[[int, int, torch.Generator], "Tensor"]
+    proposals: int
+    rounds: int
+    patience: int
+
+
 @torch.no_grad()
 def reordered(
-    places: tuple[int, ...], memory: Memory, *, proposals: int, rounds: int, generator: torch.Generator
+    places: tuple[int, ...],
+    memory: Memory,
+    stages: Sequence[Stage],
+    generator: torch.Generator,
+    seconds_left: Callable[[], float] = lambda: inf,
 ) -> tuple[tuple[int, ...], float]:
-    """The best order that a few rounds of each kind of move find, and its score.
+    """The best order that the stages find one after another, and its score.
 
     Args:
         places: the text's tokens, as places in the bag.
         memory: scores candidates.
-        proposals: candidates per round.
-        rounds: of each kind at most; a kind ends with the first round that improves nothing.
+        stages: kinds of moves.
         generator: draws moves.
+        seconds_left: that it may still take; the best order so far stands where there are none.
     """
     best = torch.tensor(places)
     score = float(memory(best[None])[0])
     if len(places) < _FEWEST:
         return places, score
-    for moves in (_permuted_spans, _moved_tokens):
-        for _ in range(rounds):
-            candidates = best[moves(len(best), proposals, generator)]  # [proposals, tokens]
+    for stage in stages:
+        waited = 0
+        for _ in range(stage.rounds):
+            if seconds_left() <= 0.0:
+                break
+            candidates = best[stage.moves(len(best), stage.proposals, generator)]  # [proposals, tokens]
             scores = memory(candidates)
             least = int(scores.argmin())
-            if not float(scores[least]) < score:
+            waited += 1
+            if float(scores[least]) < score:
+                best, score, waited = candidates[least], float(scores[least]), 0
+            elif waited >= stage.patience:
                 break
-            best, score = candidates[least], float(scores[least])
     return tuple(best.tolist()), score
 
 
-def _permuted_spans(length: int, count: int, generator: torch.Generator) -> "Tensor":
+def permuted_spans(length: int, count: int, generator: torch.Generator) -> "Tensor":
     """Orders that permute the spans between random cuts [count, length]."""
     spans = torch.randint(_FEWEST, _MOST + 1, (count,), generator=generator).clamp_max(length)
     ranks = torch.rand(count, length - 1, generator=generator).argsort(dim=1).argsort(dim=1)
@@ -99,7 +131,7 @@ def _permuted_spans(length: int, count: int, generator: torch.Generator) -> "Ten
     return torch.argsort(keys, dim=1, stable=True)
 
 
-def _moved_tokens(length: int, count: int, generator: torch.Generator) -> "Tensor":
+def moved_tokens(length: int, count: int, generator: torch.Generator) -> "Tensor":
     """Orders in which two tokens are exchanged, or one stands elsewhere [count, length]."""
     first, second = torch.randint(length, (2, count), generator=generator)
     order = torch.arange(length).repeat(count, 1)
@@ -131,12 +163,12 @@ def _opened(norm: nn.Module) -> Iterator[dict[str, "Tensor"]]:
         handle.remove()
 
 
-def _middle_norm(module: Any) -> nn.Module:
-    """The second normalisation of the middle layer; the last one of all where layers have no two."""
-    layers = next(part for part in module.modules() if isinstance(part, nn.ModuleList) and len(part))
-    norms = [part for part in layers[(len(layers) - 1) // 2].modules() if _normalises(part)]
-    return norms[1] if len(norms) > 1 else [part for part in module.modules() if _normalises(part)][-1]
-
-
-def _normalises(part: nn.Module) -> bool:
-    return type(part).__name__.endswith("Norm") and hasattr(part, "weight")
+def middle_norm(model: PublicModel) -> nn.Module:
+    """The second trained normalisation of the middle layer, or the model's last one where that layer has no two."""
+    layers = sorted({info.layer for info in model.layout.parameters if info.layer is not None})
+    middle = layers[(len(layers) - 1) // 2] if layers else None
+    owners = [info.name.rpartition(".")[0] for info in model.layout.parameters if info.layer == middle]
+    parts: list[nn.Module] = [model.module.get_submodule(owner) for owner in dict.fromkeys(owners)]
+    norms = [part for part in parts if is_norm(part)]
+    every: list[nn.Module] = [part for part in model.module.modules() if is_norm(part)]
+    return norms[1] if len(norms) > 1 else every[-1]

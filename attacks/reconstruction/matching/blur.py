@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DROWNED = 2.0
-"""A vector whose squared norm is below this times what noise alone gives it says nothing."""
+"""A vector whose squared norm is below this times what noise alone gives it is noise for the larger part."""
 
 
 def cleaned(

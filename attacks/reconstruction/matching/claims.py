@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fedsec.api import Reconstruction, RoundView
 
 from ..shared.texts import content
-from .known import problem_of
-from .objective import EXACT, Objective, Problem
+from .known import Matching, problem_of
+from .objective import Objective, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,37 +22,39 @@ class Reading:
         ids: [texts, tokens].
         value: cosine distance of their gradient.
         residual: |g - G| / |G| of it.
+        exact: whether nothing but rounding is left between their gradient and the observed one.
     """
 
     ids: "Tensor"
     value: float
     residual: float
+    exact: bool
 
     @classmethod
     def of(cls, problem: Problem, ids: "Tensor") -> "Reading":
         """Judge tokens [texts, tokens]."""
         value = float(problem.scores(Objective("cosine"), problem.embed(ids)[None])[0])
-        return cls(ids, value, problem.residual(ids))
-
-    @property
-    def exact(self) -> bool:
-        """Whether nothing but rounding is left between their gradient and the observed one."""
-        return self.residual < EXACT
+        residual = problem.residual(ids)
+        return cls(ids, value, residual, residual < problem.exact)
 
 
-def solved(view: RoundView, solve: Callable[[Problem], Reading]) -> list[Reconstruction]:
+def solved(
+    view: RoundView, settings: Matching, solve: Callable[[Problem], Reading], *, tables: bool = True
+) -> list[Reconstruction]:
     """Claims for every client, or for the sum where single updates stay hidden.
 
     Args:
         view: what the attacker sees.
+        settings: the attack's.
         solve: finds the tokens of a batch.
+        tables: whether the gradients of embeddings that are added to the words' are matched, where they are trained.
 
     Raises:
         ValueError: the view shows no update, or no linear layer is trained.
     """
 
     def one(own: RoundView, place: int | None) -> list[Reconstruction]:
-        problem = problem_of(own, place)
+        problem = problem_of(own, place, settings, tables=tables)
         return [] if problem is None else claims(problem, solve(problem), own.model.tokenizer)
 
     return one(view, None) if view.rows is None else view.each_client(one)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from fedsec.api import Reconstruction, RoundView
 
 from .descent import Schedule
+from .known import Matching
 from .objective import Objective
 from .plain import matched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dlg:
+class Dlg(Matching):
     """Descends on embeddings towards those whose gradient is the observed one; each is read as its nearest word.
 
     Args:
@@ -29,4 +30,4 @@ class Dlg:
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claims for every client, or for the sum; ValueError if the view shows no update."""
-        return matched(view, Objective("l2"), Schedule(self.optimizer, self.rate), self.steps)
+        return matched(view, self, Objective("l2"), Schedule(self.optimizer, self.rate), self.steps)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,51 +18,80 @@ from .objective import Problem, Vocabulary
 if TYPE_CHECKING:
     from torch import Tensor
 
-_TABLES = (Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING)
+_ADDED = (Role.POSITION_EMBEDDING, Role.EMBEDDING)
+"""Roles under which tables stand that are added to word embeddings; normalisations have the latter too."""
+
 _UNUSED = re.compile(r"[\[<]\|?(unused|extra_id|reserved)\w*\|?[\]>]")
 
-_ZERO = 1e-8
-"""A parameter's gradient whose root mean square is below this share of the largest is rounding: key biases, whose
-gradient vanishes in every softmax, are found at 1e-9 and less."""
-
-_TYPICAL, _LONGEST = 20, 64
-"""Tokens of a text where neither its length nor the gradient's rank says more, and the most that are guessed."""
+_VANISHING = torch.finfo(torch.float32).eps ** 0.5
+"""Half of the digits. A bias's gradient is the sum of what its layer's outputs receive, and the weight's is the sum of
+the same times the inputs: the two are of one size unless the sum cancels, which leaves about eps of the weight's."""
 
 _BELIEVED = 0.9
-"""Of a matrix's width: a higher rank is that of noise."""
+"""Of a matrix's width. A rank above it is that of noise, or of more tokens than a rank can tell."""
 
 
-def problem_of(view: RoundView, place: int | None) -> Problem | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """What every attack takes for granted that matches gradients.
+
+    Args:
+        usual_length: tokens of a text where neither its length is granted nor the gradient's rank tells it.
+        longest: tokens of a text at most, where its length is not granted.
+        exact: |g - G| / |G| below which nothing but rounding is left between a claim's gradient and the observed one.
+    """
+
+    usual_length: int = 20
+    longest: int = 64
+    exact: float = 3e-6
+
+
+def problem_of(view: RoundView, place: int | None, settings: Matching, *, tables: bool = True) -> Problem | None:
     """What the update of one client poses, or the aggregate where rows stay hidden; None for an update that is zero.
 
     Args:
-        view: the round.
+        view: what the attacker sees.
         place: of the client among those whose rows are seen; None for the aggregate.
+        settings: the attack's.
+        tables: whether the gradients of embeddings that are added to the words' are matched, where they are trained.
 
     Raises:
         ValueError: the view shows neither rows nor an aggregate, or no linear layer is trained.
     """
+    parameters = [p for p in view.model.layout.parameters if p.role != Role.WORD_EMBEDDING]
+    wanted = [p.name for p in parameters if tables or not _is_table(p)]
+    names = FactoredGradients(view.model.module, wanted).names
+    if not names:
+        raise ValueError("the update holds no linear layer's gradient; matching needs one")
     if place is not None and view.rows is not None:
-        return _problem(view, view.clients[place], view.rows[place], (place,))
+        return _problem(view, settings, names, view.clients[place], (place,), view.rows[place])
     if view.aggregate is None:
         raise ValueError("gradient matching needs updates or their sum, and this view shows neither")
-    return _problem(view, None, view.aggregate, tuple(range(len(view.cohort))))
+    return _problem(view, settings, names, None, tuple(range(len(view.cohort))), view.aggregate)
 
 
-def _problem(view: RoundView, client: int | None, update: "Tensor", who: Sequence[int]) -> Problem | None:
+def _is_table(info: ParameterInfo) -> bool:
+    return info.role in _ADDED and len(info.shape) == 2
+
+
+def _problem(
+    view: RoundView,
+    settings: Matching,
+    names: Sequence[str],
+    client: int | None,
+    who: Sequence[int],
+    update: "Tensor",
+) -> Problem | None:
     module, layout, tokenizer = view.model.module, view.model.layout, view.model.tokenizer
     scale = _scale(view)
     gradient = scale * update
-    matched = FactoredGradients(module, [p.name for p in layout.parameters if p.role not in _TABLES])
-    if not matched.names:
-        raise ValueError("the update holds no linear layer's gradient; matching needs one")
-    infos = {p.name: p for p in layout.parameters if p.name in matched.names}
+    infos = {p.name: p for p in layout.parameters if p.name in names}
     targets = _telling({name: _by_output(layout.tensor(gradient, name), info) for name, info in infos.items()})
     if not targets:
         return None
     labels = view.granted.get(Knowledge.LABELS)
     texts = texts_per_client(view) * len(who) if labels is None else sum(len(labels[place]) for place in who)
-    lengths = _lengths(view, targets, infos, who, texts)
+    lengths = _lengths(view, settings, targets, infos, who, texts)
     frame, mask = _frame(lengths, tokenizer)
     targets = cleaned(view, update, targets, abs(scale), int(mask.sum()))
     return Problem(
@@ -73,6 +103,7 @@ def _problem(view: RoundView, client: int | None, update: "Tensor", who: Sequenc
         frame=frame,
         mask=mask,
         labels=_labels(view, gradient, who, len(lengths)),
+        exact=settings.exact,
         generator=view.generator,
         seconds_left=view.seconds_left,
     )
@@ -90,10 +121,15 @@ def _by_output(gradient: "Tensor", info: ParameterInfo) -> "Tensor":
 
 
 def _telling(gradients: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Those that are more than rounding."""
-    sizes = {name: float(one.square().mean().sqrt()) for name, one in gradients.items()}
-    largest = max(sizes.values())
-    return {name: one for name, one in gradients.items() if sizes[name] > _ZERO * largest}
+    """Those that are more than rounding: a key's bias, for one, adds the same to all scores of a softmax."""
+    found = {}
+    for name, gradient in gradients.items():
+        weight = gradients.get(f"{name.removesuffix('.bias')}.weight")
+        beside = weight is not None and weight.ndim == 2 and gradient.ndim == 1
+        floor = _VANISHING * float(weight.norm()) if weight is not None and beside else 0.0
+        if float(gradient.norm()) > floor:
+            found[name] = gradient
+    return found
 
 
 def _vocabulary(module: Any, tokenizer: Any) -> Vocabulary:
@@ -124,7 +160,12 @@ def _frame(lengths: Sequence[int], tokenizer: Any) -> tuple["Tensor", "Tensor"]:
 
 
 def _lengths(
-    view: RoundView, gradients: dict[str, "Tensor"], infos: dict[str, ParameterInfo], who: Sequence[int], texts: int
+    view: RoundView,
+    settings: Matching,
+    gradients: dict[str, "Tensor"],
+    infos: dict[str, ParameterInfo],
+    who: Sequence[int],
+    texts: int,
 ) -> list[int]:
     """Tokens of every text, special ones included, as granted; else all alike, from the rank of a layer's gradients.
 
@@ -139,9 +180,9 @@ def _lengths(
     spaces = [row_space([g]) for name, g in gradients.items() if g.ndim == 2 and infos[name].layer == inner]
     # Pruned and rounded matrices are of nearly full rank, which says nothing.
     told = [space.rank for space in spaces if 0 < space.rank < _BELIEVED * len(space.singular)]
-    total = max(told) if told else _TYPICAL * texts
+    total = max(told) if told else settings.usual_length * texts
     least = view.model.tokenizer.num_special_tokens_to_add() + 1
-    return [min(_LONGEST, max(least, total // texts + (place < total % texts))) for place in range(texts)]
+    return [min(settings.longest, max(least, total // texts + (place < total % texts))) for place in range(texts)]
 
 
 def _labels(view: RoundView, gradient: "Tensor", who: Sequence[int], texts: int) -> "Tensor":

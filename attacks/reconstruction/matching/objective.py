@@ -17,11 +17,8 @@ _TOKENS = 1536
 _FORMED = 4
 """Candidates per pass where gradients are formed."""
 
-EXACT = 3e-6
-"""|g - G| / |G| below which nothing but rounding is left: 6e-7 at the truth in fp32."""
-
-TOLD = 10.0
-"""A text is told apart where every change of one word, or swap of two neighbours, is this many times further off."""
+_TOLD = 10.0
+"""A text is told apart where every change of a word, or swap of two neighbours, is an order of magnitude off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +85,7 @@ class Problem:
         frame: ids of the tokens that are known, special ones and padding, -1 elsewhere [texts, tokens].
         mask: 1 for tokens, 0 for padding [texts, tokens].
         labels: [texts].
+        exact: |g - G| / |G| below which nothing but rounding is left.
         generator: the attack's own.
         seconds_left: that the attack may still take.
     """
@@ -100,6 +98,7 @@ class Problem:
     frame: "Tensor"
     mask: "Tensor"
     labels: "Tensor"
+    exact: float
     generator: torch.Generator
     seconds_left: Callable[[], float]
 
@@ -158,7 +157,7 @@ class Problem:
         changed = changed[(changed != ids).flatten(1).any(dim=1)]
         if len(changed) == 0:  # nothing of it was searched for
             return False
-        floor = TOLD * max(residual, EXACT / TOLD)
+        floor = _TOLD * max(residual, self.exact / _TOLD)
         return all(bool((self._residuals(part) > floor).all()) for part in changed.split(_FORMED))
 
     def _residuals(self, ids: "Tensor") -> "Tensor":

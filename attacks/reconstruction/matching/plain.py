@@ -4,14 +4,18 @@ from fedsec.api import Reconstruction, RoundView
 
 from .claims import Reading, solved
 from .descent import Descent, Schedule, best_start
+from .known import Matching
 from .objective import Objective, Problem
 
 
-def matched(view: RoundView, objective: Objective, schedule: Schedule, steps: int) -> list[Reconstruction]:
+def matched(
+    view: RoundView, settings: Matching, objective: Objective, schedule: Schedule, steps: int
+) -> list[Reconstruction]:
     """Descend from one gaussian start, and read the best iterate by the nearest words.
 
     Args:
         view: what the attacker sees.
+        settings: the attack's.
         objective: the distance.
         schedule: Adam's.
         steps: of Adam.
@@ -22,4 +26,4 @@ def matched(view: RoundView, objective: Objective, schedule: Schedule, steps: in
         descent.run(steps)
         return Reading.of(problem, problem.read(descent.best))
 
-    return solved(view, solve)
+    return solved(view, settings, solve)

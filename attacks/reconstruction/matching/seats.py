@@ -24,7 +24,7 @@ _WORDS = 1024
 """Words per pass through the embedding block."""
 
 _NEAR = 3
-"""Words that are remembered for each slot at each position."""
+"""Words that are remembered for each slot at each position; where an iterate is any good, the first is the one."""
 
 
 @dataclass(frozen=True, slots=True)

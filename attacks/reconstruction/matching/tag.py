@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from fedsec.api import Reconstruction, RoundView
 
 from .descent import Schedule
+from .known import Matching
 from .objective import Objective
 from .plain import matched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tag:
+class Tag(Matching):
     """As DLG, with a share of the sum of absolute differences in the distance.
 
     Args:
@@ -32,4 +33,4 @@ class Tag:
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claims for every client, or for the sum; ValueError if the view shows no update."""
-        return matched(view, Objective("l1+l2", self.tag_factor), Schedule(self.optimizer, self.rate), self.steps)
+        return matched(view, self, Objective("l1+l2", self.tag_factor), Schedule(self.optimizer, self.rate), self.steps)

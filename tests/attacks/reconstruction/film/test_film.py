@@ -11,13 +11,16 @@ from torch.nn import functional
 from fedsec.api import Knowledge, PublicModel, RoundView, ServerView, TrainingSettings
 from fedsec.attacks.reconstruction.film.attack import Film
 from fedsec.attacks.reconstruction.film.bag import BagReader
-from fedsec.attacks.reconstruction.film.beam import BeamSettings, Writer, begin_token
-from fedsec.attacks.reconstruction.film.cards import CARDS
+from fedsec.attacks.reconstruction.film.beam import DiverseWriter
+from fedsec.attacks.reconstruction.film.coverage import FilmCoverage
+from fedsec.attacks.reconstruction.film.covering import Covering, CoveringWriter
+from fedsec.attacks.reconstruction.film.language import BagModel, begin_token
 from fedsec.attacks.reconstruction.film.reorder import (
     Memory,
-    _middle_norm,
-    _moved_tokens,
-    _permuted_spans,
+    Stage,
+    middle_norm,
+    moved_tokens,
+    permuted_spans,
     reordered,
 )
 from fedsec.cell.resources import Resources
@@ -26,6 +29,7 @@ from fedsec.cell.training import train
 from fedsec.data import clinic_notes
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import collate, content_ids, tokenise_causal
+from fedsec.maths.layers import is_norm
 from fedsec.models import tiny_gpt2, tiny_llama, tuning
 from fedsec.models.flat import FlatModel
 from fedsec.models.local import LocalTrainer
@@ -36,11 +40,8 @@ from fedsec.testing import canned
 from ..support import Countdown
 
 SEEDS = SeedTree(0)
+STAGES = (Stage(permuted_spans, 32, 6, 1), Stage(moved_tokens, 32, 6, 1))
 NOTES = [note.text[:40] for note in clinic_notes.generate(64, seed=21)]
-DEFAULTS = {one.name: one.default for one in CARDS[0].parameters}
-READER: dict[str, Any] = {
-    name: DEFAULTS[name] for name in ("zero_norm", "noise_factor", "share", "gap", "outlier", "opposed")
-}
 
 
 class Decoder:
@@ -90,9 +91,13 @@ class Decoder:
         return ServerView(
             round=1, cohort=cohort, clients=cohort if rows else (), rows=found if rows else None,
             aggregate=found.mean(dim=0), upload_bytes=0, training=settings, generator=SEEDS.torch("attack"),
-            model=PublicModel(module=self.flat.module, tokenizer=self.tokenizer, layout=self.flat.layout),
+            model=self.shown(),
             granted={Knowledge.LENGTHS: known} if lengths else {},
         )  # fmt: skip
+
+    def shown(self) -> PublicModel:
+        """The model as attackers see it."""
+        return PublicModel(module=self.flat.module, tokenizer=self.tokenizer, layout=self.flat.layout)
 
     def bag(self, texts: list[str]) -> list[int]:
         """The truth."""
@@ -114,7 +119,7 @@ def learnt() -> Decoder:
 
 def _read(view: RoundView, row: int = 0) -> list[int]:
     assert view.rows is not None
-    return BagReader(**READER).read(view, view.rows[row])
+    return BagReader().read(view, view.rows[row])
 
 
 # --- the tokens -----------------------------------------------------------------------------------------------------
@@ -162,12 +167,12 @@ def test_hidden_states_that_point_everywhere_hide_no_token_and_invent_none(token
     chances[words[torch.arange(tokens) % len(words)], torch.arange(tokens)] -= 1.0  # the targets
     table = chances @ states
     table[words] += 1e-2 * torch.randn(len(words), width, generator=generator)  # what their inputs received
-    assert torch.equal(BagReader(**READER)._mixed(table.double(), 0.0).nonzero()[:, 0], words)
+    assert torch.equal(BagReader()._mixed(table.double(), 0.0).nonzero()[:, 0], words)
 
 
 def test_an_empty_update_tells_nothing(random_model: Decoder) -> None:
     view = random_model.view([NOTES[:1]])
-    assert BagReader(**READER).read(view, torch.zeros(random_model.flat.layout.size)) == []
+    assert BagReader().read(view, torch.zeros(random_model.flat.layout.size)) == []
 
 
 # --- the search -----------------------------------------------------------------------------------------------------
@@ -183,8 +188,8 @@ def _mean_loss(decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...]) -> 
 
 def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:1])[:4])
-    plain = BeamSettings(beams=400, groups=1, diversity=0.0, found_penalty=0.0, unused_bonus=0.0, longest=40)
-    found = Writer(learnt.flat.module, learnt.tokenizer, bag, plain).write()
+    plain = Covering(beams=400, groups=1, diversity=0.0, found_penalty=0.0, unused_bonus=0.0, longest=40)
+    found = CoveringWriter(BagModel(learnt.flat.module, learnt.tokenizer, bag), plain).write()
 
     def repeats(places: tuple[int, ...]) -> bool:
         pairs = list(pairwise(places))
@@ -200,10 +205,53 @@ def test_a_wide_beam_finds_what_trying_everything_finds(learnt: Decoder) -> None
     assert [one.doubt for one in found] == sorted(one.doubt for one in found)
 
 
+def _total(decoder: Decoder, bag: torch.Tensor, places: tuple[int, ...]) -> float:
+    """Summed log probability of all tokens of a text but the first, slowly."""
+    ids = torch.tensor([[decoder.tokenizer.bos_token_id, *bag[list(places)].tolist()]])
+    with torch.no_grad():
+        logits = decoder.flat.module(input_ids=ids).logits[0, 1:-1]
+    return -float(functional.cross_entropy(logits, ids[0, 2:], reduction="sum"))
+
+
+def test_films_wide_beam_finds_the_likeliest_text_of_the_length(learnt: Decoder) -> None:
+    bag = torch.tensor([t for t in learnt.bag(NOTES[:1]) if "." not in learnt.tokenizer.decode([t])][:4])  # uncut
+    model = BagModel(learnt.flat.module, learnt.tokenizer, bag)
+    (found,) = DiverseWriter(model, beams=400, groups=1, diversity=0.0, longest=4).write()
+    starts = model.starts().tolist()
+    tried = [p for p in product(range(4), repeat=4) if p[0] in starts and len(set(pairwise(p))) == 3]
+    totals = {places: _total(learnt, bag, places) for places in tried}
+    assert totals[found.places] >= max(totals.values()) - 1e-4
+    assert found.doubt == pytest.approx(-totals[found.places] / 3, abs=1e-4)
+
+
+def test_films_groups_keep_apart_and_no_pair_is_written_twice(learnt: Decoder) -> None:
+    model = BagModel(learnt.flat.module, learnt.tokenizer, torch.tensor(learnt.bag(NOTES[:4])))
+    for diversity, least in ((0.0, 1), (20.0, 3)):
+        writer = DiverseWriter(model, beams=4, groups=3, diversity=diversity, longest=8)
+        first = writer._search()
+        texts = {tuple(first.places[(first.group == group).nonzero()[0, 0]].tolist()) for group in range(3)}
+        assert len(texts) == least
+        assert all(len(set(pairwise(text))) == 7 for text in first.places.tolist())
+    written = [pair for _ in range(3) for pair in pairwise(writer.write()[0].places)]
+    assert len(set(written)) == len(written)
+
+
+def test_film_cuts_behind_the_first_sentence_where_that_is_likelier(learnt: Decoder) -> None:
+    ids = learnt.tokenizer("no. pain")["input_ids"][1:]
+    stop = next(place for place, token in enumerate(ids, 1) if "." in learnt.tokenizer.decode([token]))
+    model = BagModel(learnt.flat.module, learnt.tokenizer, torch.tensor(ids))
+    writer = DiverseWriter(model, beams=1, groups=1, diversity=0.0, longest=8)
+    places = list(range(len(ids)))
+    worse, better = ([-float(step) * rate for step in places] for rate in (1.0, 1.0))
+    worse[stop:], better[stop:] = [-99.0] * (len(ids) - stop), [better[stop - 1]] * (len(ids) - stop)
+    assert writer._cut(places, worse).places == tuple(places[:stop])
+    assert writer._cut(places, better).places == tuple(places)
+
+
 def test_what_was_found_is_less_welcome(learnt: Decoder) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:4]))
-    settings = BeamSettings(beams=16, groups=4, diversity=0.1, found_penalty=5.0, unused_bonus=1.0, longest=24)
-    writer = Writer(learnt.flat.module, learnt.tokenizer, bag, settings)
+    settings = Covering(beams=16, groups=4, diversity=0.1, found_penalty=5.0, unused_bonus=1.0, longest=24)
+    writer = CoveringWriter(BagModel(learnt.flat.module, learnt.tokenizer, bag), settings)
     texts = [writer.write()[0].places for _ in range(4)]
     assert len(set(texts)) == 4
     assert all(len(places) <= 24 for places in texts)
@@ -212,7 +260,7 @@ def test_what_was_found_is_less_welcome(learnt: Decoder) -> None:
 # --- the order ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moves", [_permuted_spans, _moved_tokens])
+@pytest.mark.parametrize("moves", [permuted_spans, moved_tokens])
 @pytest.mark.parametrize("length", [3, 4, 9])
 def test_moves_are_permutations_and_not_all_the_same(moves: Any, length: int) -> None:
     orders = moves(length, 40, torch.Generator().manual_seed(0))
@@ -222,7 +270,7 @@ def test_moves_are_permutations_and_not_all_the_same(moves: Any, length: int) ->
 
 
 def test_token_moves_exchange_two_or_insert_one() -> None:
-    orders = _moved_tokens(7, 60, torch.Generator().manual_seed(0)).tolist()
+    orders = moved_tokens(7, 60, torch.Generator().manual_seed(0)).tolist()
     for place, order in enumerate(orders):
         moved = [i for i in range(7) if order[i] != i]
         if place % 2 == 0:
@@ -237,19 +285,20 @@ def test_memory_is_perplexity_and_gradient_norm_one_candidate_at_a_time(kind: An
     decoder = Decoder(kind, width=32, layers=3)
     module: Any = decoder.flat.module.eval()
     with torch.no_grad():  # weights of a normalisation that are not all one
-        _middle_norm(module).weight.uniform_(0.5, 1.5)  # type: ignore[operator, union-attr]
+        for part in module.modules():
+            if is_norm(part):
+                part.weight.uniform_(0.5, 1.5)
     bag = torch.tensor(decoder.bag(NOTES[:2]))
     places = torch.stack([torch.randperm(len(bag), generator=SEEDS.torch(f"{i}"))[:6] for i in range(5)])
     begin, end = begin_token(decoder.tokenizer), decoder.tokenizer.eos_token_id
     assert begin == decoder.tokenizer.bos_token_id
-    found = Memory(module, bag, (begin if begins else None, end), 2.0)(places)
-    norm: Any = _middle_norm(module).weight
+    norm: Any = middle_norm(decoder.shown()).weight
+    found = Memory(module, middle_norm(decoder.shown()), bag, (begin if begins else None, end), 2.0)(places)
     for candidate, value in zip(places, found, strict=True):
         loss = _order_loss(bag, candidate, end, begin if begins else None, module)
         (gradient,) = torch.autograd.grad(loss, norm)
         assert float(value) == pytest.approx(float(2.0 * loss.detach().exp() + gradient.norm()), rel=1e-4)
-    assert not module._forward_hooks
-    assert not _middle_norm(module)._forward_hooks
+    assert not any(part._forward_hooks for part in module.modules())
 
 
 def _order_loss(bag: torch.Tensor, places: torch.Tensor, end: int, begin: int | None, module: Any) -> torch.Tensor:
@@ -267,17 +316,18 @@ def test_the_first_token_counts(learnt: Decoder) -> None:
     bag = torch.tensor(sorted(set(text)))
     true = [bag.tolist().index(token) for token in text]
     moved = [true[-1], *true[:-1]]
-    memory = Memory(learnt.flat.module, bag, (begin, end), 1.0)
+    memory = Memory(learnt.flat.module, middle_norm(learnt.shown()), bag, (begin, end), 1.0)
     best, last_to_the_front = memory(torch.tensor([true, moved])).tolist()
     assert best < last_to_the_front
 
 
 def test_an_order_is_only_given_up_for_a_better_one(learnt: Decoder) -> None:
     bag = torch.tensor(learnt.bag(NOTES[:2]))
-    memory = Memory(learnt.flat.module, bag, (learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id), 1.0)
+    frame = learnt.tokenizer.bos_token_id, learnt.tokenizer.eos_token_id
+    memory = Memory(learnt.flat.module, middle_norm(learnt.shown()), bag, frame, 1.0)
     start = tuple(torch.randperm(len(bag), generator=SEEDS.torch("start"))[:8].tolist())
     before = float(memory(torch.tensor([start]))[0])
-    places, after = reordered(start, memory, proposals=32, rounds=6, generator=SEEDS.torch("moves"))
+    places, after = reordered(start, memory, STAGES, SEEDS.torch("moves"))
     assert sorted(places) == sorted(start)
     assert after < before
     assert after == pytest.approx(float(memory(torch.tensor([places]))[0]), rel=1e-5)
@@ -288,31 +338,40 @@ def test_an_order_is_only_given_up_for_a_better_one(learnt: Decoder) -> None:
 
 def test_it_reads_texts_that_the_model_has_learnt(learnt: Decoder) -> None:
     clients = [NOTES[:2], NOTES[2:4], NOTES[4:6]]
-    claims = Film().reconstruct(learnt.view(clients))
+    claims = FilmCoverage().reconstruct(learnt.view(clients))
     truth = {content_ids(ids, learnt.tokenizer) for texts in clients for ids in learnt.data(texts).ids}
     assert sum(claim.tokens in truth for claim in claims) >= 2
     assert all(sum(claim.client == client for claim in claims) <= 2 for client in range(3))
     assert not any(claim.verified for claim in claims)
 
 
+def test_film_reads_a_text_that_the_model_has_learnt(learnt: Decoder) -> None:
+    (claim,) = Film(beams=4, groups=2, rounds=1).reconstruct(learnt.view([NOTES[:1]]))
+    truth = set(learnt.bag(NOTES[:1]))
+    assert claim.client == 0
+    assert len(set(claim.tokens) & truth) > 0.5 * len(truth)
+    assert not claim.verified
+
+
 def test_chance_orders_the_same_tokens_worse(learnt: Decoder) -> None:
     view = learnt.view([NOTES[:2]])
-    claims = Film(order="random").reconstruct(view)
+    claims = FilmCoverage(order="random").reconstruct(view)
     assert sorted(token for claim in claims for token in claim.tokens) == learnt.bag(NOTES[:2])
     truth = {content_ids(ids, learnt.tokenizer) for ids in learnt.data(NOTES[:2]).ids}
     assert not any(claim.tokens in truth for claim in claims)
 
 
 def test_from_a_sum_it_claims_texts_of_all_clients_together(learnt: Decoder) -> None:
-    claims = Film(beams=8, groups=2, rounds=1).reconstruct(learnt.view([NOTES[:1], NOTES[1:2]], rows=False))
+    claims = FilmCoverage(beams=8, groups=2, rounds=1).reconstruct(learnt.view([NOTES[:1], NOTES[1:2]], rows=False))
     assert 0 < len(claims) <= 2
     assert all(claim.client is None for claim in claims)
 
 
-def test_granted_lengths_bound_the_texts(learnt: Decoder) -> None:
+@pytest.mark.parametrize("attack", [Film(rounds=0, beams=4), FilmCoverage(rounds=0)])
+def test_granted_lengths_bound_the_texts(learnt: Decoder, attack: Any) -> None:
     view = learnt.view([NOTES[:2]], lengths=True)
     longest = max(view.granted[Knowledge.LENGTHS][0])
-    assert all(len(claim.tokens) <= longest for claim in Film(rounds=0).reconstruct(view))
+    assert all(len(claim.tokens) <= longest for claim in attack.reconstruct(view))
 
 
 def test_frozen_embeddings_block_it_and_classifiers_are_nothing_for_it() -> None:
@@ -335,7 +394,10 @@ def test_frozen_embeddings_block_it_and_classifiers_are_nothing_for_it() -> None
 def test_time_that_is_over_ends_the_search_with_the_texts_that_are_written(random_model: Decoder) -> None:
     view = random_model.view([NOTES[:3], NOTES[3:6]])
     for looks in (4, 10**6):
-        claims = Film(rounds=0, beams=8).reconstruct(replace(view, work=Countdown(looks)))
+        claims = FilmCoverage(rounds=0, beams=8).reconstruct(replace(view, work=Countdown(looks)))
         clients = [claim.client for claim in claims]
         assert clients == ([0] if looks < 10**6 else [0, 0, 0, 1, 1, 1])
+    assert FilmCoverage().reconstruct(replace(view, work=Countdown(0))) == []
     assert Film().reconstruct(replace(view, work=Countdown(0))) == []
+    found = Film(beams=2, groups=1, rounds=0).reconstruct(replace(view, work=Countdown(6)))
+    assert [claim.client for claim in found] == [0]

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.api import Knowledge, RoundView
+from fedsec.api import Knowledge
 from fedsec.attacks.reconstruction.matching.claims import Reading, claims
 from fedsec.attacks.reconstruction.matching.descent import Descent, Schedule, best_start
 from fedsec.attacks.reconstruction.matching.dlg import Dlg
-from fedsec.attacks.reconstruction.matching.known import problem_of
+from fedsec.attacks.reconstruction.matching.known import Matching, problem_of
 from fedsec.attacks.reconstruction.matching.lamp import Lamp
+from fedsec.attacks.reconstruction.matching.lamp_search import LampSearch
 from fedsec.attacks.reconstruction.matching.moves import sampled_orders
 from fedsec.attacks.reconstruction.matching.objective import Objective, Problem
 from fedsec.attacks.reconstruction.matching.polish import Judge, polish
@@ -26,6 +27,8 @@ from ..support import Countdown, Lab, exact, tiny_lab
 TEXT = "the chest pain is better"
 TEXTS = [TEXT, "no fever and no cough"]
 COSINE = Objective("cosine")
+SETTINGS = Matching()
+LAYERS = 2
 
 
 class Bigrams(torch.nn.Module):
@@ -54,12 +57,6 @@ class Auxiliary:
         return self.model
 
 
-def problems(view: RoundView) -> list[Problem]:
-    """Of each client, or of the sum; none of updates that are zero."""
-    places = [None] if view.rows is None else range(len(view.clients))
-    return [found for place in places if (found := problem_of(view, place)) is not None]
-
-
 @pytest.fixture(scope="module")
 def lab() -> Lab:
     return tiny_lab()
@@ -75,6 +72,12 @@ def granted(lab: Lab, clients: list[list[str]]) -> dict[Knowledge, Any]:
 
 def view(lab: Lab, clients: list[list[str]], **rest: Any) -> Any:
     return lab.view(clients, granted=granted(lab, clients), **rest)
+
+
+def posed(seen: Any) -> list[Problem]:
+    """The problems of all clients."""
+    found = [problem_of(seen, place, SETTINGS) for place in range(len(seen.clients))]
+    return [one for one in found if one is not None]
 
 
 @settings(max_examples=50, deadline=None)
@@ -98,7 +101,7 @@ def test_all_four_moves_occur() -> None:
 
 
 def test_the_truth_is_at_the_floor_and_nothing_else_is(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [TEXTS]))
+    (problem,) = posed(view(lab, [TEXTS]))
     ids = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(row) for row in lab.tokenizer(TEXTS)["input_ids"]], True, lab.tokenizer.pad_token_id
     )
@@ -110,7 +113,7 @@ def test_the_truth_is_at_the_floor_and_nothing_else_is(lab: Lab) -> None:
 
 
 def test_what_is_known_stands_in_the_frame(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [["no fever", TEXT]]))
+    (problem,) = posed(view(lab, [["no fever", TEXT]]))
     specials = lab.tokenizer.cls_token_id, lab.tokenizer.sep_token_id, lab.tokenizer.pad_token_id
     ids = problem.read(torch.randn(*problem.mask.shape, 64, generator=torch.Generator().manual_seed(0)))
     assert ids[0, 0] == specials[0]
@@ -120,23 +123,41 @@ def test_what_is_known_stands_in_the_frame(lab: Lab) -> None:
 
 
 def test_lengths_and_label_of_one_text_follow_from_the_gradient(lab: Lab) -> None:
-    told = problems(view(lab, [[TEXT]]))[0]
-    alone = problems(lab.view([[TEXT]]))[0]
+    told = posed(view(lab, [[TEXT]]))[0]
+    alone = posed(lab.view([[TEXT]]))[0]
     assert torch.equal(alone.frame, told.frame)
     assert torch.equal(alone.labels, told.labels)
 
 
 def test_differences_are_turned_into_gradients(lab: Lab) -> None:
     as_gradient, as_difference = (
-        problems(view(lab, [[TEXT]], update=update))[0].observed.gradients for update in ("gradient", "delta")
+        posed(view(lab, [[TEXT]], update=update))[0].observed.gradients for update in ("gradient", "delta")
     )
     name = "bert.encoder.layer.0.attention.self.query.weight"
     close = as_gradient[name] - as_difference[name]
     assert close.norm() < 1e-2 * as_gradient[name].norm()  # rounding of a difference of weights
 
 
+def test_a_gradient_that_vanishes_in_the_softmax_is_not_matched(lab: Lab) -> None:
+    (problem,) = posed(view(lab, [[TEXT]]))
+    names = {name for name, _ in lab.flat.module.named_parameters()} - set(problem.observed.gradients)
+    words = "bert.embeddings.word_embeddings.weight"
+    assert names == {words, *(f"bert.encoder.layer.{layer}.attention.self.key.bias" for layer in range(LAYERS))}
+
+
+def test_lamp_starts_from_one_draw_reordered_and_scaled(lab: Lab) -> None:
+    (problem,) = posed(view(lab, [[TEXT]]))
+    start = Lamp(starts=20)._start(problem, COSINE, 1.5)
+    again = posed(view(lab, [[TEXT]]))[0]
+    drawn = best_start(again, COSINE, 20, 0.0)
+    assert torch.allclose(start.norm(dim=-1), torch.tensor(1.5))
+    free = problem.free[0]
+    unit = [(one / one.norm(dim=-1, keepdim=True))[0, free] for one in (start, drawn)]
+    assert torch.equal((unit[0] @ unit[1].T).argmax(dim=1).sort().values, torch.arange(int(free.sum())))
+
+
 def test_slots_are_read_where_they_belong(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [[TEXT]]))
+    (problem,) = posed(view(lab, [[TEXT]]))
     ids = torch.tensor([lab.tokenizer(TEXT)["input_ids"]])
     positions = lab.flat.module.get_parameter("bert.embeddings.position_embeddings.weight").detach()[: ids.shape[1]]
     order = torch.tensor([0, 3, 1, 5, 2, 4, 6])
@@ -146,7 +167,7 @@ def test_slots_are_read_where_they_belong(lab: Lab) -> None:
 
 
 def test_search_among_tokens_repairs_order_and_words(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [[TEXT]]))
+    (problem,) = posed(view(lab, [[TEXT]]))
     ids = torch.tensor([lab.tokenizer(TEXT)["input_ids"]])
     wrong = ids.clone()
     wrong[0, [2, 4]] = wrong[0, [4, 2]]
@@ -170,7 +191,7 @@ def test_the_prior_judges_by_the_model_and_not_by_padding(lab: Lab) -> None:
 
 def test_adams_memory_moves_with_the_embeddings(lab: Lab) -> None:
     """Steps after a move are those of an optimisation that had the tokens there all along, where places are alike."""
-    (problem,) = problems(view(lab, [[TEXT]]))
+    (problem,) = posed(view(lab, [[TEXT]]))
     start = best_start(problem, COSINE, 1, 1.0)
     descent = Descent(problem, COSINE, Schedule(rate=0.01), start)
     descent.run(2)
@@ -182,7 +203,7 @@ def test_adams_memory_moves_with_the_embeddings(lab: Lab) -> None:
 
 
 def test_a_descent_keeps_its_best(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [[TEXT]]))
+    (problem,) = posed(view(lab, [[TEXT]]))
     for schedule in (Schedule(rate=0.5), Schedule("lbfgs")):
         descent = Descent(problem, COSINE, schedule, best_start(problem, COSINE, 4, 1.0))
         first = float(problem.scores(COSINE, descent.current[None])[0])
@@ -191,22 +212,22 @@ def test_a_descent_keeps_its_best(lab: Lab) -> None:
         assert descent.best_value == pytest.approx(float(problem.scores(COSINE, descent.best[None])[0]), abs=1e-4)
 
 
-def test_lamp_reads_one_text_and_verifies_it(lab: Lab) -> None:
-    found = Lamp(steps=300).reconstruct(view(lab, [[TEXT]]))
+def test_lamp_search_reads_one_text_and_verifies_it(lab: Lab) -> None:
+    found = LampSearch(steps=300).reconstruct(view(lab, [[TEXT]]))
     assert exact(found, lab.truth([TEXT])) == 1
     assert found[0].verified
     assert found[0].client == 0
 
 
-def test_lamp_reads_a_sum_without_naming_clients(lab: Lab) -> None:
+def test_lamp_search_reads_a_sum_without_naming_clients(lab: Lab) -> None:
     seen = view(lab, [[TEXT], ["no fever and no cough"]])
-    found = Lamp(steps=30, search=50).reconstruct(replace(seen, rows=None, clients=()))
+    found = LampSearch(steps=30, search=50).reconstruct(replace(seen, rows=None, clients=()))
     assert len(found) == 2
     assert all(claim.client is None for claim in found)
 
 
 @pytest.mark.parametrize(
-    "attack", [Dlg(steps=20), Tag(steps=10), Lamp(steps=20, search=0, optimizer="adam", rate=0.01)]
+    "attack", [Dlg(steps=20), Tag(steps=10), Lamp(steps=20, starts=10, candidates=20), LampSearch(steps=20, search=20)]
 )
 def test_same_view_same_claims_and_nothing_is_changed(lab: Lab, attack: Any) -> None:
     before, state = lab.flat.values.clone(), torch.get_rng_state()
@@ -221,18 +242,18 @@ def test_same_view_same_claims_and_nothing_is_changed(lab: Lab, attack: Any) -> 
 
 
 def test_noise_leaves_nothing_verified(lab: Lab) -> None:
-    found = Lamp(steps=40, candidates=10, search=100).reconstruct(view(lab, [[TEXT]], noise=0.1))
+    found = LampSearch(steps=40, search=100).reconstruct(view(lab, [[TEXT]], noise=0.1))
     assert len(found) == 1
     assert not found[0].verified
 
 
 @pytest.mark.parametrize("name", ["gaussian-noise", "gradient-pruning", "quantization"])
 def test_who_knows_the_defense_matches_what_is_nearer_to_the_gradient(lab: Lab, name: str) -> None:
-    clear = problems(view(lab, [[TEXT]]))[0].observed.gradients
+    clear = posed(view(lab, [[TEXT]]))[0].observed.gradients
     settings = [{"name": name, "params": {"sigma": 0.3, "relative": True} if name == "gaussian-noise" else {}}]
     told = {**granted(lab, [[TEXT]]), Knowledge.DEFENSE_SETTINGS: settings}
     blurred = view(lab, [[TEXT]], noise=0.3)
-    plain, adaptive = (problems(replace(blurred, granted=one))[0] for one in (blurred.granted, told))
+    plain, adaptive = (posed(replace(blurred, granted=one))[0] for one in (blurred.granted, told))
     weight = "bert.encoder.layer.0.output.dense.weight"
     misses = [float((one.observed.gradients[weight] - clear[weight]).norm()) for one in (plain, adaptive)]
     assert misses[1] < 0.7 * misses[0]
@@ -245,7 +266,7 @@ def test_a_text_that_is_learnt_already_is_not_verified_whatever_fits() -> None:
     lab = tiny_lab()
     with torch.no_grad():
         lab.flat.module.classifier.bias[0] += 12.0  # label 0 is certain, label 1 a surprise
-    (problem,) = problems(view(lab, [TEXTS]))
+    (problem,) = posed(view(lab, [TEXTS]))
     truth = torch.tensor(lab.tokenizer(TEXTS)["input_ids"])
     other = truth.clone()
     other[0, 1:-1] = truth[1, 1:-1]
@@ -256,7 +277,7 @@ def test_a_text_that_is_learnt_already_is_not_verified_whatever_fits() -> None:
 
 
 def test_one_swap_in_a_batch_is_not_verified(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [TEXTS]))
+    (problem,) = posed(view(lab, [TEXTS]))
     truth = torch.tensor(lab.tokenizer(TEXTS)["input_ids"])
     assert all(claim.verified for claim in claims(problem, Reading.of(problem, truth), lab.tokenizer))
     swapped = truth.clone()
@@ -265,7 +286,7 @@ def test_one_swap_in_a_batch_is_not_verified(lab: Lab) -> None:
 
 
 def test_a_text_of_special_tokens_alone_is_not_verified(lab: Lab) -> None:
-    (problem,) = problems(view(lab, [["", TEXT]]))
+    (problem,) = posed(view(lab, [["", TEXT]]))
     ids = torch.tensor(lab.tokenizer(["", TEXT], padding=True)["input_ids"])
     assert [claim.verified for claim in claims(problem, Reading.of(problem, ids), lab.tokenizer)] == [False, True]
 
@@ -274,12 +295,12 @@ def test_labels_alone_say_how_many_texts_there_are(lab: Lab) -> None:
     seen = view(lab, [TEXTS])
     told = {Knowledge.LABELS: seen.granted[Knowledge.LABELS]}
     larger = replace(seen, granted=told, training=replace(seen.training, batch_size=16))
-    assert [len(problem.labels) for problem in problems(larger)] == [2]
+    assert [len(problem.labels) for problem in posed(larger)] == [2]
 
 
 def test_a_gradient_of_full_rank_says_nothing_of_lengths(lab: Lab) -> None:
     seen = lab.view([[TEXT]], noise=0.5, granted={})
-    (problem,) = problems(seen)
+    (problem,) = posed(seen)
     assert problem.mask.shape[1] <= 64
 
 
@@ -295,7 +316,7 @@ def test_a_prior_with_few_positions_judges_the_beginning(lab: Lab) -> None:
 
 def test_an_update_of_zeros_tells_nothing(lab: Lab) -> None:
     seen = view(lab, [[TEXT]])
-    assert Lamp(steps=1).reconstruct(replace(seen, rows=torch.zeros_like(seen.rows))) == []
+    assert LampSearch(steps=1).reconstruct(replace(seen, rows=torch.zeros_like(seen.rows))) == []
 
 
 def test_refuses_what_it_cannot_read(lab: Lab) -> None:
@@ -308,8 +329,8 @@ def test_refuses_what_it_cannot_read(lab: Lab) -> None:
     [
         Dlg(steps=10**6),
         Tag(steps=10**6, optimizer="lbfgs"),
-        Lamp(steps=10**6, search=0, optimizer="adam"),
         Lamp(steps=10**6, starts=1),
+        LampSearch(steps=10**6, starts=1),
     ],
     ids=["adam", "lbfgs", "lamp", "lamp-search"],
 )
