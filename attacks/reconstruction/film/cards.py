@@ -179,7 +179,7 @@ CARDS = (
             "random, not by the model's links; token-wise moves exchange or move a token and insert none"
         ),
         limits=_LIMITS,
-        cost="8 times the beams and up to 45 times the orders of film-coverage: by estimate a minute per text on one core",
+        cost="8 times the beams, up to 45 times the orders of film-coverage: by estimate a minute of one core per text",
         threat=_THREAT,
         tasks=("causal-lm",),
     ),
