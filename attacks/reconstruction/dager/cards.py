@@ -111,10 +111,9 @@ CARDS = (
             "unverified, where the second layer tells less than the first"
         ),
         limits=(
-            "Silent once an update (or a sum over clients) has as many tokens as the hidden size has dimensions; long "
-            "texts of encoders are slow or incomplete from half as many on.",
-            "Dropout, noise, rounding and masks leave a best effort, unverified; LoRA needs trained factors B and "
-            "fewer tokens than rank times adapted projections.",
+            "Silent from as many tokens per update (or sum) as the hidden size on; long texts of encoders are slow or "
+            "incomplete from half as many on.",
+            "Under dropout, noise, rounding or masks nothing is verified; LoRA needs a trained B and few tokens for its rank.",
             "A decoder's text that begins another leaves no trace; a classifier's last layer tells no texts apart.",
         ),
         cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
