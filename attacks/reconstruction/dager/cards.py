@@ -113,7 +113,7 @@ CARDS = (
         limits=(
             "Silent from as many tokens per update (or sum) as the hidden size on; long texts of encoders are slow or "
             "incomplete from half as many on.",
-            "Under dropout, noise, rounding or masks nothing is verified; LoRA needs a trained B and few tokens for its rank.",
+            "Nothing is verified under dropout, noise, rounding or masks; LoRA needs a trained B and enough rank.",
             "A decoder's text that begins another leaves no trace; a classifier's last layer tells no texts apart.",
         ),
         cost="MiniLM on one core: about 2 s per batch of up to 8, up to 20 s; at 16 a median of 6 s, up to 100 s; "
