@@ -109,7 +109,7 @@ def look_and_load(scenario: str, overrides: list[str], *, runs: bool = False) ->
     try:
         loaded = load_scenario(scenario, overrides, look)
     finally:
-        notes = look.notes if runs else (*look.classes, *look.notes)
+        notes = look.passed_over if runs else (*look.classes, *look.notes)
         for note in notes:
             typer.echo(note, err=True)
     return loaded, notes

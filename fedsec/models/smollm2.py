@@ -19,6 +19,7 @@ from torch import nn
 from fedsec.data.kept_notes import cache_folder
 from fedsec.errors import FedsecError, MissingDataError
 from fedsec.models.base import SEQUENCE_CLASSIFICATION, BaseModel, load_pretrained, quiet_transformers, sha256_of
+from fedsec.seeds import scoped_torch_rng
 from fedsec.store.keys import digest
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def _convert(source: Path, path: Path) -> None:
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     work = Path(mkdtemp(dir=path.parent))
     try:
-        with quiet_transformers():
+        with quiet_transformers(), scoped_torch_rng(torch.Generator()):
             read: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
             model: Any = LlamaForCausalLM(read.config)  # transformers refuses to save what it read from GGUF
             model.load_state_dict(read.state_dict())

@@ -37,12 +37,18 @@ class DataLook:
 
     def __init__(self) -> None:
         self._notes: dict[str, None] = {}
+        self._unseen: dict[str, None] = {}
         self._classes: dict[str, None] = {}
         self._looked: dict[str, Looked] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever runs these scenarios should know and is no fault: what is passed over or was not looked at."""
+        return (*self._notes, *self._unseen)
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Of these notes, what is passed over; of what was not looked at, a run says itself whether it is there."""
         return tuple(self._notes)
 
     @property
@@ -92,7 +98,7 @@ class DataLook:
             self._looked[key] = _look(data, ".".join(at))
         found = self._looked[key]
         if found.note is not None:
-            self._notes[found.note] = None
+            (self._unseen if found.facts is None else self._notes)[found.note] = None
         source = "name" if data.name is not None else "path"
         return found.facts, [((*at, *(setting or source).split(".")), message) for setting, message in found.faults]
 

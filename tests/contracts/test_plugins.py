@@ -137,7 +137,18 @@ def test_conduct_of_a_slow_defense(name: str, tmp_path: Path) -> None:
         check_conduct(Subject(cell, Resources(), name), tmp_path)
 
 
-@pytest.mark.parametrize("card", _built_in(registry.models()), ids=lambda card: card.name)
+# Half a minute to convert; what it promises is tested on a small copy of its file in models/test_smollm2.py.
+SLOW_MODELS = {"smollm2-135m"}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        pytest.param(card, marks=pytest.mark.slow) if card.name in SLOW_MODELS else card
+        for card in _built_in(registry.models())
+    ],
+    ids=lambda card: card.name,
+)
 def test_model(card: ModelCard) -> None:
     try:
         contracts.check_model(card, MODELS.get(card.name, ()))

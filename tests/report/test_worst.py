@@ -166,7 +166,7 @@ def test_what_is_worse_than_the_mean_is_explained_by_its_cost_and_its_card() -> 
     table = {"none": {"none": 84, "flip": 50}, "krum": {"none": 70, "flip": 40}, "median": {"none": 85, "flip": 45}}
     krum, median = (said(grid_of(table)).split(f"{name} does worse")[1] for name in ("krum", "median"))
     assert "Without an attack it has 70 %, the mean 84 %. 14 points are what the rule itself costs." in krum
-    assert "slow and unfair to the others when clients' data differ" in krum
+    assert "slow, and unfair to the others where clients' data differ" in krum
     assert "Without an attack it has 85 %, the mean 84 %. The attack does it all." in median
 
 

@@ -59,11 +59,11 @@ def test_an_attack_that_is_interrupted_goes_on_after_the_clients_that_it_had_rea
 ) -> None:
     pose, posed = matching.problem_of, list[int | None]()
 
-    def stopped(stop: bool, view: RoundView, place: int | None) -> Any:
+    def stopped(stop: bool, view: RoundView, place: int | None, *rest: Any, **named: Any) -> Any:
         if stop and place == 2:
             raise KeyboardInterrupt
         posed.append(place)
-        return pose(view, place)
+        return pose(view, place, *rest, **named)
 
     undisturbed, notes = fedsec.run(_scenario(), tmp_path / "one"), Notes()
     monkeypatch.setattr(matching, "problem_of", partial(stopped, True))
@@ -83,10 +83,10 @@ def test_an_attack_that_is_interrupted_goes_on_after_the_clients_that_it_had_rea
 def test_what_was_kept_goes_when_the_attack_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pose = matching.problem_of
 
-    def fails(view: RoundView, place: int | None) -> Any:
+    def fails(view: RoundView, place: int | None, *rest: Any, **named: Any) -> Any:
         if place == 2:
             raise ValueError("no")
-        return pose(view, place)
+        return pose(view, place, *rest, **named)
 
     monkeypatch.setattr(matching, "problem_of", fails)
     result = fedsec.run(_scenario(), tmp_path)

@@ -72,7 +72,7 @@ def test_statuses_say_what_happened(finished: RunResult) -> None:
 def test_a_cell_holds_what_the_design_lists(finished: RunResult) -> None:
     keys = {
         "attack", "defense", "goal", "acts", "harm", "seed", "settings", "attack_params", "defense_stack", "position",
-        "knowledge", "adaptive", "status", "reason", "guarantee", "metrics",
+        "knowledge", "adaptive", "status", "reason", "guarantee", "metrics", "learned", "untrained",
     }  # fmt: skip
     for cell in finished.scorecard["cells"]:
         assert set(cell) == keys

@@ -78,5 +78,5 @@ def cells(
     return {
         cell.attack.name: score(cell, train(cell, frozenset(cell.rounds), resources, lambda progress: None))
         for cell in expand(load_scenario(content))
-        if control or cell.attack["name"] == attack["name"]
+        if control or cell.attack.name == attack["name"]
     }
