@@ -19,7 +19,7 @@ endif
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types reference bench bench-peers clean
+.PHONY: help setup demo test test-all numerics lint types reference bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test: setup $(EXAMPLE)/.installed ## the tests (under 8 minutes on 2 cores)
 
 test-all: setup $(EXAMPLE)/.installed ## the tests and the slow ones (benchmark scenarios on real data)
 	$(BIN)/python -m pytest -m "not bench" --timeout=3600
+
+numerics: setup ## the numeric tests on other kernels and with two threads; the largest error beside each promise
+	$(BIN)/python tests/kernels.py
 
 lint: setup ## ruff: lint and format check
 	$(BIN)/ruff check .

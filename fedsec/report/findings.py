@@ -22,7 +22,7 @@ from fedsec.report.rows import (
     telling,
     words_for,
 )
-from fedsec.report.scorecard import settings_label
+from fedsec.report.scorecard import by_setting, settings_label
 from fedsec.report.trouble import no_better
 
 NOT_LEARNED = "the model did not learn without an attack either"
@@ -114,8 +114,7 @@ def worst_findings(entries: Sequence[Row]) -> list[str]:
     Nothing is said of a ranking where only one defense has a worst case.
     """
     paragraphs = []
-    for label in dict.fromkeys(settings_label(entry["settings"]) for entry in entries):
-        own = [entry for entry in entries if settings_label(entry["settings"]) == label]
+    for label, own in by_setting(entries).items():
         where = f" with {label}" if label else ""
         ranks = [entry for entry in own if is_ranked(entry)]
         if len(ranks) > 1:

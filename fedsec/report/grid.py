@@ -20,7 +20,7 @@ from fedsec.report.rows import (
     telling,
     words_for,
 )
-from fedsec.report.scorecard import settings_label
+from fedsec.report.scorecard import by_setting
 from fedsec.report.trouble import short
 
 LEVELS = (0.05, 0.2, 0.5, 0.8)
@@ -39,8 +39,7 @@ def shade(harm: Row | None) -> str:
 def grids(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The attack-by-defense tables, one per varied setting, controls first."""
     tables = []
-    for label in dict.fromkeys(settings_label(row["settings"]) for row in rows):
-        own = [row for row in rows if settings_label(row["settings"]) == label]
+    for label, own in by_setting(rows).items():
         at = {(row["attack"], row["defense"]): row for row in own}
         defenses = controls_first(row["defense"] for row in own)
         attacks = controls_first(row["attack"] for row in own)

@@ -83,12 +83,11 @@ def phases(rows: Sequence[Row], contents: Sequence[Row]) -> list[Phase]:
         if (goal := _asked(row)) is not None and _key(row) in first
         for point in _points(row, first[_key(row)], _together(held.get(_key(row), [])), goal)
     ]
+    figures: dict[tuple[str, str], dict[str, list[_Point]]] = {}
+    for point in points:
+        figures.setdefault((point.axis, point.attack), {}).setdefault(point.line, []).append(point)
     found: list[Phase] = []
-    for axis, attack in dict.fromkeys((point.axis, point.attack) for point in points):
-        lines: dict[str, list[_Point]] = {}
-        for point in points:
-            if (point.axis, point.attack) == (axis, attack):
-                lines.setdefault(point.line, []).append(point)
+    for (axis, attack), lines in figures.items():
         kept = {name: own for name, own in lines.items() if len({p.x for p in own}) >= _FEWEST_POINTS}
         if kept:
             found.append(_phase(axis, attack, dict(list(kept.items())[:_MOST_LINES]), len(found)))

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fedsec.metrics.robustness import LEAST_SHARE
+from fedsec.report.controls import control_rows, place_of
 from fedsec.report.harm import drawn
 from fedsec.report.rows import NONE, RANKED, correct
 from fedsec.report.scorecard import settings_label
@@ -168,8 +169,10 @@ def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
         defenses: their labels, in the order that numbers and colours them.
     """
     groups: dict[tuple[str, str], list[tuple[int, Row, Row, bool]]] = {}
+    controls = control_rows(rows)
     for row in rows:
-        harm, utility = row.get("harm"), None if row.get("learned") is False else _undisturbed(row, rows)
+        control = None if row.get("learned") is False else controls.get(place_of(row))
+        harm, utility = row.get("harm"), None if control is None else correct(control["metrics"])
         if row["attack"] != NONE and row["status"] in RANKED and harm and harm["value"] is not None and utility:
             point = (defenses.index(row["defense"]), _within(harm), utility, bool(row.get("pareto")))
             groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)
@@ -264,15 +267,6 @@ def _merged(
     return merged
 
 
-def _undisturbed(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The accuracy of the same defense and settings without an attack."""
-    for other in rows:
-        same = other["defense"] == row["defense"] and other["settings"] == row["settings"]
-        if other["attack"] == NONE and same and (value := correct(other["metrics"])):
-            return dict(value)
-    return None
-
-
 def canvas(across: str, up: str) -> tuple[Figure, Axes]:
     """An empty figure whose heights are fractions.
 
@@ -281,9 +275,8 @@ def canvas(across: str, up: str) -> tuple[Figure, Axes]:
         up: what its height means; likewise, and empty where that stands beside the figure.
     """
     with mpl.rc_context({"font.size": _FONT}):
-        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.185, 0.215, 0.735, 0.74))
+        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72), dpi=72, facecolor="none")
+        axes = figure.add_axes((0.185, 0.215, 0.735, 0.74), facecolor="none")
         axes.set_xlabel(across, color=INK)
         axes.set_ylabel(up, color=INK)
     axes.tick_params(colors=INK, length=3)
@@ -415,7 +408,7 @@ def svg(figure: Figure, salt: str) -> str:
     """
     stream = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)

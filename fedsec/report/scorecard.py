@@ -1,13 +1,14 @@
 """The scorecard: the table of cells, and its summary with paired differences to the controls."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fedsec.api import Compared, GoalCard, MetricValue, Tells
 from fedsec.metrics.stats.intervals import Interval, over_seeds
 from fedsec.registry import load_attribute
+from fedsec.report.controls import Controls, control_rows, place_of
 from fedsec.report.harm import drawn, harm_by, harm_of
 from fedsec.report.rows import (
     BUDGET,
@@ -31,6 +32,7 @@ _SETTLED = (*RANKED, "n/a")
 _ALSO_MEANS = ("baseline", "random_guess", "chance", "best", "best_low")
 Content = Mapping[str, Any]
 """A cell file."""
+RowT = TypeVar("RowT", bound=Mapping[str, Any])
 
 
 def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any]:
@@ -44,14 +46,18 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
     `learned` says of each row and cell whether its control (the same defense and settings without an attack; itself if
     it is one) is right more often than always the same answer; null where that is unknown.
     """
-    summary = _summary(contents)
+    controls = Controls(contents)
+    groups: dict[str, list[Content]] = {}
+    for content in contents:
+        groups.setdefault(_key(content["cell"]), []).append(content)
+    summary = _summary(groups, controls)
     return {
         "schema": SCHEMA,
         "scenario": scenario,
         "key": key,
-        "cells": [_compared_cell(content, contents) for content in contents],
+        "cells": [_compared_cell(content, controls) for content in contents],
         "summary": summary,
-        "worst_case": _worst_case(summary, contents),
+        "worst_case": _worst_case(summary, groups),
     }
 
 
@@ -77,23 +83,38 @@ def settings_label(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in settings.items())
 
 
-def _compared_cell(content: Content, contents: Sequence[Content]) -> dict[str, Any]:
+def by_setting(rows: Iterable[RowT]) -> dict[str, list[RowT]]:
+    """Rows by their varied settings in words, both in the order in which they come."""
+    found: dict[str, list[RowT]] = {}
+    for row in rows:
+        found.setdefault(settings_label(row["settings"]), []).append(row)
+    return found
+
+
+def _compared_cell(content: Content, controls: Controls) -> dict[str, Any]:
     """A cell's row with the metrics that hold it against its controls, and its harm."""
     cell = dict(content["cell"])
-    metrics = {**cell["metrics"], **_comparisons(cell, [content], contents)}
+    metrics = {**cell["metrics"], **_comparisons(cell, [content], controls)}
     cell["metrics"] = dict(sorted(metrics.items()))
     cell["untrained"] = untrained(content)
-    cell["harm"] = _comparable(cell, harm_of(cell), [content], contents)
-    control = _matching(contents, cell, cell["defense"])
+    cell["harm"] = _comparable(cell, harm_of(cell), [content], controls)
+    control = controls.of(cell, cell["defense"])
     cell["learned"] = None if control is None else learned(control["cell"]["metrics"])
     return cell
 
 
-def _comparisons(row: Content, ran: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
+def _comparisons(row: Content, ran: Sequence[Content], controls: Controls) -> dict[str, Any]:
     """What the row's goals make of its cells beside their controls, by metric."""
     if row["status"] not in RESULT:
         return {}
-    pairs = [Compared(cell=one, control=_control(one, contents), plain=_plain(one, contents)) for one in ran]
+    pairs = [
+        Compared(
+            cell=one,
+            control=controls.trained(one["cell"], one["cell"]["defense"]),
+            plain=controls.trained(one["cell"], NONE),
+        )
+        for one in ran
+    ]
     found: dict[str, MetricValue] = {}
     for card in goals_of(row):
         found |= _compare(card, pairs)
@@ -101,7 +122,7 @@ def _comparisons(row: Content, ran: Sequence[Content], contents: Sequence[Conten
 
 
 def _comparable(
-    row: Content, harm: dict[str, Any] | None, ran: Sequence[Content], contents: Sequence[Content]
+    row: Content, harm: dict[str, Any] | None, ran: Sequence[Content], controls: Controls
 ) -> dict[str, Any] | None:
     """The harm, or that it is undefined because the undefended control did not train.
 
@@ -111,12 +132,11 @@ def _comparable(
         row: a cell or a row of the summary.
         harm: its harm as its metrics tell it.
         ran: its cells.
-        contents: all cells.
+        controls: of all cells.
     """
     if harm is None:
         return None
-    controls = [_matching(contents, one["cell"], NONE) for one in ran]
-    if harm["value"] is None and any(untrained(one) for one in controls if one is not None):
+    if harm["value"] is None and any(controls.idle(one["cell"]) for one in ran):
         return {"value": None, "reason": "the undefended control did not train"}
     card = goal_of(row)
     reads_model = card is not None and not card.by_round and not row.get("acts")
@@ -133,42 +153,14 @@ def _compare(card: GoalCard, pairs: Sequence[Compared]) -> dict[str, MetricValue
     return found
 
 
-def _control(content: Content, contents: Sequence[Content]) -> Content | None:
-    """The cell without an attack and with the same defense, seed and settings."""
-    cell = content["cell"]
-    return _without_attack(contents, cell, cell["defense"])
-
-
-def _plain(content: Content, contents: Sequence[Content]) -> Content | None:
-    """The cell without an attack and without a defense, of the same seed and settings."""
-    return _without_attack(contents, content["cell"], NONE)
-
-
-def _without_attack(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
-    """The control with that defense; None where there is none, or it is undefended and did not train."""
-    found = _matching(contents, cell, defense)
-    return None if found is None or (defense == NONE and untrained(found)) else found
-
-
-def _matching(contents: Sequence[Content], cell: Content, defense: str) -> Content | None:
-    for other in contents:
-        one = other["cell"]
-        same = one["attack"] == NONE and one["defense"] == defense and one["status"] in RESULT
-        if same and one["seed"] == cell["seed"] and one["settings"] == cell["settings"]:
-            return other
-    return None
-
-
-def _summary(contents: Sequence[Content]) -> list[dict[str, Any]]:
-    groups: dict[str, list[Content]] = {}
-    for content in contents:
-        groups.setdefault(_key(content["cell"]), []).append(content)
-    rows = [_row(group, contents) for group in groups.values()]
+def _summary(groups: Mapping[str, Sequence[Content]], controls: Controls) -> list[dict[str, Any]]:
+    """A row for each group of cells that differ in their seed alone."""
+    rows = [_row(group, controls) for group in groups.values()]
+    known = control_rows(rows)
     for row in rows:
-        control = _control_row(row, rows)
+        control = known.get(place_of(row))
         row["learned"] = None if control is None else learned(control["metrics"])
-    for row in rows:
-        row["pareto"] = _pareto(row, rows)
+    _mark_pareto(rows, known)
     return rows
 
 
@@ -177,7 +169,7 @@ def _key(row: Mapping[str, Any]) -> str:
     return repr((row["settings"], row["attack"], row["defense"]))
 
 
-def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) -> list[dict[str, Any]]:
+def _worst_case(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[Content]]) -> list[dict[str, Any]]:
     """For each defense and setting the attack on the training that costs it most, defenses in their order.
 
     Picked for being the largest of `compared` figures, so that chance alone makes it a little too large; the interval
@@ -192,8 +184,10 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
     if told is None:
         return found
     name = told[1].metric
-    for setting, settings in {repr(row["settings"]): row["settings"] for row in rows}.items():
-        own = [row for row in rows if repr(row["settings"]) == setting]
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(repr(row["settings"]), []).append(row)
+    for own in alike.values():
         known = [
             row for row in own if row["status"] == "ok" and (row["metrics"].get(name) or {}).get("value") is not None
         ]
@@ -210,7 +204,7 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
             names = (name, *(name_telling(worst["metrics"], kind) for kind in kinds))
             entry = {
                 "defense": defense,
-                "settings": settings,
+                "settings": own[0]["settings"],
                 "attack": worst["attack"],
                 "compared": len(faced),
                 "unknown": [attack for attack in attacks if attack not in settled],
@@ -219,7 +213,8 @@ def _worst_case(rows: Sequence[Mapping[str, Any]], contents: Sequence[Content]) 
                 "harm": harm_by(told[0], worst["metrics"], own=False),
                 "metrics": {name: worst["metrics"][name] for name in names if name in worst["metrics"]},
             }
-            if plain is not None and defense != NONE and (below := _below(told[0], plain, worst, contents)):
+            cells = None if plain is None or defense == NONE else (groups[_key(plain)], groups[_key(worst)])
+            if cells is not None and (below := _below(told[0], *cells)):
                 entry["below_plain"] = below.as_json()
             found.append(entry)
     return found
@@ -229,17 +224,15 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return max(rows, key=lambda row: float(damage_in(row["metrics"])["value"]), default=None)
 
 
-def _below(
-    card: GoalCard, plain: Mapping[str, Any], row: Mapping[str, Any], contents: Sequence[Content]
-) -> MetricValue | None:
-    """By how much a row is worse than that of the plain mean, over the seeds that both have; None without any."""
-    theirs = {c["cell"]["seed"]: c for c in contents if _key(c["cell"]) == _key(plain)}
-    own = [c for c in contents if _key(c["cell"]) == _key(row) and c["cell"]["seed"] in theirs]
-    pairs = [Compared(cell=one, control=theirs[one["cell"]["seed"]], plain=None) for one in own]
+def _below(card: GoalCard, plain: Sequence[Content], own: Sequence[Content]) -> MetricValue | None:
+    """By how much cells are worse than those of the plain mean, over the seeds that both have; None without any."""
+    theirs = {content["cell"]["seed"]: content for content in plain}
+    both = [one for one in own if one["cell"]["seed"] in theirs]
+    pairs = [Compared(cell=one, control=theirs[one["cell"]["seed"]], plain=None) for one in both]
     return _compare(card, pairs).get(card.headline[0].metric)
 
 
-def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any]:
+def _row(group: Sequence[Content], controls: Controls) -> dict[str, Any]:
     """Means over the seeds that have a result; `failed` counts those in error, where there are any."""
     ran = [content for content in group if content["cell"]["status"] in RESULT]
     cells, counted = ([content["cell"] for content in some] for some in (group, ran))
@@ -263,9 +256,9 @@ def _row(group: Sequence[Content], contents: Sequence[Content]) -> dict[str, Any
         "metrics": metrics,
     }
     # Seeds that ran in spite of others' errors are compared as well.
-    row["metrics"] |= _comparisons({**row, "status": "ok"} if counted else row, ran, contents)
+    row["metrics"] |= _comparisons({**row, "status": "ok"} if counted else row, ran, controls)
     row["training"], row["untrained"] = training_of(ran), any_untrained(ran)
-    row["harm"] = _comparable(row, harm_of(row), ran, contents)
+    row["harm"] = _comparable(row, harm_of(row), ran, controls)
     return row
 
 
@@ -302,36 +295,30 @@ def _interval(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"ci_low": found.low, "ci_high": found.high, "method": found.method}
 
 
-def _pareto(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """No other defense against the same attack is at least as good in both utility and harm, and better in one."""
-    own = _standing(row, rows)
-    if own is None:
-        return False
-    for other in rows:
-        if other["attack"] != row["attack"] or other["settings"] != row["settings"]:
-            continue
-        theirs = _standing(other, rows)
-        if theirs and theirs != own and theirs[0] >= own[0] and theirs[1] <= own[1]:
-            return False
-    return True
+def _mark_pareto(rows: Sequence[dict[str, Any]], controls: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Mark rows that no other defense against the same attack equals in utility and harm and beats in one of them."""
+    rivals: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    standings = [_standing(row, controls.get(place_of(row))) for row in rows]
+    for row, own in zip(rows, standings, strict=True):
+        if own is not None:
+            rivals.setdefault((row["attack"], place_of(row)[1]), []).append(own)
+    for row, own in zip(rows, standings, strict=True):
+        others = () if own is None else rivals[row["attack"], place_of(row)[1]]
+        row["pareto"] = own is not None and not any(_beats(other, own) for other in others)
 
 
-def _standing(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+def _beats(other: tuple[float, float], own: tuple[float, float]) -> bool:
+    """Whether a standing is at least as good in both, and not the same."""
+    return other != own and other[0] >= own[0] and other[1] <= own[1]
+
+
+def _standing(row: Mapping[str, Any], control: Mapping[str, Any] | None) -> tuple[float, float] | None:
     """(what is right without an attack, harm) of a defense; None without either, or if its control did not learn."""
-    control, harm = _control_row(row, rows), row["harm"]
+    harm = row["harm"]
     right = None if control is None or row["learned"] is False else correct(control["metrics"])
     if row["attack"] == NONE or right is None or row["status"] not in RANKED or not harm or harm["value"] is None:
         return None
     return float(right["value"]), drawn(harm)
-
-
-def _control_row(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row without an attack of the same defense and settings; None without a result."""
-    for other in rows:
-        same = other["defense"] == row["defense"] and other["settings"] == row["settings"]
-        if other["attack"] == NONE and same and correct(other["metrics"]):
-            return other
-    return None
 
 
 def _weakest(guarantees: Sequence[object]) -> Mapping[str, Any] | None:

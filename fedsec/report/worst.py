@@ -10,7 +10,7 @@ from fedsec.report.grid import shade
 from fedsec.report.harm import harm_by
 from fedsec.report.numbers import evidence, percent, span
 from fedsec.report.rows import NONE, correct, damage, damage_in, telling
-from fedsec.report.scorecard import settings_label
+from fedsec.report.scorecard import by_setting
 
 Row = Mapping[str, Any]
 
@@ -23,11 +23,10 @@ def worst_tables(rows: Sequence[Row], worst_case: Sequence[Row]) -> list[dict[st
         worst_case: the scorecard's.
     """
     tables = []
-    for label in dict.fromkeys(settings_label(entry["settings"]) for entry in worst_case):
-        entries = [entry for entry in worst_case if settings_label(entry["settings"]) == label]
-        own = [row for row in rows if settings_label(row["settings"]) == label]
+    grouped = by_setting(rows)
+    for label, entries in by_setting(worst_case).items():
         if sum(map(is_ranked, entries)) > 1 and all(correct(entry["metrics"]) for entry in entries):
-            tables.append({"label": label, **_table(own, entries)})
+            tables.append({"label": label, **_table(grouped[label], entries)})
     return tables
 
 

@@ -14,6 +14,10 @@ from fedsec.maths import geometry as module
 from fedsec.maths.geometry import factor_pairs, gram, squared_distances
 from fedsec.maths.rows import Rows
 
+from ..bounds import off, within
+
+pytestmark = pytest.mark.numeric
+
 INPUTS, OUTPUTS, RANK = 11, 7, 3
 
 
@@ -94,12 +98,13 @@ def test_distances_and_products_equal_those_of_full_matrices(
     places = _slow_places(current, matrix.double().numpy(), update[1])
     context = _context(current, update[0])
     found = squared_distances(Rows(matrix), context, "product").numpy()
-    np.testing.assert_allclose(found, _slow_distances(places), rtol=1e-9, atol=0)
+    within("distances: products of factors", off(found, _slow_distances(places)), 1e-9)
     assert (found == found.T).all()
     assert (np.diag(found) == 0).all()
     products = gram(Rows(matrix), context, "product").numpy()
     size = np.sqrt(np.diag(places @ places.T))
-    np.testing.assert_allclose(products / np.outer(size, size), places @ places.T / np.outer(size, size), atol=1e-12)
+    error = np.abs(products - places @ places.T) / np.outer(size, size)
+    within("inner products: products of factors", error.max(), 1e-12)
     assert (products == products.T).all()
 
 
@@ -108,7 +113,7 @@ def test_mixed_rows_stand_where_their_mixture_does() -> None:
     mixing = torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))  # lines of any sum
     places = _slow_places(current, (mixing @ matrix.double()).numpy(), 1.0)
     rows, context = Rows(matrix).mixed(mixing), _context(current)
-    np.testing.assert_allclose(squared_distances(rows, context, "product"), _slow_distances(places), rtol=1e-9)
+    within("distances: mixed factors", off(squared_distances(rows, context, "product"), _slow_distances(places)), 1e-9)
     np.testing.assert_allclose(gram(rows, context, "product"), places @ places.T, rtol=1e-9)
 
 
@@ -118,7 +123,7 @@ def test_hostile_rows_do_not_blur_the_distances_among_honest_ones(outlier: float
     matrix = torch.cat([torch.full((2, LAYOUT.size), outlier), honest, torch.full((2, LAYOUT.size), -outlier)])
     slow = _slow_distances(_slow_places(current, honest.double().numpy(), 1.0))
     found = squared_distances(Rows(matrix), _context(current), "product")[2:8, 2:8]
-    np.testing.assert_allclose(found, slow, rtol=1e-6)
+    within("distances: products beside huge ones", off(found, slow), 1e-6)
 
 
 @pytest.mark.parametrize("update", ["delta", "gradient"])
@@ -180,7 +185,7 @@ def test_no_change_of_gauge_moves_a_row(seed: int, size: float) -> None:
     turned[1] = _regauged(current, matrix[1], {"query": _turn(seed + 1, size), "value": _turn(seed + 2, size)})
     context = _context(current)
     before, after = (squared_distances(Rows(m), context, "product") for m in (matrix, turned))
-    np.testing.assert_allclose(after, before, rtol=1e-4)  # the turned factors are rounded to fp32
+    within("distances: another gauge", off(after, before), 1e-4)  # the turned factors are rounded to fp32
     moved = (Rows(turned).squared_distances() / Rows(matrix).squared_distances())[1, [0, 2, 3, 4]]
     assert (moved - 1).abs().max() > 0.05  # the raw distances show it
 

@@ -7,6 +7,10 @@ from hypothesis import strategies as st
 from fedsec.maths.activations import layer_input
 from fedsec.maths.row_space import rounding_noise, row_space
 
+from ..bounds import within
+
+pytestmark = pytest.mark.numeric
+
 
 def low_rank(rank: int, width: int, seed: int, rows: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
     """A product [rows, width] and its right factor [rank, width]."""
@@ -36,14 +40,15 @@ def test_finds_the_rank_and_only_its_rows(rank: int, width: int, seed: int, scal
     space = row_space([matrix * scale])
     outside = torch.randn(5, width, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     assert space.rank == rank
-    assert float(space.residuals(inputs).max()) < 1e-9
+    within("residuals: fp64", space.residuals(inputs).max(), 1e-9)
     vectors = torch.cat([inputs, outside])
-    np.testing.assert_allclose(space.residuals(vectors), reference_residuals(matrix, vectors), atol=1e-8)
+    error = np.abs(space.residuals(vectors).numpy() - reference_residuals(matrix, vectors)).max()
+    within("residuals: beside least squares", error, 1e-8)
 
 
 def test_fp32_residuals_keep_single_precision() -> None:
     matrix, inputs = low_rank(8, 64, 0)
-    assert float(row_space([matrix]).residuals(inputs.float()).max()) < 1e-6
+    within("residuals: fp32", row_space([matrix]).residuals(inputs.float()).max(), 1e-6)
 
 
 def test_known_noise_sets_rank_and_explains_residuals() -> None:

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from fedsec.maths.row_space import row_space
 
+pytestmark = pytest.mark.numeric
+
 ROWS, WIDTH = 240, 80
 
 

@@ -11,6 +11,8 @@ from fedsec.maths import threads
 from fedsec.maths.rows import Rows
 from fedsec.maths.threads import over_columns
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def two() -> Iterator[None]:

@@ -11,6 +11,8 @@ from scipy.stats import norm
 from fedsec.privacy import accounting
 from fedsec.privacy.accounting import PRV_ERROR, Spent, epsilon_of, noise_for
 
+pytestmark = pytest.mark.numeric
+
 DELTA = 1e-5
 GRID = [(0.01, 1.0, 1000), (0.004, 0.6, 2000), (0.2, 2.0, 40), (0.05, 0.8, 100), (0.5, 4.0, 200), (1.0, 5.0, 10)]
 

@@ -7,7 +7,10 @@ from fedsec.api import Weighted
 from fedsec.defenses.aggregation.centered_clipping import CenteredClipping
 from fedsec.maths.rows import Rows
 
+from ...bounds import within
 from .gram_support import around, decide, normal, relative
+
+pytestmark = pytest.mark.numeric
 
 
 def _plain(rounds: list[torch.Tensor], radius: float, iterations: int) -> torch.Tensor:
@@ -33,7 +36,7 @@ def test_it_is_the_papers_formula_round_after_round(radius: float, iterations: i
     found = torch.empty(0)
     for matrix in rounds:
         found = decide(rule, matrix, 1).vector
-    assert relative(found, _plain(rounds, radius, iterations)) < 1e-6
+    within("centered-clipping", relative(found, _plain(rounds, radius, iterations)), 1e-6)
 
 
 def test_weights_and_what_is_kept_of_the_last_aggregate_sum_to_one() -> None:
@@ -50,7 +53,8 @@ def test_weights_and_what_is_kept_of_the_last_aggregate_sum_to_one() -> None:
 
 def test_rows_within_the_radius_are_averaged() -> None:
     matrix = normal(7, 9)
-    assert relative(decide(CenteredClipping(radius=100), matrix).vector, matrix.double().mean(dim=0)) < 1e-6
+    found = decide(CenteredClipping(radius=100), matrix).vector
+    within("centered-clipping: within the radius", relative(found, matrix.double().mean(dim=0)), 1e-6)
 
 
 def test_forged_rows_move_it_by_the_radius_at_most() -> None:
@@ -68,7 +72,11 @@ def test_the_radius_goes_with_the_rows() -> None:
     matrix = torch.cat([normal(7, 6), 9 + normal(3, 6)])
     for factor in (1e-20, 1e-6, 1e6, 1e20):
         scaled = decide(CenteredClipping(iterations=3), factor * matrix, 3).vector.double() / factor
-        assert relative(scaled, decide(CenteredClipping(iterations=3), matrix, 3).vector) < 1e-6
+        within(
+            "centered-clipping: scaled rows",
+            relative(scaled, decide(CenteredClipping(iterations=3), matrix, 3).vector),
+            1e-6,
+        )
 
 
 def test_more_iterations_come_nearer_to_the_honest_rows() -> None:

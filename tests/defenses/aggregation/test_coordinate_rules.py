@@ -16,6 +16,8 @@ from fedsec.maths.rows import Rows
 
 from .instances import HOSTILE, matrix, refusal, vector
 
+pytestmark = pytest.mark.numeric
+
 RULES = {
     "median": Median(),
     "trimmed-mean": TrimmedMean(),

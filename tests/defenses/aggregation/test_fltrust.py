@@ -7,7 +7,10 @@ from fedsec import registry
 from fedsec.api import Population
 from fedsec.defenses.aggregation.fltrust import FLTrust
 
+from ...bounds import within
 from .gram_support import decide, normal, relative
+
+pytestmark = pytest.mark.numeric
 
 
 def _plain(matrix: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
@@ -28,7 +31,7 @@ def test_it_is_the_papers_formula(seed: int) -> None:
     own = 0.3 + 3 * normal(d, seed=100 + seed)
     if not bool((matrix @ own > 0).any()):
         own = -own
-    assert relative(_trust(matrix, own)[0], _plain(matrix, own)) < 1e-6
+    within("fltrust", relative(_trust(matrix, own)[0], _plain(matrix, own)), 1e-6)
 
 
 @pytest.mark.parametrize("own_size", [1e-6, 1.0, 1e3])
@@ -42,7 +45,7 @@ def test_every_row_counts_with_the_trusted_length_even_where_most_are_hostile(ow
     unit = torch.cat([honest, hostile / size])
     assert bool((weights > 0).all())
     assert float(found.double().norm()) <= float(own.double().norm()) * (1 + 1e-6)
-    assert relative(found, _plain(unit, own)) < 1e-5
+    within("fltrust: huge rows", relative(found, _plain(unit, own)), 1e-5)
 
 
 def test_rows_against_the_trusted_way_have_no_weight() -> None:
@@ -68,7 +71,7 @@ def test_zero_rows_have_cosine_and_weight_zero() -> None:
     matrix = torch.cat([torch.zeros(2, 8), 1 + 0.1 * normal(3, 8)])
     found, weights = _trust(matrix, torch.ones(8))
     assert weights[:2].tolist() == [0.0, 0.0]
-    assert relative(found, _plain(matrix[2:], torch.ones(8))) < 1e-6
+    within("fltrust: rows left out", relative(found, _plain(matrix[2:], torch.ones(8))), 1e-6)
 
 
 @pytest.mark.parametrize("short", [1e-3, 1e-6, 1e-12, 1e-30])

@@ -11,6 +11,8 @@ from fedsec.api import Layout, ParameterInfo, Population, Role
 
 from .gram_support import decide, normal
 
+pytestmark = pytest.mark.numeric
+
 NAMES = ("krum", "multi-krum", "geometric-median", "mda", "centered-clipping", "fltrust", "foolsgold")
 SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     *((name, {}) for name in NAMES),

@@ -14,6 +14,8 @@ from fedsec.maths.rows import Rows
 
 from .support import context
 
+pytestmark = pytest.mark.numeric
+
 CONVENTIONS = ("blanchard", "allouah")
 Vectors = Sequence[Sequence[float]]
 

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from fedsec.defenses.aggregation.mda import MinimumDiameterAveraging, closest
 from fedsec.defenses.aggregation.vertex_cover import has_cover
 
+from ...bounds import within
 from .gram_support import decide, normal, relative
+
+pytestmark = pytest.mark.numeric
 
 
 def _slow(matrix: torch.Tensor, size: int) -> list[int]:
@@ -47,7 +50,7 @@ def test_the_mean_is_that_of_the_plain_reference_on_random_rows(seed: int) -> No
     matrix = 0.5 + normal(n, 1 + 2 * seed, seed=seed)
     f = seed % ((n + 1) // 2)
     expected = matrix.double()[_slow(matrix, n - f)].mean(dim=0)
-    assert relative(decide(MinimumDiameterAveraging(), matrix, f).vector, expected) < 1e-6
+    within("mda", relative(decide(MinimumDiameterAveraging(), matrix, f).vector, expected), 1e-6)
 
 
 def _graphs() -> st.SearchStrategy[tuple[int, list[tuple[int, int]]]]:

@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 from fedsec.attacks.reconstruction.dager.completion import complete
 from fedsec.maths.row_space import row_space
 
+from ....bounds import within
+
+pytestmark = pytest.mark.numeric
+
 
 def low_rank(rank: int, seed: int, rows: int = 96, width: int = 40, spread: float = 10.0) -> torch.Tensor:
     """A matrix [rows, width] whose directions differ in strength by up to `spread`, rounded to fp32 as updates are."""
@@ -42,11 +46,11 @@ def test_random_entries_that_are_missing_come_back(rank: int, keep: float, seed:
     junk = torch.where(known, true, torch.full_like(true, 7.0))  # what stands at unknown places says nothing
     done = complete(junk, known)
     assert done.rank == rank
-    assert done.misfit < 1e-6
+    within("completion: what is known", done.misfit, 1.2e-6)  # the floor of 3e-7 ends the fit
     assert torch.equal(done.values[known], true[known].double())
     error = (done.values - true.double())[~known].norm() / true.double()[~known].norm()
-    assert float(error) < 1e-4
-    assert done.error < 1e-4
+    within("completion: what is missing", error, 1e-4)
+    within("completion: its own estimate", done.error, 1e-4)
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.7, 0.5])
@@ -57,7 +61,7 @@ def test_the_smallest_entries_come_back_too(keep: float) -> None:
     space = row_space([done.values])
     assert space.rank == done.rank == 4
     generators = torch.linalg.svd(true.double(), full_matrices=False).Vh[:4]
-    assert float(space.residuals(generators).max()) < 1e-5
+    within("completion: the row space", space.residuals(generators).max(), 1e-5)
     blind = row_space([true * (true.abs() >= threshold)])  # the pruned matrix itself says nothing of the kind
     assert blind.rank != 4 or float(blind.residuals(generators).max()) > 1e-3
 
@@ -139,4 +143,4 @@ def test_determined_rows_are_those_whose_known_entries_see_every_direction(seed:
     clear = (least < 0.5 * 0.02) | (least > 2.0 * 0.02)
     assert np.array_equal(done.determined.numpy()[clear], (least > 0.02)[clear])
     wrong = (done.values - true.double()).norm(dim=1) / true.double().norm(dim=1)
-    assert float(wrong[done.determined].max()) < 1e-4
+    within("completion: determined rows", wrong[done.determined].max(), 1e-4)

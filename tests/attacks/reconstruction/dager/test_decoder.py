@@ -14,8 +14,11 @@ from fedsec.maths.row_space import row_space
 from fedsec.models import tiny_bert, tiny_gpt2, tiny_llama
 from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION
 
+from ....bounds import off_largest, within
 from ..reach import SEEDS, Reach
 from ..support import assert_only_looks, exact
+
+pytestmark = pytest.mark.numeric
 
 TEXTS = ["the chest is clear", "no fever and no cough", "the patient sleeps well", "pain in the left knee"]
 QUERIES = {"gpt2": "transformer.h.{}.attn.c_attn", "llama": "model.layers.{}.self_attn.q_proj"}
@@ -112,7 +115,7 @@ def test_states_behind_prefixes_are_those_of_whole_texts(architecture: str, leng
         for column, token in enumerate(tokens):
             text = torch.cat([prefix, token[None]])[None]
             plain = layer_input(module, QUERIES[architecture].format(1), input_ids=text)[0, -1]
-            assert torch.allclose(found[row, column], plain, atol=1e-5)
+            within("states behind prefixes", off_largest(found[row, column], plain), 1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])

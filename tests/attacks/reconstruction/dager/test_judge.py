@@ -7,6 +7,8 @@ from fedsec.maths.activations import layer_input
 
 from ..support import Lab, tiny_lab
 
+pytestmark = pytest.mark.numeric
+
 TEXTS = ["the chest is clear", "pain in the left knee"]
 FIRST = "bert.encoder.layer.0.attention.self.query"
 

@@ -16,6 +16,8 @@ from fedsec.attacks.reconstruction.dager.spaces import layer_space
 
 from ..support import Lab, tiny_lab
 
+pytestmark = pytest.mark.numeric
+
 TEXTS = ["the chest is clear", "no fever and no cough today", "pain in the left knee"]
 
 

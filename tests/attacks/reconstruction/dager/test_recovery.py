@@ -20,6 +20,8 @@ from fedsec.models.minilm import load as load_minilm
 
 from ..support import SEEDS, Lab, exact
 
+pytestmark = pytest.mark.numeric
+
 TEXTS = ["the chest is clear", "no fever and no cough today"]
 NAMES = ("q", "k", "v")
 

@@ -15,6 +15,8 @@ from fedsec.plan.visibility import visible
 from ..reach import SEEDS, Reach
 from ..support import exact
 
+pytestmark = pytest.mark.numeric
+
 TEXTS = ["the chest is clear", "no fever today", "pain in the left knee"]
 
 

@@ -10,6 +10,10 @@ from fedsec.attacks.reconstruction.dager.sums import normalised_sums
 from fedsec.maths.activations import layer_input
 from fedsec.seeds import SeedTree, scoped_torch_rng
 
+from ....bounds import within
+
+pytestmark = pytest.mark.numeric
+
 SIZES = {"vocab_size": 90, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 QUERY = {
     "Bert": "bert.encoder.layer.0.attention.self.query",
@@ -46,8 +50,12 @@ def test_squares_are_those_of_the_inputs(kind: str) -> None:
     matrix = torch.linalg.qr(torch.randn(24, 7, dtype=torch.float64, generator=SeedTree(1).torch("attack"))).Q
     whole, inside = sums.squares(ids, [matrix])
     size = inputs.square().sum(dim=-1)
-    assert float(((whole - size) / size).abs().max()) < 2e-6
-    assert float(((inside - (inputs @ matrix).square().sum(dim=-1)) / size).abs().max()) < 2e-6
+    within("normalised sums: squares", ((whole - size) / size).abs().max(), 2e-6)
+    within(
+        "normalised sums: squares in a space",
+        ((inside - (inputs @ matrix).square().sum(dim=-1)) / size).abs().max(),
+        2e-6,
+    )
 
 
 def test_inputs_that_are_no_sums_are_told() -> None:
