@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("tests/maths", "tests/defenses", "tests/attacks/reconstruction", "tests/privacy")
-"""Where numeric tests lie; others need not be collected."""
+FOLDERS = ("maths", "defenses", "privacy", "attacks/reconstruction/dager")
+"""Where numeric tests lie, below this folder; others need not be collected."""
 VARIANTS: dict[str, dict[str, str]] = {
     "as it is": {},
     "two threads": {"OMP_NUM_THREADS": "2"},
@@ -75,7 +75,9 @@ def _tested(name: str) -> tuple[int, str, list[tuple[str, float, float]]]:
     chosen = ("-m", "numeric and not slow and not bench", "-p", "no:cacheprovider", "--hypothesis-seed=0")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bounds")
-        done = _python("-m", "pytest", *chosen, *FOLDERS, FEDSEC_BOUNDS=str(file), **VARIANTS[name])
+        done = _python(
+            "-m", "pytest", *chosen, *(f"tests/{name}" for name in FOLDERS), FEDSEC_BOUNDS=str(file), **VARIANTS[name]
+        )
         lines = file.read_text().splitlines() if file.exists() else []
     return done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines]
 

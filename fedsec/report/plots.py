@@ -60,6 +60,14 @@ class Panel(NamedTuple):
     svg: str
 
 
+class Panels(NamedTuple):
+    """Small figures of one kind, no more of them than a reader looks at."""
+
+    panels: tuple[Panel, ...]
+    more: int
+    """Figures that are left out."""
+
+
 class Reached(NamedTuple):
     """The success of attacks during training: figures, and a legend for all of them."""
 
@@ -74,7 +82,7 @@ def style(index: int) -> dict[str, str]:
     return {"colour": f"var(--s{index % COLOURS})", "dashes": " ".join(map(str, DASHES[index % len(DASHES)]))}
 
 
-def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
+def curves(contents: Sequence[Row], defenses: Sequence[str]) -> Panels:
     """Accuracy over rounds: a panel per attack and setting, a line per defense.
 
     Panels with the same lines are drawn once and named after all of them: an attack that only watches changes nothing.
@@ -97,14 +105,15 @@ def curves(contents: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
     panels: list[Panel] = []
     heights = [y for lines in found.values() for seeds in lines.values() for curve in seeds for _, y in curve]
     heights += [guess for several in guessed.values() for guess in several]
-    for attacks, settings, lines in _merged(found):
+    merged = _merged(found)
+    for attacks, settings, lines in merged[:_MOST_PANELS]:
         figure, axes = canvas("rounds of training", "accuracy")
         for guess in sorted({sum(of) / len(of) for setting in settings if (of := guessed[setting])}):
             axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (1, 3)), label="guess")
         _draw_curves(axes, lines, heights)
         title = ", ".join("no attack" if attack == NONE else attack for attack in attacks)
         panels.append(Panel(title, "; ".join(s for s in settings if s), svg(figure, f"curve{len(panels)}")))
-    return panels
+    return Panels(tuple(panels), len(merged) - len(panels))
 
 
 def reached(contents: Sequence[Row]) -> Reached | None:
@@ -159,7 +168,7 @@ def _is_point(point: object) -> bool:
     return numbers and 0 <= point[0] <= _LAST_ROUND and 0 <= point[1] <= 1
 
 
-def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
+def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> Panels:
     """Utility against harm: a panel per attack and setting, a dot per defense, if there are two or more.
 
     A defense whose control did not learn has none: its accuracy is chance.
@@ -177,12 +186,12 @@ def scatter(rows: Sequence[Row], defenses: Sequence[str]) -> list[Panel]:
             point = (defenses.index(row["defense"]), _within(harm), utility, bool(row.get("pareto")))
             groups.setdefault((row["attack"], settings_label(row["settings"])), []).append(point)
     panels: list[Panel] = []
-    for (attack, settings), points in groups.items():
-        if len(points) > 1:
-            figure, axes = canvas("harm of the attack", "accuracy without attack")
-            _draw_points(axes, points)
-            panels.append(Panel(attack, settings, svg(figure, f"dots{len(panels)}")))
-    return panels
+    drawable = [(name, points) for name, points in groups.items() if len(points) > 1]
+    for (attack, settings), points in drawable[:_MOST_PANELS]:
+        figure, axes = canvas("harm of the attack", "accuracy without attack")
+        _draw_points(axes, points)
+        panels.append(Panel(attack, settings, svg(figure, f"dots{len(panels)}")))
+    return Panels(tuple(panels), len(drawable) - len(panels))
 
 
 def _within(harm: Row) -> dict[str, float | None]:

@@ -14,8 +14,6 @@ from fedsec.maths import coordinates as module
 from fedsec.maths.coordinates import coordinate_wise, median, nearest_mean, trimmed_mean
 from fedsec.maths.rows import Rows
 
-pytestmark = pytest.mark.numeric
-
 LARGEST = float(np.finfo(np.float32).max)
 
 

@@ -93,12 +93,12 @@ def test_the_front_and_its_figure_leave_out_what_did_not_learn() -> None:
     rows = rows_of(*cells(90, 51, 85))
     front = {row["defense"]: row["pareto"] for row in rows if row["attack"] != "none"}
     assert front == {"none": True, "noise": False, "clip": True}, "no harm, and no model either"
-    (panel,) = plots.scatter(rows, ["none", "noise", "clip"])
+    (panel,) = plots.scatter(rows, ["none", "noise", "clip"]).panels
     assert "var(--s1)" not in panel.svg
     assert "var(--s2)" in panel.svg
     rows = rows_of(*cells(51, 51, 51))
     assert not any(row["pareto"] for row in rows)
-    assert plots.scatter(rows, ["none", "noise", "clip"]) == []
+    assert plots.scatter(rows, ["none", "noise", "clip"]).panels == ()
 
 
 def test_the_worst_case_ranks_nothing_that_did_not_learn() -> None:
@@ -157,9 +157,11 @@ def test_the_report_shows_the_guess_everywhere() -> None:
 def test_curves_have_a_dotted_line_at_the_guess() -> None:
     with_guess, without = beside(80), beside(80)
     del without["cell"]["metrics"][ACCURACY]["baseline"]
-    dotted = [plots.curves([one], ["none"])[0].svg.count("stroke-dasharray: 1,3") for one in (with_guess, without)]
+    dotted = [
+        plots.curves([one], ["none"]).panels[0].svg.count("stroke-dasharray: 1,3") for one in (with_guess, without)
+    ]
     assert dotted == [1, 0]
-    (far,) = plots.curves([beside(80, 0.02, curve=[0.7, 0.8])], ["none"])
+    (far,) = plots.curves([beside(80, 0.02, curve=[0.7, 0.8])], ["none"]).panels
     assert ">0 %</text>" in far.svg, "the axis reaches down to it"
 
 

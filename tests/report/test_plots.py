@@ -19,20 +19,20 @@ def test_an_attack_that_only_watches_shares_its_figure() -> None:
             trained(curve=[0.2, 0.3], attack="flip", position="client", **fields),
         ]
 
-    panels = plots.curves([*cells(settings={"a.b": 1}), *cells(settings={"a.b": 2})], ["none"])
+    panels = plots.curves([*cells(settings={"a.b": 1}), *cells(settings={"a.b": 2})], ["none"]).panels
     assert [(p.title, p.subtitle) for p in panels] == [("no attack, dager", "b=1; b=2"), ("flip", "b=1; b=2")]
 
 
 def test_curves_start_at_round_zero_and_band_the_seeds() -> None:
     seeds = [trained(curve=[0.2, height], seed=seed) for seed, height in enumerate((0.6, 0.8))]
-    (one,), (many,) = plots.curves(seeds[:1], ["none"]), plots.curves(seeds, ["none"])
+    (one,), (many,) = (plots.curves(some, ["none"]).panels for some in (seeds[:1], seeds))
     assert ">0</text>" in one.svg
     assert "fill-opacity: 0.18" in many.svg
     assert "fill-opacity: 0.18" not in one.svg
 
 
 def test_a_figure_scales_and_follows_the_page() -> None:
-    (panel,) = plots.curves([trained()], ["none"])
+    (panel,) = plots.curves([trained()], ["none"]).panels
     assert 'viewBox="0 0 340 230"' in panel.svg
     assert not re.search(r"#0[0-9a-f]{5}", panel.svg)
     assert "var(--s0)" in panel.svg
@@ -43,7 +43,7 @@ def test_a_figure_scales_and_follows_the_page() -> None:
 def test_many_lines_and_missing_cells_still_draw() -> None:
     defenses = [f"d{i}" for i in range(20)]
     contents = [trained(curve=[0.5, 0.5], defense=name) for name in defenses] + [not_run("error", "x", attack="dager")]
-    assert len(plots.curves(contents, [*defenses, "none"])) == 1
+    assert len(plots.curves(contents, [*defenses, "none"]).panels) == 1
     assert len({tuple(plots.style(i).items()) for i in range(12)}) == 12
 
 
@@ -54,11 +54,11 @@ def test_scatter_takes_two_defenses_and_rings_the_front() -> None:
     ]
     controls = [trained("1110"), trained("1000", defense="worse"), trained("1100", defense="good")]
     rows = rows_of(*controls, *attacked)
-    (panel,) = plots.scatter(rows, ["none", "worse", "good"])
+    (panel,) = plots.scatter(rows, ["none", "worse", "good"]).panels
     assert panel.title == "dager"
     assert "harm of the attack" in panel.svg
     assert panel.svg.count("stroke: currentColor; stroke-width: 1.2") >= 2
-    assert plots.scatter(rows_of(controls[0], attacked[0]), ["none"]) == []
+    assert plots.scatter(rows_of(controls[0], attacked[0]), ["none"]) == ((), 0)
 
 
 def test_scatter_leaves_out_what_has_no_harm_and_draws_within_bounds() -> None:
@@ -69,7 +69,7 @@ def test_scatter_leaves_out_what_has_no_harm_and_draws_within_bounds() -> None:
     attacks[2]["cell"]["metrics"]["leakage/rouge-l"]["chance"] = 1.0
     rows = rows_of(*cells, *attacks)
     assert [row["harm"]["value"] for row in rows if row["attack"] == "dager"] == [0.0, 0.0, None]
-    (panel,) = plots.scatter(rows, ["none", "good", "odd"])
+    (panel,) = plots.scatter(rows, ["none", "good", "odd"]).panels
     assert "var(--s1)" in panel.svg
     assert "var(--s2)" not in panel.svg
 
@@ -132,6 +132,15 @@ def test_many_curves_are_cut_with_a_note() -> None:
     found = plots.reached([_cells(defense=f"d{i}") for i in range(50)])
     assert found is not None
     assert (len(found.panels), found.more) == (48, 2)
+
+
+def test_many_attacks_have_as_many_figures_as_a_reader_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "_MOST_PANELS", 2)
+    attacks = [trained(attack=f"a{i}", curve=[0.2, i / 10], position="client") for i in range(3)]
+    found = plots.curves(attacks, ["none"])
+    assert ([panel.title for panel in found.panels], found.more) == (["a0", "a1"], 1)
+    page = Page(render(*scored([trained(curve=[0.2, 0.9]), *attacks])))
+    assert "2 more figures are left out" in page.text
 
 
 # Whom the rule trusted

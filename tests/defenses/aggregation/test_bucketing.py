@@ -10,8 +10,6 @@ from fedsec.maths.rows import Rows
 
 from .instances import matrix, mixed, refusal
 
-pytestmark = pytest.mark.numeric
-
 
 @pytest.mark.parametrize("n", range(1, 14))
 @pytest.mark.parametrize("s", [1, 2, 3, 5])

@@ -14,8 +14,6 @@ from fedsec.maths.rows import Rows
 from ...bounds import off, within
 from .instances import HOSTILE, matrix, vector
 
-pytestmark = pytest.mark.numeric
-
 SIZES = [(3, 0), (7, 1), (8, 1), (11, 2), (14, 2), (15, 3)]
 
 
@@ -52,6 +50,7 @@ def _slow(rows: torch.Tensor, f: int, one_pass: bool = False) -> np.ndarray:
     return np.array(result)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("n", "f"), SIZES)
 @pytest.mark.parametrize("one_pass", [False, True])
 def test_it_is_that_of_the_plain_reference(n: int, f: int, one_pass: bool) -> None:

@@ -16,8 +16,6 @@ from fedsec.maths.rows import Rows
 
 from .instances import HOSTILE, matrix, refusal, vector
 
-pytestmark = pytest.mark.numeric
-
 RULES = {
     "median": Median(),
     "trimmed-mean": TrimmedMean(),

@@ -97,9 +97,7 @@ def test_one_row_is_itself_and_two_are_their_mean() -> None:
 def test_most_rows_equal_are_the_median() -> None:
     matrix = torch.cat([torch.full((4, 3), 2.0), 10 * normal(3, 3)])
     error = relative(decide(GeometricMedian(), matrix, 3).vector, torch.full((3,), 2.0))
-    within(
-        "geometric-median: most rows equal", error, 2e-5
-    )  # smoothed within 1e-6 of a distance of 14
+    within("geometric-median: most rows equal", error, 2e-5)  # smoothed within 1e-6 of a distance of 14
 
 
 @pytest.mark.parametrize("factor", [1e-20, 1e-6, 1e6, 1e20])

@@ -21,8 +21,6 @@ from .invariants import SHOWN, Entry, Instance, Outcome, decide, difference, ins
 from .support import DELTA
 from .table import FILTERS, RULES, TABLE
 
-pytestmark = pytest.mark.numeric
-
 every_entry = pytest.mark.parametrize("entry", TABLE, ids=str)
 ENROLLED = 50
 NOT_USABLE = (float("nan"), float("inf"), -float("inf"), 1e30)

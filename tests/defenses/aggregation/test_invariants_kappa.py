@@ -6,8 +6,6 @@ import torch
 from .invariants import Entry, Instance, decide
 from .table import FILTERS, RULES
 
-pytestmark = pytest.mark.numeric
-
 SIZES = ((5, 1), (10, 2), (11, 4), (20, 6))
 Stack = tuple[Entry, ...]
 

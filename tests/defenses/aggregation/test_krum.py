@@ -14,8 +14,6 @@ from fedsec.maths.rows import Rows
 
 from .support import context
 
-pytestmark = pytest.mark.numeric
-
 CONVENTIONS = ("blanchard", "allouah")
 Vectors = Sequence[Sequence[float]]
 
@@ -70,6 +68,7 @@ def test_the_choice_is_that_of_the_plain_reference_ties_to_the_lower_index(
         assert _choice(vectors, f, convention) == _slow_choice(vectors, f, convention)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("seed", range(20))
 def test_the_choice_is_that_of_the_reference_on_random_rows(convention: str, seed: int) -> None:
@@ -100,6 +99,7 @@ def test_equal_rows_tie_and_the_first_wins(convention: str) -> None:
     assert _choice([[1.0, 2.0]] * 7, 2, convention) == 0
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("seed", range(10))
 def test_two_closest_rows_tie_and_the_earlier_wins_in_any_order(convention: str, seed: int) -> None:

@@ -15,8 +15,6 @@ from fedsec.defenses.aggregation.vertex_cover import has_cover
 from ...bounds import within
 from .gram_support import decide, normal, relative
 
-pytestmark = pytest.mark.numeric
-
 
 def _slow(matrix: torch.Tensor, size: int) -> list[int]:
     """The first subset in lexicographic order of those with the least diameter."""
@@ -44,6 +42,7 @@ def test_the_subset_is_the_first_of_least_diameter(instance: tuple[list[list[flo
     assert weights.tolist() == [1 / len(chosen) if i in chosen else 0.0 for i in range(len(matrix))]
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("seed", range(15))
 def test_the_mean_is_that_of_the_plain_reference_on_random_rows(seed: int) -> None:
     n = 3 + seed % 8

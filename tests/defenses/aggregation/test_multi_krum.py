@@ -15,8 +15,6 @@ from fedsec.defenses.aggregation.multi_krum import MultiKrum
 from ...bounds import within
 from .gram_support import decide, normal, relative
 
-pytestmark = pytest.mark.numeric
-
 CONVENTIONS = ("blanchard", "allouah")
 
 
@@ -53,6 +51,7 @@ def test_the_rows_are_those_of_the_plain_reference_ties_to_the_earlier(
     assert weights.tolist() == [1 / m if i in chosen else 0.0 for i in range(len(vectors))]
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("seed", range(15))
 def test_the_mean_is_that_of_the_plain_reference_on_random_rows(convention: str, seed: int) -> None:

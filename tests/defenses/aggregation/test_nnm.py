@@ -16,8 +16,6 @@ from fedsec.maths.rows import Rows
 from ...bounds import off, within
 from .instances import HOSTILE, SIZES, matrix, mixed, refusal, vector
 
-pytestmark = pytest.mark.numeric
-
 NNM = NearestNeighbourMixing()
 
 
@@ -36,6 +34,7 @@ def _partners(mixing: torch.Tensor) -> list[list[int]]:
     return [line.nonzero()[:, 0].tolist() for line in mixing]
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("n", "f"), SIZES)
 def test_each_row_becomes_the_mean_of_its_nearest(n: int, f: int) -> None:
     rows = matrix(n, 20, seed=n)

@@ -19,8 +19,6 @@ from fedsec.privacy.accounting import Spent, epsilon_of
 
 from ...bounds import within
 
-pytestmark = pytest.mark.numeric
-
 TERMS = PrivacyTerms(sampling_rate=0.25, steps=20, expected_rows=8.0)
 SIZE = 50
 
@@ -39,6 +37,7 @@ def _rows(count: int, scale: float = 1.0, seed: int = 1) -> torch.Tensor:
     return scale * torch.randn(count, SIZE, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.numeric
 @given(st.integers(1, 12), st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.integers(0, 1000))
 def test_a_clipped_sum_is_that_of_an_fp64_loop(count: int, scale: float, bound: float, seed: int) -> None:
     each = _rows(count, scale, seed)

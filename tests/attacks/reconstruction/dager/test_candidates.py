@@ -13,8 +13,6 @@ from fedsec.models import tiny_bert
 
 from ..support import SEEDS, Lab
 
-pytestmark = pytest.mark.numeric
-
 TEXTS = ["the chest is clear", "no fever and no cough today"]
 WIDTH = 128
 SLACK = 6.0

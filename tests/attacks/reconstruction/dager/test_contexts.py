@@ -13,8 +13,6 @@ from fedsec.maths.activations import layer_input
 from ..support import Lab, tiny_lab
 from .test_sums import QUERY, model_of
 
-pytestmark = pytest.mark.numeric
-
 TEXTS = ["the chest is clear", "no fever and no cough today", "pain in the left knee"]
 
 

@@ -18,8 +18,6 @@ from ....bounds import off_largest, within
 from ..reach import SEEDS, Reach
 from ..support import assert_only_looks, exact
 
-pytestmark = pytest.mark.numeric
-
 TEXTS = ["the chest is clear", "no fever and no cough", "the patient sleeps well", "pain in the left knee"]
 QUERIES = {"gpt2": "transformer.h.{}.attn.c_attn", "llama": "model.layers.{}.self_attn.q_proj"}
 
@@ -102,6 +100,7 @@ def test_evaluations_bound_the_search(lab: Reach) -> None:
     assert not any(claim.verified for claim in claims)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 @pytest.mark.parametrize("length", [0, 1, 5])
 def test_states_behind_prefixes_are_those_of_whole_texts(architecture: str, length: int) -> None:

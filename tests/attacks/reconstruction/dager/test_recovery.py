@@ -20,8 +20,6 @@ from fedsec.models.minilm import load as load_minilm
 
 from ..support import SEEDS, Lab, exact
 
-pytestmark = pytest.mark.numeric
-
 TEXTS = ["the chest is clear", "no fever and no cough today"]
 NAMES = ("q", "k", "v")
 
@@ -116,6 +114,7 @@ def test_noise_is_known_to_a_few_percent_and_sets_the_rank(
     assert float(ratio.max()) < 2.0
 
 
+@pytest.mark.numeric
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1_000), pruned=st.sampled_from([("top-k", 0.9), ("random", 0.9), ("random", 0.7)]))
 def test_pruned_entries_come_back_and_others_are_not_touched(lab: Lab, seed: int, pruned: tuple[str, float]) -> None:
@@ -199,6 +198,7 @@ def test_dager_reads_pruned_updates_exactly_if_it_knows(lab: Lab, kind: str) -> 
     assert not any(claim.verified for claim in blind)
 
 
+@pytest.mark.numeric
 def test_rows_of_which_too_little_is_left_are_left_out(lab: Lab) -> None:
     clean, inputs = planted(lab, 4, seed=3)
     assert clean.rows is not None
