@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial as bound
 from typing import TYPE_CHECKING
 
 from fedsec.api import Knowledge, Reconstruction, RoundView
@@ -11,31 +11,26 @@ from ..shared.known_defenses import known_defenses
 from ..shared.texts import content, texts_per_client
 from .candidates import Candidates, Scanner
 from .contexts import told
-from .decoder import FIRST, SECOND, Grown, Growth, begins
+from .decoder import Grown, Growth, begins
 from .decoder_ends import whole_texts
 from .decoder_states import States, sees_later
 from .decoder_tokens import Tokens
+from .effort import Effort
 from .groups import Groups
 from .judge import Judge
 from .links import attention_links
 from .places import by_place
 from .ruler import Ruler
-from .search import Budget, Found, Search
+from .search import Found, Search
+from .settings import Settings
 from .spaces import LayerSpace, layer_space, projections, separate, trained
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-_SHARP = 1e-3
-"""Where noise explains larger residuals in the first layer, it also hides directions of the second."""
-
-_BLURRED = 4
-"""Where noise keeps texts from being verified, the search goes on to its budget's end: it is divided by this."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dager:
+class Dager(Settings):
     """Tests tokens against the span of the first layer's inputs, assembles texts, judges them by the second layer's.
 
     The gradient of a linear layer is a product with its inputs, so its rows lie in their span; while a batch has fewer
@@ -43,17 +38,7 @@ class Dager:
     single token's query and key receive then names its text: combinations of that text's keys and queries, per head.
     In a decoder a prefix's states do not depend on what follows, so that texts grow from the left, token by token.
 
-    Args:
-        tolerance: accepted relative residual where nothing but fp32 rounding blurs a span.
-        slack: accepted residual in units of what the span's own noise explains; 0: as fixed as the paper's.
-        blur: largest residual that noise is believed to explain in the first layer.
-        ceiling: largest residual of a token of a verified text.
-        restarts: restarts of the descent per wave, run as one batch.
-        rounds: waves per possible length.
-        sweeps: most passes over a text's positions per restart.
-        shortlist: tokens per position that a sweep tries, after a first look at all of them.
-        evaluations: texts run through the first layer per update, at most; for a decoder, continuations of prefixes, as
-            many again for every eight texts that the update can hold.
+    Its parameters are those of `Settings`.
 
     Source: Petrov et al., "DAGER: Exact Gradient Inversion for Large Language Models", NeurIPS 2024, sections 4-5.
     Deviations: stacked query, key and value gradients, or LoRA factors A on any of them; rank at the largest relative
@@ -65,19 +50,6 @@ class Dager:
         decoder are verified only if the states of all of them are as many as the second span has directions; at most
         one claim for identical texts of a batch.
     """
-
-    tolerance: float = 2e-6
-    slack: float = 6.0
-    blur: float = 0.3
-    ceiling: float = 1e-2
-    restarts: int = 8
-    rounds: int = 20
-    sweeps: int = 10
-    shortlist: int = 4
-    evaluations: int = 60_000
-    contexts: bool = True
-    links: bool = True
-    enumerated: int = 512
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         """Claims for every client, or for the clients together where only their sum is seen.
@@ -112,7 +84,7 @@ class Dager:
             read = self._encoded if sees_later(view.model.module, second.query) else self._decoded
             texts, candidates = read(view, row, (first, second), limit, longest)
         less = second is None or second.space.rank < first.space.rank  # than all texts' states
-        sharp = not any(text.verified for text in texts) and self._ruler(first).near <= _SHARP
+        sharp = not any(text.verified for text in texts) and self._ruler(first).near <= self.partial
         if less and (sharp or not texts):
             partly = self._partial(view, client, first, limit, longest)
             if partly:
@@ -140,7 +112,7 @@ class Dager:
         return claims
 
     def _ruler(self, first: LayerSpace) -> Ruler:
-        return Ruler(first.space, tolerance=FIRST * self.tolerance, slack=self.slack, blur=self.blur)
+        return Ruler(first.space, tolerance=self.decoder_near * self.tolerance, slack=self.slack, blur=self.blur)
 
     def _partial(
         self, view: RoundView, client: int | None, first: LayerSpace, limit: int, longest: int | None
@@ -148,7 +120,7 @@ class Dager:
         """Unverified claims of tokens at their places, where the second layer shows less than the texts' states."""
         ruler = self._ruler(first)
         notes = {"rank": float(first.space.rank), "layers": 1.0}
-        texts = by_place(view, first, ruler, limit=limit, longest=longest)
+        texts = by_place(view, first, ruler, limit=limit, longest=longest, most=self.decoder_tokens)
         return [
             Reconstruction(
                 client=client, tokens=content(ids, view.model.tokenizer), score=1.0, verified=False, notes=notes
@@ -161,37 +133,34 @@ class Dager:
     ) -> "tuple[Sequence[Found], int]":
         """Texts of an encoder, and how many candidates there were."""
         first, second = spaces
-        scanner = Scanner(view, first, tolerance=self.tolerance, slack=self.slack, blur=self.blur)
+        scanner = Scanner(view, first, self)
         candidates = scanner.scan(2 * limit, longest)
-        judge = Judge(
-            view.model.module, first.query, second, tolerance=self.tolerance, slack=self.slack, ceiling=self.ceiling
-        )
         sharp = candidates.sharp
-        budget = Budget(
-            rounds=self.rounds if sharp else min(1, self.rounds),
-            restarts=self.restarts,
-            sweeps=self.sweeps,
-            shortlist=self.shortlist,
-            evaluations=self.evaluations // (20 if not sharp else _BLURRED if candidates.blurred else 1),
-            enumerated=self.enumerated,
-            seconds_left=view.seconds_left,
-        )
+        most = self.blurred_evaluations if candidates.blurred else self.evaluations
+        effort = Effort(first.space.basis.shape[0], most if sharp else self.unsure_evaluations, view.seconds_left)
+        judge = Judge(view.model.module, first.query, second, self, effort)
+        settings = self if sharp else replace(self, rounds=min(1, self.rounds))
         whole = sharp and separate(projections(view.model.layout, 0))  # whole query and key gradients are read
-        guess = partial(self._guesses, view, row, spaces, candidates) if whole and self.contexts else tuple
-        links = attention_links(view, first, candidates) if whole and self.links else None
-        search = Search(candidates, judge, links, limit=limit, budget=budget, generator=view.generator, guess=guess)
+        guess = bound(self._guesses, view, row, spaces, candidates, effort) if whole and self.contexts else tuple
+        links = attention_links(view, first, candidates, effort) if whole and self.links else None
+        search = Search(candidates, judge, links, settings, effort, limit=limit, generator=view.generator, guess=guess)
         return search.run(), sum(map(len, candidates.tokens))
 
     def _guesses(
-        self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], candidates: Candidates
+        self,
+        view: RoundView,
+        row: "Tensor",
+        spaces: tuple[LayerSpace, LayerSpace],
+        candidates: Candidates,
+        effort: Effort,
     ) -> list[tuple[int, ...]]:
         """Texts that follow from what attention gave single tokens; none where noise hides that."""
         if candidates.blurred or (view.rows is not None and known_defenses(view)):
             return []
-        tokens = told(view, row, spaces, candidates, ceiling=self.ceiling)
+        tokens = told(view, row, spaces, candidates, self, effort)
         if tokens is None:
             return []
-        return list(Groups(view, tokens, begin=candidates.begin, last=candidates.last).texts())
+        return list(Groups(view, tokens, begin=candidates.begin, last=candidates.last, effort=effort).texts())
 
     def _decoded(
         self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None
@@ -201,22 +170,20 @@ class Dager:
         states = States(view.model.module, first.query, second.query)
         near, far = (
             Ruler(one.space, tolerance=factor * self.tolerance, slack=self.slack, blur=self.blur)
-            for one, factor in zip(spaces, (FIRST, SECOND), strict=True)
+            for one, factor in zip(spaces, (self.decoder_near, self.decoder_far), strict=True)
         )
-        tokens = Tokens(states, near, view.generator)
-        budget = self.evaluations * max(1, limit // 8)
+        tokens = Tokens(states, near, view.generator, self.decoder_tokens)
         growth = Growth(
             states,
             tokens,
             far,
-            ceiling=self.ceiling,
+            self,
             limit=limit,
-            evaluations=budget,
             seconds_left=view.seconds_left,
         )
         texts = growth.run(begins(view.model.tokenizer), min(longest or states.longest, states.longest))
         if any(text.verified for text in texts):
-            ends = whole_texts(view, row, [text.ids for text in texts])
+            ends = whole_texts(view, row, [text.ids for text in texts], self.end_share)
             texts = [replace(text, verified=text.verified and end) for text, end in zip(texts, ends, strict=True)]
         return texts, tokens.count
 

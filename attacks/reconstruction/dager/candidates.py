@@ -8,6 +8,7 @@ import torch
 from fedsec.api import RoundView
 from fedsec.maths.activations import layer_input
 
+from .settings import Settings
 from .spaces import LayerSpace
 from .sums import normalised_sums
 
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
 _CHUNK = 8192
 """Token places per forward pass: 13 MB of inputs at width 384, which stays near the caches; tokens where no pass is
 needed."""
-
-_BLURRED = 1e-2
-"""Where noise explains more than this even of the begin token, whose share in an update is large, weak directions of
-the span are lost, and true tokens with them may be beyond every tolerance."""
-
-_CROWD = 4
-"""Of a position's tokens within the tolerance, as many times the number that is asked for are kept, surest first."""
-
-_TELLING = 1.5
-"""In a blurred span, true tokens are off by what noise explains (0.9 to 1.2 of it, since many dimensions average), or
-stand on lost directions; most wrong ones within the slack are beyond this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +76,12 @@ class Scanner:
     Args:
         view: the server's view.
         first: the first layer's space.
-        tolerance: accepted relative residual where nothing but fp32 rounding blurs the span.
-        slack: accepted residual in units of what the noise of the span explains.
-        blur: noise is believed to explain residuals up to this.
+        settings: the tolerances.
     """
 
-    def __init__(self, view: RoundView, first: LayerSpace, *, tolerance: float, slack: float, blur: float) -> None:
+    def __init__(self, view: RoundView, first: LayerSpace, settings: Settings) -> None:
         self._module, self._tokenizer = view.model.module, view.model.tokenizer
-        self._first, self._tolerance, self._slack, self._blur = first, tolerance, slack, blur
+        self._first, self._settings = first, settings
         self.begin, self.end = boundary_tokens(view.model.tokenizer)
         self.longest = min(
             first.space.rank, self._tokenizer.model_max_length, self._module.config.max_position_embeddings
@@ -104,7 +92,7 @@ class Scanner:
 
         Args:
             per_position: how many best tokens to keep at a position where none is within the tolerance. In a blurred
-                span at least as many are kept, and at most four times as many.
+                span at least as many are kept, and at most `crowd` times as many.
             longest: length of the longest text, special tokens included, if known.
         """
         bound = min(self.longest, longest or self.longest)
@@ -113,7 +101,8 @@ class Scanner:
         edges = self._inputs(torch.tensor([self.end, self.begin]), bound)
         seen = self._judge(edges)  # [2, positions]
         sharp = bool(seen.within[1, 0]) and bool(seen.within[0, 1:].any())
-        blurred = self._slack * float(self._first.space.expected(edges[1, :1].double())) > _BLURRED
+        explained = float(self._first.space.expected(edges[1, :1].double()))
+        blurred = self._settings.slack * explained > self._settings.hidden
         if longest is not None and not sharp:
             ends = [bound - 1]
         else:
@@ -132,7 +121,7 @@ class Scanner:
             count = min(most // 2 if blurred else 1, len(doubts))
             return sorted((doubts.topk(max(1, count), largest=False).indices + 1).tolist())
         if blurred:
-            within = within & (doubts <= max(_TELLING / self._slack, float(doubts[within].min())))
+            within = within & (doubts <= max(self._telling, float(doubts[within].min())))
         ends: list[int] = (within.nonzero()[:, 0] + 1).tolist()
         return ends
 
@@ -146,22 +135,27 @@ class Scanner:
         tokens: list[Tensor] = []
         residuals: list[Tensor] = []
         admitted: list[int] = []
-        most = _CROWD * per_position
+        most = self._settings.crowd * per_position
         short = doubts.topk(min(max(most, 64), len(vocabulary)), dim=0, largest=False).indices
-        near = rough < (4 * self._tolerance) ** 2 + 1e-4
+        near = rough < (4 * self._settings.tolerance) ** 2 + 1e-4
         for place in range(length):
             picked = near[:, place].clone()
             picked[short[:, place]] = True
             ids = vocabulary[picked]
             seen = self._judge(self._inputs(ids, length)[:, place])  # [count]
             order = seen.doubts.argsort()
-            within = seen.within & (seen.doubts <= _TELLING / self._slack) if blurred else seen.within
+            within = seen.within & (seen.doubts <= self._telling) if blurred else seen.within
             inside = order[within[order]][: most if blurred else None]
             keep = order[: max(len(inside), per_position)] if blurred or len(inside) == 0 else inside
             tokens.append(ids[keep])
             residuals.append(seen.residuals[keep])
             admitted.append(len(inside))
         return tokens, residuals, admitted
+
+    @property
+    def _telling(self) -> float:
+        """The largest doubt of a candidate in a blurred span: most wrong ones within the slack are beyond it."""
+        return self._settings.telling / self._settings.slack
 
     def _inputs(self, ids: "Tensor", length: int) -> "Tensor":
         """The first layer's input for each token at each position [ids, length, width]."""
@@ -176,7 +170,7 @@ class Scanner:
     def _rough(self, vocabulary: "Tensor", length: int) -> tuple["Tensor", "Tensor"]:
         """Squared relative residuals and squared doubts [ids, length], the former good to about 1e-6."""
         space = self._first.space
-        blurring = space.basis * (self._slack * space.noise / space.singular[: space.rank])
+        blurring = space.basis * (self._settings.slack * space.noise / space.singular[: space.rank])
         sums = normalised_sums(self._module, self._first.query, length)
         parts = []
         for ids in vocabulary.split(_CHUNK if sums is not None else max(1, _CHUNK // length)):
@@ -189,7 +183,7 @@ class Scanner:
                     for one in (None, space.basis, blurring)
                 )
             rough = 1.0 - inside / whole
-            allowed = (blurred / whole).clamp_min(self._tolerance**2)
+            allowed = (blurred / whole).clamp_min(self._settings.tolerance**2)
             parts.append((rough, rough.clamp_min(0.0) / allowed))
         residuals, doubts = (torch.cat(kind) for kind in zip(*parts, strict=True))
         return residuals, doubts
@@ -198,8 +192,9 @@ class Scanner:
         """Exact residuals and how they compare with the tolerance, for inputs [..., width]."""
         space, vectors = self._first.space, inputs.double()
         off = space.residuals(vectors)
-        explained = (self._slack * space.expected(vectors)).clamp_min(self._tolerance)
-        within = (off <= explained) & (off <= max(self._tolerance, self._blur))
+        tolerance = self._settings.tolerance
+        explained = (self._settings.slack * space.expected(vectors)).clamp_min(tolerance)
+        within = (off <= explained) & (off <= max(tolerance, self._settings.blur))
         return _Seen(off, off / explained, within)
 
 

@@ -1,8 +1,8 @@
 """Low-rank matrices of which only some entries are known: the others follow, while enough are left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -87,7 +87,14 @@ class Completion:
     where nothing could be withheld, or too little is known of some columns to tell the row space."""
 
 
-def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: int = 150) -> Completion:
+def complete(
+    values: "Tensor",
+    known: "Tensor",
+    *,
+    floor: float = 3e-7,
+    sweeps: int = 150,
+    seconds_left: Callable[[], float] = lambda: inf,
+) -> Completion:
     """Fill in the unknown entries of a matrix of unknown low rank.
 
     The fit grows: directions that explain most of what is left are added until the known entries are matched to their
@@ -101,6 +108,7 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
         known: booleans [rows, width].
         floor: misfit at which the known entries count as matched: fp32 rounding leaves about 6e-8.
         sweeps: alternations between the two factors, at most, to grow, and as many again to take directions away.
+        seconds_left: for more of them; with none left the fit stays as it is, with its misfit.
 
     Source: alternating least squares with a growing rank: Jain, Netrapalli and Sanghavi, "Low-rank Matrix Completion
         using Alternating Minimization", STOC 2013, algorithm 1; Wen, Yin and Zhang, LMaFit, Math. Prog. Comp. 2012,
@@ -114,7 +122,7 @@ def complete(values: "Tensor", known: "Tensor", *, floor: float = 3e-7, sweeps: 
     norms = given.norm(dim=1)
     used = norms > 0.0
     target, seen = given[used] / norms[used, None], known[used]
-    fit = _Fit(target, seen, _withheld(known)[used], floor, sweeps)
+    fit = _Fit(target, seen, _withheld(known)[used], floor, sweeps, seconds_left)
     with one_thread():
         state = fit.spare(fit.grow())
         product, told, error = fit.rows(state), fit.determined(state), fit.error(state)
@@ -167,7 +175,16 @@ class _Fit:
     rows count while they have entries enough for the rank.
     """
 
-    def __init__(self, target: "Tensor", known: "Tensor", withheld: "Tensor", floor: float, sweeps: int) -> None:
+    def __init__(
+        self,
+        target: "Tensor",
+        known: "Tensor",
+        withheld: "Tensor",
+        floor: float,
+        sweeps: int,
+        seconds_left: Callable[[], float],
+    ) -> None:
+        self._seconds_left = seconds_left
         self._target, self._known, self._withheld = target, known, withheld
         self._seen, self._floor, self._sweeps = known & ~withheld, floor, sweeps
         self._counts = self._seen.sum(dim=1)  # [rows]
@@ -290,7 +307,7 @@ class _Fit:
             product = self._half(product.T, left, mask, ridge, across=True).T
             ridge /= 2
             misfits.append(float(((self._target - product) * mask.exact).norm()) / norm)
-            self._left -= 1
+            self._left = self._left - 1 if self._seconds_left() > 0.0 else 0
             if misfits[-1] <= self._floor or self._left <= 0:
                 break
             right = torch.linalg.qr(product.T @ left).Q

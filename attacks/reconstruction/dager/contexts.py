@@ -21,6 +21,8 @@ from fedsec.maths.row_space import RowSpace
 
 from .block import Block, block_between
 from .candidates import Candidates
+from .effort import Effort
+from .settings import Settings
 from .spaces import LayerSpace, matrix_space
 
 if TYPE_CHECKING:
@@ -30,26 +32,16 @@ _OPEN = 2e-5
 """A direction that changes the states off their span by less than this (relative) is open: the bases' rounding leaves
 1e-6 of a direction that changes nothing."""
 
-_MOST = 64
-"""With more open directions the equations are no longer many times the unknowns, and the steps lead nowhere."""
 
 _SPARE = 64
 """Random directions off the activations' span, beyond the open ones: equations that a solution has to satisfy."""
 
-_STEPS = 16
-"""Gauss-Newton steps at most; true candidates take 3 to 12."""
-
-_FALL = 0.85
-"""A candidate whose misfit falls less than to this share in a step is given up (wrong ones': 0.9 and more)."""
-
-_PATIENCE = 6
-"""Steps that a candidate has which is tried again."""
-
-_AGAIN = 3
-"""How often those that came nearest are tried again."""
 
 _DAMPING = 1e-7
 """On the diagonal of the normal equations, relative to its mean: fp32's rounding."""
+
+_SMALL = 2
+"""Multiply-adds of large products that one of many small ones takes as long as."""
 
 _CHUNK = 256
 """Candidates at once: 25 MB of Jacobians at 16 open directions and 1,536 activations."""
@@ -70,7 +62,12 @@ class Told:
 
 
 def told(
-    view: RoundView, row: "Tensor", spaces: Sequence[LayerSpace], candidates: Candidates, *, ceiling: float
+    view: RoundView,
+    row: "Tensor",
+    spaces: Sequence[LayerSpace],
+    candidates: Candidates,
+    settings: Settings,
+    effort: Effort,
 ) -> Told | None:
     """The candidates that pass; None where the update or the model leaves the test undetermined, or all fail.
 
@@ -79,7 +76,8 @@ def told(
         row: the update [parameters].
         spaces: of the first and the second layer.
         candidates: what the first layer's span admits.
-        ceiling: largest residual in the second layer of what passes.
+        settings: how far steps go, and the largest residual in the second layer of what passes.
+        effort: counts the steps; once it is over, candidates that did not pass before are left out.
 
     Source: this project.
     """
@@ -93,17 +91,17 @@ def told(
     if given is None or entered is None or active is None:
         return None
     equations = _Equations.of(module, block, given, entered)
-    if len(equations.open) > _MOST:
+    if len(equations.open) > settings.open_directions:
         return None
     ids, places = candidates.pairs()
     inputs = _inputs(module, first.query, ids, places)
-    steps = _Steps(module, block, active, equations, view.generator)
-    passed = _passed(steps, inputs, ceiling)
+    steps = _Steps(module, block, active, equations, view.generator, settings, effort)
+    passed = _passed(steps, inputs, settings)
     off = second.space.residuals(_through(module, block.norm, second.query, passed.behind).double())
-    kept = passed.which[off <= ceiling]
+    kept = passed.which[off <= settings.ceiling]
     if len(kept) == 0:
         return None
-    return Told(ids[kept], places[kept], inputs[kept], passed.unknowns[off <= ceiling, :-1] @ given.basis.T)
+    return Told(ids[kept], places[kept], inputs[kept], passed.unknowns[off <= settings.ceiling, :-1] @ given.basis.T)
 
 
 class _Solved(NamedTuple):
@@ -119,7 +117,7 @@ class _Solved(NamedTuple):
     """States behind the norm [count, width]."""
 
 
-def _passed(steps: "_Steps", inputs: "Tensor", ceiling: float) -> _Solved:
+def _passed(steps: "_Steps", inputs: "Tensor", settings: Settings) -> _Solved:
     """The candidates of a misfit up to the ceiling.
 
     Those that came nearest of the others go on from where these ended on average: what attention gives differs less
@@ -127,14 +125,14 @@ def _passed(steps: "_Steps", inputs: "Tensor", ceiling: float) -> _Solved:
     """
     start = inputs.new_zeros(steps.open)
     solved, misfits = steps.solved(inputs, torch.arange(len(inputs)), start, patience=1)
-    found = _picked(solved, misfits <= ceiling)
-    for _ in range(_AGAIN):
+    found = _picked(solved, misfits <= settings.ceiling)
+    for _ in range(settings.retries):
         rest = solved.which[~torch.isin(solved.which, found.which)]
         if len(found.which) == 0 or len(rest) == 0:
             break
         nearest = rest[misfits[rest].argsort(stable=True)[:_CHUNK]]
-        more, fits = steps.solved(inputs, nearest, found.moved.mean(dim=0), patience=_PATIENCE)
-        fresh = _picked(more, fits <= ceiling)
+        more, fits = steps.solved(inputs, nearest, found.moved.mean(dim=0), patience=settings.patience)
+        fresh = _picked(more, fits <= settings.ceiling)
         if len(fresh.which) == 0:
             break
         found = _Solved(*(torch.cat(pair) for pair in zip(found, fresh, strict=True)))
@@ -190,14 +188,23 @@ class _Steps:
         active: span of the activations.
         equations: the linear ones.
         generator: source of the directions off that span in which activations are looked at.
+        settings: how far steps go.
+        effort: counts the steps, and ends them.
     """
 
     def __init__(
-        self, module: Any, block: Block, active: RowSpace, equations: _Equations, generator: torch.Generator
+        self,
+        module: Any,
+        block: Block,
+        active: RowSpace,
+        equations: _Equations,
+        generator: torch.Generator,
+        settings: Settings,
+        effort: Effort,
     ) -> None:
         self._norm, self._expand = module.get_submodule(block.norm), module.get_submodule(block.expand)
         self._activation = module.get_submodule(block.activation)
-        self._equations = equations
+        self._equations, self._settings, self._effort = equations, settings, effort
         count = _SPARE + len(equations.open)
         raw = torch.randn(active.basis.shape[0], count, generator=generator, dtype=torch.float64)
         self._outside = (raw - active.basis @ (active.basis.T @ raw)).float() / count**0.5  # [activations, directions]
@@ -233,13 +240,13 @@ class _Steps:
         spreads = unknowns[:, -1].float()
         misfits = torch.full((len(inputs),), torch.inf)
         live, moved = torch.arange(len(inputs)), torch.zeros(len(inputs), self.open)
-        for step in range(_STEPS + 1):
+        for step in range(self._settings.steps + 1):
             residual, jacobian = self._linearised(sums[live], spreads[live])
             now = residual.norm(dim=1)
-            falls = (now < _FALL * misfits[live]) | (step <= patience)
+            falls = (now < self._settings.fall * misfits[live]) | (step <= patience)
             misfits[live] = torch.minimum(now, misfits[live])
             live, residual, jacobian = (part[falls] for part in (live, residual, jacobian))
-            if step == _STEPS or len(live) == 0:
+            if step == self._settings.steps or len(live) == 0 or self._effort.over:
                 break
             change = -_least(jacobian, residual)  # [live, open]
             moved[live] += change
@@ -253,6 +260,7 @@ class _Steps:
     def _linearised(self, sums: "Tensor", spreads: "Tensor") -> "tuple[Tensor, Tensor]":
         """Residuals [count, equations] and their derivatives along the open directions [count, equations, open]."""
         width = sums.shape[1]
+        self._count(len(sums), width)
         deviation = (sums.square().mean(dim=1) + self._norm.eps).sqrt()[:, None]  # [count, 1]
         with torch.no_grad():
             before = self._expand(sums / deviation * self._norm.weight + self._norm.bias)
@@ -267,6 +275,13 @@ class _Steps:
         swept = torch.einsum("ca,oa,ae->ceo", slope / (deviation * size), self._swept, self._outside)
         scaled = (slope * (before - self._rest) / (deviation * size)) @ self._outside  # [count, equations]
         return residual, torch.cat([first[:, None], swept - scaled[..., None] * deviates[:, None]], dim=1)
+
+    def _count(self, candidates: int, width: int) -> None:
+        """Take note of one step of some candidates: the feed-forward map, its derivatives, the normal equations."""
+        active, equations = self._outside.shape
+        swept = self.open * equations * (active + self.open)
+        self._effort.products(candidates * (active * (width + equations) + _SMALL * swept))
+        self._effort.decompositions(candidates * self.open**3 / 3)
 
 
 def _least(jacobian: "Tensor", residual: "Tensor") -> "Tensor":

@@ -11,26 +11,14 @@ from .decoder_states import States
 from .decoder_tokens import Tokens
 from .moves import overlap
 from .ruler import Ruler
+from .settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIRST, SECOND = 20.0, 3.0
-"""Tolerances of the two layers at the rounding floor, over those of an encoder's first: in a trained decoder rounding
-is uneven, and true tokens reach 1e-5 in the first layer. What that admits wrongly costs a look at the second only."""
-
-_CLEAR = 2.0
-"""A verified text met no continuation between the tolerance and this times it: spans that tell leave a gap there."""
-
 _REPEATS = 4
 """A model without learned positions, and a text without a begin token, give a first token that repeats itself the same
 state however often it does: such a beginning is followed no further than this."""
-
-_BEAM = 2
-"""Prefixes that are followed where noise admits more, over the most texts that there can be."""
-
-_ALIKE = 0.7
-"""An unverified text that shares this part of its places with a surer one is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +53,9 @@ class Growth:
         states: what enters the second layer.
         tokens: what can stand where.
         ruler: distances in the second layer.
-        ceiling: a text with a token above this residual is never verified.
+        settings: what a verified text has to show, and how much is followed; of evaluations as many again for every
+            eight texts.
         limit: most texts to find.
-        evaluations: continuations to run through the first layer, at most.
         seconds_left: that the search may still take; with none left the texts end where they are, unverified.
     """
 
@@ -76,15 +64,15 @@ class Growth:
         states: States,
         tokens: Tokens,
         ruler: Ruler,
+        settings: Settings,
         *,
-        ceiling: float,
         limit: int,
-        evaluations: int,
         seconds_left: Callable[[], float] = lambda: inf,
     ) -> None:
         self._seconds_left = seconds_left
         self._states, self._tokens, self._ruler = states, tokens, ruler
-        self._ceiling, self._limit, self._left = ceiling, limit, evaluations
+        self._settings, self._limit = settings, limit
+        self._left = settings.evaluations * max(1, limit // 8)
         self._grown: list[Grown] = []
 
     def run(self, begin: tuple[int, ...], longest: int) -> list[Grown]:
@@ -114,7 +102,7 @@ class Growth:
         measured = self._ruler.measure(states.flatten(0, 1))
         residuals, ratios = (part.view(states.shape[:2]) for part in measured)
         within = ratios <= 1.0
-        clear = frontier.clear & ~((ratios > 1.0) & (ratios < _CLEAR)).any(dim=1)
+        clear = frontier.clear & ~((ratios > 1.0) & (ratios < self._settings.decoder_gap)).any(dim=1)
         self._end(_picked(frontier, ~within.any(dim=1)), clear[~within.any(dim=1)])
         prefix, token = (within & ~self._repeated(frontier.ids, tokens)).nonzero(as_tuple=True)
         off = residuals[prefix, token]
@@ -124,9 +112,10 @@ class Growth:
             torch.maximum(frontier.worst[prefix], off),
             clear[prefix],
         )
-        if len(longer.ids) <= _BEAM * self._limit:
+        most = self._settings.decoder_beam * self._limit
+        if len(longer.ids) <= most:
             return longer
-        best = longer.residuals.argsort(stable=True)[: _BEAM * self._limit]
+        best = longer.residuals.argsort(stable=True)[:most]
         return _picked(longer, best.sort().values)
 
     def _repeated(self, prefixes: "Tensor", tokens: "Tensor") -> "Tensor":
@@ -138,7 +127,7 @@ class Growth:
 
     def _end(self, frontier: _Frontier, clear: "Tensor") -> None:
         """Record prefixes as texts."""
-        verified = clear & (frontier.worst <= self._ceiling)
+        verified = clear & (frontier.worst <= self._settings.ceiling)
         means = frontier.residuals / max(frontier.ids.shape[1], 1)
         for ids, mean, sure in zip(frontier.ids.tolist(), means.tolist(), verified.tolist(), strict=True):
             if ids:
@@ -159,7 +148,7 @@ class Growth:
         if not self._explained():
             self._grown = [Grown(text.ids, text.residual, verified=False) for text in self._grown]
         for text in sorted(self._grown, key=lambda text: (not text.verified, text.residual, text.ids)):
-            fresh = text.verified or all(overlap(text.ids, other.ids) < _ALIKE for other in chosen)
+            fresh = text.verified or all(overlap(text.ids, other.ids) < self._settings.alike for other in chosen)
             if fresh and len(chosen) < self._limit:
                 chosen.append(text)
         return chosen

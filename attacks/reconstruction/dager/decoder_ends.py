@@ -11,12 +11,8 @@ from fedsec.maths.activations import layer_input
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SHARE = 0.02
-"""A text ends if the end token's part at its last position is at least this share of the largest: where a trained model
-expects the end, p - 1 is small; elsewhere the part is not negative, up to rounding."""
 
-
-def whole_texts(view: RoundView, row: "Tensor", texts: Sequence[tuple[int, ...]]) -> list[bool]:
+def whole_texts(view: RoundView, row: "Tensor", texts: Sequence[tuple[int, ...]], share: float) -> list[bool]:
     """Whether the end token comes after each text, as far as the update of the output layer tells.
 
     Nothing is predicted from a row's last token, so that it leaves nothing in the spans: the end token, or, of a row
@@ -28,6 +24,8 @@ def whole_texts(view: RoundView, row: "Tensor", texts: Sequence[tuple[int, ...]]
         view: what the attacker sees.
         row: the update that the texts were read off.
         texts: all of its texts, without their last tokens.
+        share: a text ends if the end token's part at its last position is at least this share of the largest: where a
+            trained model expects the end, p - 1 is small; elsewhere the part is not negative, up to rounding.
 
     Returns:
         One answer per text. Classifiers read whole rows: all are. Where the output layer is not updated, or by more
@@ -47,7 +45,7 @@ def whole_texts(view: RoundView, row: "Tensor", texts: Sequence[tuple[int, ...]]
     states, last = _final_states(module, head, texts)
     factors = torch.linalg.lstsq(states.T, received, driver="gelsd").solution  # [tokens]
     least = min(float(factors.min()), 0.0)
-    return [least < 0.0 and value <= _SHARE * least for value in factors[last].tolist()]
+    return [least < 0.0 and value <= share * least for value in factors[last].tolist()]
 
 
 def _output_layer(module: Any) -> str | None:

@@ -21,9 +21,6 @@ _POSITIONS = 8
 _SKETCH = 24
 """Random directions outside the span: what has little part in them is looked at closely."""
 
-_MOST = 2048
-"""Tokens per position that are kept where noise admits more."""
-
 
 class Tokens:
     """Tests the vocabulary against the first layer's row space, position by position as far as they are asked for.
@@ -35,10 +32,11 @@ class Tokens:
         states: the first layer's inputs.
         ruler: distances in the first layer.
         generator: source of the directions.
+        most: tokens per position that are kept where noise admits more.
     """
 
-    def __init__(self, states: "States | Inputs", ruler: Ruler, generator: "Generator") -> None:
-        self._states, self._ruler = states, ruler
+    def __init__(self, states: "States | Inputs", ruler: Ruler, generator: "Generator", most: int) -> None:
+        self._states, self._ruler, self._most = states, ruler, most
         basis = ruler.space.basis
         raw = torch.randn(basis.shape[0], _SKETCH, generator=generator, dtype=torch.float64)
         self._outside = (raw - basis @ (basis.T @ raw)).float() / _SKETCH**0.5  # [width, directions]
@@ -75,6 +73,6 @@ class Tokens:
         found = []
         for place in range(stop - start):
             own = (places == place).nonzero()[:, 0]
-            best = own[ratios[own].argsort(stable=True)[:_MOST]]
+            best = own[ratios[own].argsort(stable=True)[: self._most]]
             found.append(ids[best].sort().values)
         return found

@@ -9,6 +9,7 @@ from fedsec.api import Role, RoundView
 
 from ..shared.texts import only
 from .contexts import Told
+from .effort import Effort
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,13 +31,14 @@ class Groups:
         told: the batch's tokens.
         begin: id of the begin token.
         last: id of the end token.
+        effort: counts the systems; once it is over, no more texts are given.
 
     Source: this project.
     """
 
-    def __init__(self, view: RoundView, told: Told, *, begin: int, last: int) -> None:
+    def __init__(self, view: RoundView, told: Told, *, begin: int, last: int, effort: Effort) -> None:
         module = view.model.module
-        self._told, self._begin, self._last = told, begin, last
+        self._told, self._begin, self._last, self._effort = told, begin, last, effort
         heads = (module.config.num_attention_heads, -1)
         parts = (only(view.model.layout, role, 0).name for role in (Role.QUERY, Role.KEY, Role.VALUE))
         queries, keys, self._values = (
@@ -49,7 +51,7 @@ class Groups:
         """Texts that tokens of none of those before stand in, begin and end token included."""
         seen: set[int] = set()
         for token in range(len(self._told.ids)):
-            if token not in seen:
+            if token not in seen and not self._effort.over:
                 members = self._members(token)
                 text = self._text(members)
                 if text:
@@ -61,6 +63,7 @@ class Groups:
         shares = self._logits[:, token].softmax(dim=1)  # [heads, tokens]
         columns = shares[..., None] * (self._values - self._attended[:, token, None])  # [heads, tokens, head width]
         matrix = columns.transpose(1, 2).flatten(0, 1)  # [equations, tokens]
+        self._effort.decompositions(matrix.numel() * min(matrix.shape))
         others = torch.arange(matrix.shape[1]) != token
         members = torch.ones(matrix.shape[1], dtype=matrix.dtype)
         members[others] = torch.linalg.lstsq(matrix[:, others], -matrix[:, token], driver="gelsd").solution

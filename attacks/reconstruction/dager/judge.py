@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 
 from fedsec.maths.activations import layer_input
 
+from .effort import Effort
 from .exchange import Exchange
+from .settings import Settings
 from .spaces import LayerSpace
 
 if TYPE_CHECKING:
@@ -18,17 +21,6 @@ if TYPE_CHECKING:
 _CHUNK = 2048
 """Tokens per forward pass through the first layer."""
 
-_DEPTH = 3.0
-"""The second layer's gradients carry more rounding than the first's: on tiny-bert 13 times what noise explains."""
-
-_CONTRAST = 3.0
-"""A verified text's residual is below every neighbour's by this factor; blurred spans tell no such tale."""
-
-_FAR = 10.0
-"""Unless the neighbour has a token this many times further off than is allowed, which only a mistake explains."""
-
-_CLEAR = 2e-5
-"""Where true tokens are closer than this, one wrong token tells by itself (MiniLM: true 4e-7, wrong from 2e-2 on)."""
 
 _PROBE = torch.arange(1000, 1008)
 """Ids of the text that shows whether the first layer is one in which single tokens can be exchanged."""
@@ -41,30 +33,27 @@ class Judge:
         module: the broadcast model.
         first: name of the first layer's query projection.
         second: the second layer's space.
-        tolerance: per-token residual of a true text where nothing but fp32 rounding blurs the span.
-        slack: per-token residual of a true text in units of what the span's noise explains.
-        ceiling: a text with a token above this is never verified, however blurred the span.
+        settings: what a verified text has to show.
+        effort: counts what is run through the first layer; once it is over, texts are as far off as can be.
     """
 
     def __init__(
-        self, module: Any, first: str, second: LayerSpace, *, tolerance: float, slack: float, ceiling: float
+        self,
+        module: Any,
+        first: str,
+        second: LayerSpace,
+        settings: Settings,
+        effort: Effort,
     ) -> None:
-        self._module, self._second = module, second
+        self._module, self._second, self._effort = module, second, effort
         probe = _PROBE[: module.config.max_position_embeddings] % module.config.vocab_size
         self._exchange = Exchange.of(module, first, second.query, probe)
-        self._exchanged = 0.0
-        self._tolerance, self._slack, self._ceiling = tolerance, slack, ceiling
+        self._settings = settings
         self._basis = second.space.basis.float()  # [width, rank]; what found texts hold comes first
         self._held = 0
         self._found: list[Tensor] = []
         self._known: dict[bytes, tuple[float, float]] = {}
-        self._before = 0
         self._explained: dict[int, bool] = {}
-
-    @property
-    def evaluated(self) -> int:
-        """Texts run through the first layer so far, once each between two finds; single tokens count their share."""
-        return self._before + len(self._known) + int(self._exchanged)
 
     @property
     def rank(self) -> int:
@@ -99,12 +88,12 @@ class Judge:
             return choice
         parts = choice.split(max(1, _CHUNK // len(texts)), dim=1)
         scores = torch.cat([self._scored(self._exchange.states(texts, place, part))[0] for part in parts], dim=1)
-        self._exchanged += scores.numel() / texts.shape[1]
+        self._effort.tokens(scores.numel())
         return choice.gather(1, scores.topk(count, dim=1, largest=False).indices)
 
     def residual(self, ids: Sequence[int]) -> float:
         """Mean residual of a text's tokens, whatever is found."""
-        return self._measured(torch.tensor([list(ids)]))[0][1]
+        return self._measured(torch.tensor([list(ids)]), always=True)[0][1]
 
     def settle(self, ids: Sequence[int]) -> None:
         """Takes note of a verified text: what it holds of the span counts no more."""
@@ -113,7 +102,6 @@ class Judge:
         rotation, _ = torch.linalg.qr(inside.T, mode="complete")  # [rank, rank]
         self._basis = self._basis @ rotation
         self._held = min(len(inside), self._basis.shape[1])
-        self._before += len(self._known)
         self._known.clear()
 
     def verified(self, ids: Sequence[int], options: Sequence["Tensor"]) -> bool:
@@ -124,40 +112,50 @@ class Judge:
             options: the candidates at each position; a neighbour takes another one at one position, or swaps two.
         """
         mean = self.residual(ids)
-        if mean > self._ceiling:
+        if mean > self._settings.ceiling:
             return False
         excess, allowed = self._excess(ids)
         if excess > 1.0:
             return False
-        if allowed <= _CLEAR:
+        if allowed <= self._settings.clear:
             return True
         neighbours = _neighbours(ids, options)
         measured = self._measured(torch.tensor(neighbours)) if neighbours else []
-        near = [one for one, (_, residual) in zip(neighbours, measured, strict=True) if residual < _CONTRAST * mean]
-        return all(self._excess(rival)[0] > _FAR for rival in near)
+        if any(residual == inf for _, residual in measured):  # no effort was left to look at all of them
+            return False
+        close = self._settings.contrast * mean
+        near = [one for one, (_, residual) in zip(neighbours, measured, strict=True) if residual < close]
+        return all(self._excess(rival)[0] > self._settings.far for rival in near)
 
     def _excess(self, ids: Sequence[int]) -> tuple[float, float]:
         """The most by which a token's residual exceeds what is allowed there, as a factor, and the most allowed."""
         vectors = self._inputs([ids])
-        blurred = _DEPTH * self._slack * self._second.space.expected(vectors)
-        allowed = blurred.clamp(_DEPTH * self._tolerance, max(self._ceiling, _DEPTH * self._tolerance))
+        least = self._settings.depth * self._settings.tolerance
+        blurred = self._settings.depth * self._settings.slack * self._second.space.expected(vectors)
+        allowed = blurred.clamp(least, max(self._settings.ceiling, least))
         return float((self._second.space.residuals(vectors) / allowed).max()), float(allowed.max())
 
-    def _measured(self, texts: "Tensor") -> list[tuple[float, float]]:
-        """Score and mean residual of each text, for ids [texts, length]."""
+    def _measured(self, texts: "Tensor", *, always: bool = False) -> list[tuple[float, float]]:
+        """Score and mean residual of each text, for ids [texts, length]; infinite where no effort was left.
+
+        Args:
+            texts: ids [texts, length].
+            always: whatever effort is left.
+        """
         keys = [line.tobytes() for line in texts.numpy().astype(np.int32)]
         fresh: dict[bytes, int] = {}
         for index, key in enumerate(keys):
             if key not in self._known:
                 fresh.setdefault(key, index)
         for part in torch.tensor(list(fresh.values()), dtype=torch.long).split(max(1, _CHUNK // texts.shape[1])):
-            if len(part) == 0:
+            if len(part) == 0 or (self._effort.over and not always):
                 continue
+            self._effort.tokens(len(part) * texts.shape[1])
             vectors = layer_input(self._module, self._second.query, input_ids=texts[part])  # [part, length, width]
             score, residual = (one.mean(dim=1) for one in self._scored(vectors))  # [part]
             pairs = zip(score.tolist(), residual.tolist(), strict=True)
             self._known.update((keys[index], pair) for index, pair in zip(part.tolist(), pairs, strict=True))
-        return [self._known[key] for key in keys]
+        return [self._known.get(key, (inf, inf)) for key in keys]
 
     def _scored(self, vectors: "Tensor") -> "tuple[Tensor, Tensor]":
         """Score and residual of each of the second layer's inputs [..., width]."""
@@ -183,6 +181,7 @@ class Judge:
 
     def _inputs(self, texts: Sequence[Sequence[int]]) -> "Tensor":
         """The second layer's inputs of all tokens [tokens, width], fp64."""
+        self._effort.tokens(sum(map(len, texts)))
         parts = [layer_input(self._module, self._second.query, input_ids=torch.tensor([list(ids)]))[0] for ids in texts]
         return torch.cat(parts).double()
 

@@ -16,6 +16,7 @@ from fedsec.maths.activations import layer_input
 
 from ..shared.texts import only
 from .candidates import Candidates
+from .effort import Effort
 from .spaces import LayerSpace, by_input
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _UNSEEN = 1e-12
 
 _FAINT = 1e-3
 """A token with a smaller part in its own direction than this is not read off."""
+
+_DOUBLE = 2
+"""fp32 multiply-adds that one in fp64 takes as long as."""
 
 _TOLD = 0.5
 """A head counts if this share of its outputs' updates is known."""
@@ -53,20 +57,23 @@ class Links:
     """Id of the end token."""
 
 
-def attention_links(view: RoundView, first: LayerSpace, candidates: Candidates) -> Links | None:
+def attention_links(view: RoundView, first: LayerSpace, candidates: Candidates, effort: Effort) -> Links | None:
     """The links of one client's update; None if no token can be read off alone or keys have heads of their own.
+
+    Tokens that are not read off when the effort is over are told by nothing.
 
     Args:
         view: the server's view.
         first: the first layer's space, and the updates of its whole projections.
         candidates: what can stand where.
+        effort: counts the decompositions.
     """
     module = view.model.module
     ids, places = candidates.pairs()
     vocabulary, token = ids.unique(return_inverse=True)
     repeated = vocabulary[:, None].expand(-1, int(places.max()) + 1)
     inputs = layer_input(module, first.query, input_ids=repeated)[token, places].double()  # [candidates, width]
-    readouts = _readouts(inputs @ first.space.basis, token) @ first.space.basis.T  # [tokens, width]
+    readouts = _readouts(inputs @ first.space.basis, token, effort) @ first.space.basis.T  # [tokens, width]
     ends = torch.tensor([candidates.begin, candidates.last])
     read = (readouts.norm(dim=1) > 0.0) & ~torch.isin(vocabulary, ends)
     readouts = readouts[read]
@@ -111,14 +118,19 @@ def attention_links(view: RoundView, first: LayerSpace, candidates: Candidates) 
     )
 
 
-def _readouts(inputs: "Tensor", token: "Tensor") -> "Tensor":
+def _readouts(inputs: "Tensor", token: "Tensor", effort: Effort) -> "Tensor":
     """For each token a direction [tokens, width] that no other token's inputs [candidates, width] have a part in.
 
-    Zero where there is none.
+    Zero where there is none, or no effort was left to look.
     """
     inputs, found = _unit(inputs), []
     for index in range(int(token.max()) + 1):
+        if effort.over:
+            found.append(torch.zeros_like(inputs[0]))
+            continue
         own, others = inputs[token == index], inputs[token != index]
+        effort.products(_DOUBLE * inputs.numel() * inputs.shape[1])
+        effort.decompositions(inputs.shape[1] ** 3)
         values, vectors = torch.linalg.eigh(others.T @ others)
         unseen = vectors[:, values < _UNSEEN * values[-1]]
         readout = unseen @ (own.mean(dim=0) @ unseen)

@@ -40,7 +40,9 @@ class Inputs:
         return layer_input(self._module, self._first, input_ids=repeated, attention_mask=seen)[:, start:]
 
 
-def by_place(view: RoundView, first: LayerSpace, ruler: Ruler, *, limit: int, longest: int | None) -> list[list[int]]:
+def by_place(
+    view: RoundView, first: LayerSpace, ruler: Ruler, *, limit: int, longest: int | None, most: int
+) -> list[list[int]]:
     """At most `limit` texts of the tokens that the span admits at each position, from the first on.
 
     Which of a position's tokens stand in the same text is not told: the first text takes one of each, the second
@@ -52,14 +54,17 @@ def by_place(view: RoundView, first: LayerSpace, ruler: Ruler, *, limit: int, lo
         ruler: distances from it.
         limit: most texts.
         longest: tokens of the longest text, if known.
+        most: tokens per position that are kept where noise admits more.
     """
     module = view.model.module
-    most = min(longest or first.space.rank, first.space.rank, module.config.max_position_embeddings)
-    tokens = Tokens(Inputs(module, first.query, most), ruler, view.generator)
+    length = min(longest or first.space.rank, first.space.rank, module.config.max_position_embeddings)
+    tokens = Tokens(Inputs(module, first.query, length), ruler, view.generator, most)
     if not tokens.positional:
         return [tokens.at(0).tolist()]
     texts: list[list[int]] = [[] for _ in range(limit)]
-    for place in range(most):
+    for place in range(length):
+        if view.seconds_left() <= 0.0:
+            break
         found = tokens.at(place).tolist()
         if not found:
             break

@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import log
 from typing import TYPE_CHECKING
 
 import torch
 
+from .effort import Effort
 from .links import Links
+from .settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FLOOR = -22.0
-"""Mean logarithm of the squared relative residual that only a true explanation reaches (fp32 gradients: -31 to -25)."""
-
-_MARGIN = 3.0
-"""What is left of a target under noise may be above the noise's own mean logarithm by this."""
 
 _EPSILON = 1e-13
 """Added to squared residuals before their logarithm: that of fp32 gradients (measured: 2e-14 to 2e-13)."""
@@ -28,6 +26,9 @@ _FAINT = 1e-4
 
 _DEPENDENT = 1e-5
 """Directions of several found texts with a singular value below this are the same directions twice."""
+
+_ENTRY = 8
+"""Multiply-adds of large products that one of a product with few columns, or a logarithm's tenth, takes as long as."""
 
 _DEGENERATE = 1e-6
 """A candidate with less than this (squared) outside the span of those chosen before adds only rounding."""
@@ -59,21 +60,23 @@ class Pursuit:
 
     Args:
         links: the candidates and targets; the pursuit's own state alone changes.
+        settings: what a true explanation leaves of a target.
+        effort: counts its steps; once it is over, nothing more is found.
 
     Source: the pursuit: Davies and Eldar, "Rank awareness in joint sparse recovery", IEEE Trans. Inf. Theory 58, 2012,
         algorithm 3. Its use on attention gradients, the growing set of targets and the removal: this project.
     """
 
-    def __init__(self, links: Links) -> None:
-        self.steps = 0
-        """Partial texts that were looked at so far."""
+    def __init__(self, links: Links, settings: Settings, effort: Effort) -> None:
+        self._effort = effort
         self.width = int(links.directions.shape[2])
         """Of a head: a text with as many tokens behind the begin token is explained by any candidates."""
         self._retired: set[int] = set()
         self._owners: dict[int, tuple[int, ...]] = {}
         self._spans: list[Tensor] = []
         noise = (links.errors + _EPSILON).log().mean(dim=1)  # [targets]
-        self._floors = (noise + _MARGIN).clamp_min(_FLOOR).tolist()
+        slack, least = (2.0 * log(residual) for residual in (settings.explained_slack, settings.explained))
+        self._floors = (noise + slack).clamp_min(least).tolist()
         self._faint = links.errors.mean(dim=1).sqrt().mul(3.0).clamp_min(_FAINT)  # [targets]
         self._keep(links, links.places > 0)
 
@@ -121,10 +124,9 @@ class Pursuit:
             return ()
         partials = [self._start(seed, known)]
         whole: list[tuple[float, tuple[int, ...]]] = []
-        while partials:
+        while partials and not self._effort.over:
             grown: list[tuple[float, _Partial, int]] = []
             for partial in partials:
-                self.steps += 1
                 rest = self._rest(partial.speakers, partial.basis)
                 left = float(_left(rest)[0])
                 if partial.picks and left < self._floors[seed]:
@@ -174,6 +176,7 @@ class Pursuit:
 
         None where rests and basis fill the head's dimensions: then every candidate lies in their span.
         """
+        self._count(partial, rest)
         span, singular, _ = torch.linalg.svd(rest, full_matrices=False)
         strong = singular > float(self._faint[list(partial.speakers)].max())  # [blocks, targets]
         if partial.basis.shape[2] + int(strong.sum(dim=1).min()) >= span.shape[1]:
@@ -183,6 +186,12 @@ class Pursuit:
         sines = (1.0 - inside / partial.outside.clamp_min(_DEGENERATE)).clamp_min(0.0)
         scores: Tensor = (sines + _RESOLUTION).log().mean(dim=0).masked_fill(~partial.free, torch.inf)
         return scores
+
+    def _count(self, partial: _Partial, rest: "Tensor") -> None:
+        """Take note of one partial text's scores: the rests' singular vectors and their products with candidates."""
+        blocks, width, targets = rest.shape
+        self._effort.decompositions(blocks * width * targets * (targets + partial.basis.shape[2]))
+        self._effort.products(_ENTRY * self._sharp[..., 0].numel() * (width + targets))
 
     def _grow(self, partial: _Partial, pick: int, known: Sequence[int], *, mixed: bool) -> _Partial:
         links, place = self._links, int(self._links.places[pick])

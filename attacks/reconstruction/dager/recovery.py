@@ -1,6 +1,6 @@
 """What an attacker who knows the update defenses makes of the matrices that they left: what is missing, and noise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -66,7 +66,7 @@ def recovered(view: RoundView, row: "Tensor", parts: Sequence["Tensor"], noise: 
     values = matrices
     if "gradient-pruning" in known:
         top = known["gradient-pruning"]["kind"] == "top-k"
-        matrices, variances, values = _completed(matrices, variances, top=top)
+        matrices, variances, values = _completed(matrices, variances, top=top, seconds_left=view.seconds_left)
     if not any(bool(variance.any()) for variance in variances):
         return Recovered(matrices, None, values)
     spreads = [variance.mean(dim=1, keepdim=True).sqrt() for variance in variances]  # [outputs, 1]
@@ -92,7 +92,7 @@ def _rounding(matrix: "Tensor", bits: int) -> "Tensor":
 
 
 def _completed(
-    matrices: Sequence["Tensor"], variances: Sequence["Tensor"], *, top: bool
+    matrices: Sequence["Tensor"], variances: Sequence["Tensor"], *, top: bool, seconds_left: Callable[[], float]
 ) -> tuple[list["Tensor"], list["Tensor"], list["Tensor"]]:
     """The matrices with what was left out of them filled in, all of them as one.
 
@@ -102,6 +102,7 @@ def _completed(
         matrices: each [outputs, inputs].
         variances: of their entries' errors, same shapes.
         top: whether what was left out is smaller than what was kept.
+        seconds_left: for the completion.
 
     Returns:
         The matrices, rows of which too little is left to tell the rest being 0; their entries' variances; and the
@@ -115,7 +116,7 @@ def _completed(
     whole = torch.cat([matrix / scale for matrix, scale in zip(matrices, scales, strict=True)])
     noisy = sum(float(variance.sum()) / scale**2 for variance, scale in zip(variances, scales, strict=True))
     floor = max(_FLOOR, (noisy / len(matrices)) ** 0.5)
-    done = complete(whole, whole != 0.0, floor=floor)
+    done = complete(whole, whole != 0.0, floor=floor, seconds_left=seconds_left)
     if done.error <= max(_CHANCE, 3.0 * floor):
         rows = done.determined.split(sizes)
         filled = [f * s * told[:, None] for f, s, told in zip(done.values.split(sizes), scales, rows, strict=True)]

@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from .candidates import Candidates
+from .effort import Effort
 from .judge import Judge
 from .lengths import fitting
 from .links import Links
 from .moves import overlap, rearrange
 from .pursuit import Pursuit
+from .settings import Settings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-
-_BEAM = 6
-"""Partial texts per step of the pursuit where the best alone leads nowhere (MiniLM, batch 16: finds 3 of 4 left)."""
-
-_PASSES = ((1, False), (_BEAM, False), (_BEAM, True))
-"""Beam of each pass of the pursuit, and whether it looks for several texts at once."""
 
 _PART = 512
 """Texts that are judged before the next look at the budget."""
@@ -40,26 +36,6 @@ class Found:
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When the search ends: in counts, and, where a deadline is set, in seconds; what was found stays."""
-
-    rounds: int
-    """Waves of restarts per possible length."""
-    restarts: int
-    """Restarts per wave."""
-    sweeps: int
-    """Most passes over the positions per restart."""
-    shortlist: int
-    """Tokens per position that a sweep tries, after a first look at all of them."""
-    evaluations: int
-    """Texts run through the first layer, and steps of the pursuit, which cost about as much, over the whole search."""
-    enumerated: int = 512
-    """Most texts of one length that are judged one by one."""
-    seconds_left: Callable[[], float] = lambda: inf
-    """How long the search may go on."""
-
-
 class Search:
     """Finds the texts of one batch.
 
@@ -73,8 +49,9 @@ class Search:
         candidates: what can stand where.
         judge: residuals in the second layer.
         links: which candidates share a text, if the update tells.
+        settings: how far it goes at each of its steps.
+        effort: when to stop; what was found stays.
         limit: most texts to find.
-        budget: when to stop.
         generator: source of starts and moves.
         guess: gives texts to judge before any search.
     """
@@ -84,15 +61,16 @@ class Search:
         candidates: Candidates,
         judge: Judge,
         links: Links | None,
+        settings: Settings,
+        effort: Effort,
         *,
         limit: int,
-        budget: Budget,
         generator: "Generator",
         guess: Callable[[], Sequence[tuple[int, ...]]] = tuple,
     ) -> None:
         self._candidates, self._judge = candidates, judge
-        self._pursuit = Pursuit(links) if links is not None else None
-        self._limit, self._budget = limit, budget
+        self._pursuit = Pursuit(links, settings, effort) if links is not None else None
+        self._limit, self._settings, self._effort = limit, settings, effort
         self._generator, self._guess = generator, guess
         self._found: dict[tuple[int, ...], float] = {}
         self._stuck: dict[tuple[int, ...], float] = {}
@@ -104,32 +82,32 @@ class Search:
             texts = torch.tensor([ids])
             self._record(texts, self._judge.scores(texts), self._options(len(ids) - 1))
         passes = self._passes()
-        for turn in range(max(self._budget.rounds, len(passes))):
+        for turn in range(max(self._settings.rounds, len(passes))):
             for beam, mixed in passes[turn] if turn < len(passes) else ():
                 self._pursue(beam, mixed=mixed)
-            if turn < self._budget.rounds:
+            if turn < self._settings.rounds:
                 self._turn(turn)
         found = [Found(ids, residual, verified=True) for ids, residual in self._found.items()]
         return found if self._explained() else found + self._best_others(found)
 
     def _passes(self) -> list[list[tuple[int, bool]]]:
-        """The pursuit's passes before each turn of waves: beam, and whether a text may be several."""
+        """The pursuit's passes before each turn of waves: beam, and whether it looks for several texts at once."""
         if self._pursuit is None:
             return []
-        passes = [one for one in _PASSES if self._limit > 1 or not one[1]]
+        beam = self._settings.beam
+        passes = [(1, False), (beam, False), *([(beam, True)] if self._limit > 1 else [])]
         long = max(self._ordered_ends(narrow=True), default=0) >= self._pursuit.width
         return [[one] for one in passes] if long or self._candidates.blurred else [passes]
 
     def _turn(self, turn: int) -> None:
         """One wave for every possible end."""
-        for end in self._ordered_ends(narrow=3 * turn < 2 * self._budget.rounds):
+        for end in self._ordered_ends(narrow=3 * turn < 2 * self._settings.rounds):
             if self._over():
                 break
             self._wave(end, moved=turn > 0)
 
     def _over(self) -> bool:
-        spent = self._judge.evaluated + (self._pursuit.steps if self._pursuit is not None else 0)
-        return self._explained() or spent >= self._budget.evaluations or self._budget.seconds_left() <= 0.0
+        return self._explained() or self._effort.over
 
     def _explained(self) -> bool:
         return len(self._found) >= self._limit or self._judge.explained(list(self._found))
@@ -168,7 +146,7 @@ class Search:
         last = self._candidates.last
         for end in [place for place, tokens in options.items() if last in tokens]:
             inner = [[token for token in options.get(place, []) if token != last] for place in range(1, end)]
-            if 0 < prod(map(len, inner)) <= self._budget.enumerated:
+            if 0 < prod(map(len, inner)) <= self._settings.enumerated:
                 texts = product(*inner)
                 while (part := list(islice(texts, _PART))) and not self._over():
                     ids = torch.tensor([(self._candidates.begin, *text, last) for text in part])
@@ -191,7 +169,7 @@ class Search:
     def _record(self, texts: "Tensor", scores: "Tensor", options: Sequence["Tensor"]) -> None:
         for ids, score in zip(texts.tolist(), scores.tolist(), strict=True):
             key = tuple(ids)
-            if key in self._found:
+            if key in self._found or score == inf:
                 continue
             if self._judge.verified(key, options):
                 self._found[key] = self._judge.residual(key)
@@ -204,7 +182,7 @@ class Search:
 
     def _starts(self, options: Sequence["Tensor"], *, moved: bool) -> "Tensor":
         """Distinct starts [starts, length]: random choices, and earlier waves' ends or links' texts, rearranged."""
-        count, explained = self._budget.restarts, {token for ids in self._found for token in ids}
+        count, explained = self._settings.restarts, {token for ids in self._found for token in ids}
         columns = []
         for choice in options:
             fresh = torch.tensor([float(token not in explained) for token in choice.tolist()])
@@ -231,19 +209,19 @@ class Search:
         scores = self._judge.scores(texts)
         places = [place for place, choice in enumerate(options) if len(choice) > 1]
         shortlist: dict[int, Tensor] = {}  # [restarts, choices] by place
-        for _ in range(self._budget.sweeps):
+        for _ in range(self._settings.sweeps):
             before = float(scores.sum())
             for pick in torch.randperm(len(places), generator=self._generator).tolist():
                 if self._over():
                     return texts, scores
                 place = places[pick]
                 if place not in shortlist:
-                    shortlist[place] = self._judge.likely(texts, place, options[place], self._budget.shortlist)
+                    shortlist[place] = self._judge.likely(texts, place, options[place], self._settings.shortlist)
                 choice = shortlist[place]
                 trial = texts[:, None, :].repeat(1, choice.shape[1], 1)  # [restarts, choices, length]
                 trial[:, :, place] = choice
                 tried = self._judge.scores(trial.flatten(0, 1)).view(choice.shape)
-                order = tried.argsort(dim=1, stable=True)[:, : self._budget.shortlist]
+                order = tried.argsort(dim=1, stable=True)[:, : self._settings.shortlist]
                 shortlist[place] = choice.gather(1, order)
                 best, better = tried.min(dim=1).values, tried.min(dim=1).values < scores
                 texts[better, place] = shortlist[place][better, 0]
@@ -253,13 +231,13 @@ class Search:
         return texts, scores
 
     def _best_others(self, found: Sequence[Found]) -> list[Found]:
-        """Unverified ends of lowest residual that share less than 70 % of their places with any chosen text."""
+        """Unverified ends of lowest residual that share less of their places than `alike` with any chosen text."""
         chosen = [text.ids for text in found]
         others = []
         for _, ids in sorted((score, ids) for ids, score in self._stuck.items()):
             if len(chosen) >= self._limit:
                 break
-            if all(overlap(ids, other) < 0.7 for other in chosen):
+            if all(overlap(ids, other) < self._settings.alike for other in chosen):
                 chosen.append(ids)
                 others.append(Found(ids, self._judge.residual(ids), verified=False))
         return others

@@ -141,17 +141,19 @@ def test_what_only_the_first_layer_tells_is_claimed_unverified(layers: int) -> N
 
 def test_a_search_ends_with_what_it_found_when_its_time_is_over(lab: Lab) -> None:
     from fedsec.attacks.reconstruction.dager.candidates import Candidates
-    from fedsec.attacks.reconstruction.dager.search import Budget, Search
+    from fedsec.attacks.reconstruction.dager.effort import Effort
+    from fedsec.attacks.reconstruction.dager.search import Search
+    from fedsec.attacks.reconstruction.dager.settings import Settings
 
     class Idle:
-        evaluated = rank = 0
+        rank = 0
 
         def explained(self, _: object) -> bool:
             return False
 
+    effort = Effort(64, seconds_left=lambda: 0.0)
     nothing = Candidates((torch.tensor([1]),), (torch.zeros(1),), (1,), True, (1,), 1, 2)
-    budget = Budget(rounds=9, restarts=1, sweeps=1, shortlist=1, evaluations=10, seconds_left=lambda: 0.0)
-    search = Search(nothing, Idle(), None, limit=1, budget=budget, generator=torch.Generator())  # type: ignore[arg-type]
+    search = Search(nothing, Idle(), None, Settings(), effort, limit=1, generator=torch.Generator())  # type: ignore[arg-type]
     assert search.run() == []
 
 

@@ -8,6 +8,7 @@ import torch
 from fedsec.api import Granted, Knowledge, ServerView
 from fedsec.attacks.reconstruction.dager import candidates
 from fedsec.attacks.reconstruction.dager.candidates import Candidates, Scanner
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import LayerSpace, layer_space
 from fedsec.models import tiny_bert
 
@@ -37,7 +38,7 @@ def scanned(lab: Lab, sigma: float, seed: int, *, known: bool = True) -> tuple[C
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    return Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3).scan(4), view, first
+    return Scanner(view, first, Settings(slack=SLACK)).scan(4), view, first
 
 
 @pytest.mark.parametrize("sigma", [0.0, 1e-5, 1e-3])
@@ -55,7 +56,7 @@ def test_inputs_that_are_not_formed_admit_what_formed_ones_do(
 
 def test_the_quick_look_orders_tokens_as_the_exact_one_does(lab: Lab) -> None:
     _, view, first = scanned(lab, 1e-3, 0)
-    scanner = Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3)
+    scanner = Scanner(view, first, Settings(slack=SLACK))
     ids = torch.arange(100, 400)
     quick = scanner._rough(ids, 8)[1].sqrt()
     exact = scanner._judge(scanner._inputs(ids, 8)).doubts  # [tokens, places]
@@ -92,7 +93,7 @@ def test_true_tokens_are_off_by_what_the_noise_explains(lab: Lab) -> None:
     ratios = []
     for seed in range(4):
         _, view, first = scanned(lab, 1e-4, seed)
-        scanner = Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3)
+        scanner = Scanner(view, first, Settings(slack=SLACK))
         for ids in lab.truth(TEXTS):
             inputs = scanner._inputs(torch.tensor(ids), len(ids) + 1)
             seen = scanner._judge(torch.stack([inputs[i, i + 1] for i in range(len(ids))]))
@@ -102,7 +103,7 @@ def test_true_tokens_are_off_by_what_the_noise_explains(lab: Lab) -> None:
 
 def test_tokens_come_in_the_order_of_their_doubt_not_of_their_residual(lab: Lab) -> None:
     found, view, first = scanned(lab, 0.05, seed=1)
-    scanner = Scanner(view, first, tolerance=2e-6, slack=SLACK, blur=0.3)
+    scanner = Scanner(view, first, Settings(slack=SLACK))
     assert found.blurred
     for place in range(1, len(found.tokens)):
         inputs = scanner._inputs(found.tokens[place], len(found.tokens))[:, place]

@@ -6,7 +6,9 @@ import torch
 from fedsec.attacks.reconstruction.dager.block import block_between, noted
 from fedsec.attacks.reconstruction.dager.candidates import Scanner
 from fedsec.attacks.reconstruction.dager.contexts import told
+from fedsec.attacks.reconstruction.dager.effort import Effort
 from fedsec.attacks.reconstruction.dager.groups import Groups
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import layer_space
 from fedsec.maths.activations import layer_input
 
@@ -40,8 +42,8 @@ def test_true_tokens_pass_with_what_attention_gave_them_and_name_their_texts(lab
     first, second = (layer_space(view, view.rows[0], layer) for layer in (0, 1))
     assert first is not None
     assert second is not None
-    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
-    found = told(view, view.rows[0], (first, second), candidates, ceiling=1e-2)
+    candidates = Scanner(view, first, Settings()).scan(6)
+    found = told(view, view.rows[0], (first, second), candidates, Settings(), Effort(128))
     assert found is not None
     rows = lab.tokenizer(TEXTS)["input_ids"]
     true = {(token, place) for ids in rows for place, token in enumerate(ids)}
@@ -56,7 +58,7 @@ def test_true_tokens_pass_with_what_attention_gave_them_and_name_their_texts(lab
         own = [one[place] for one, ids in zip(given, rows, strict=True) if ids[place : place + 1] == [int(token)]]
         errors.append(min(float((one - attended).norm() / one.norm()) for one in own))
     assert sorted(errors)[len(errors) // 2] < 1e-2
-    texts = list(Groups(view, found, begin=candidates.begin, last=candidates.last).texts())
+    texts = list(Groups(view, found, begin=candidates.begin, last=candidates.last, effort=Effort(128)).texts())
     assert set(texts) <= set(map(tuple, rows))
     assert texts
 

@@ -8,6 +8,7 @@ from fedsec.attacks.reconstruction.dager.decoder import Growth, begins
 from fedsec.attacks.reconstruction.dager.decoder_states import States, sees_later
 from fedsec.attacks.reconstruction.dager.decoder_tokens import Tokens
 from fedsec.attacks.reconstruction.dager.ruler import Ruler
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import layer_space
 from fedsec.maths.activations import layer_input
 from fedsec.maths.row_space import row_space
@@ -126,7 +127,7 @@ def test_admitted_tokens_are_those_of_an_exhaustive_test(architecture: str) -> N
     assert first is not None
     states = States(lab.flat.module, first.query, QUERIES[architecture].format(1))
     assert states.positional() == (architecture == "gpt2")
-    tokens = Tokens(states, Ruler(first.space, tolerance=2e-5, slack=60.0, blur=0.3), SEEDS.torch("directions"))
+    tokens = Tokens(states, Ruler(first.space, tolerance=2e-5, slack=60.0, blur=0.3), SEEDS.torch("directions"), 2048)
     rows = lab.ids(TEXTS)
     for place in (0, 2):
         ids = torch.arange(states.vocabulary)
@@ -147,8 +148,8 @@ def test_a_first_token_that_repeats_itself_is_not_followed_forever() -> None:
         for n in (0, 1)
     ]
     near, far = (Ruler(row_space([part]), tolerance=1e-5, slack=6.0, blur=0.3) for part in inputs)
-    tokens = Tokens(states, near, SEEDS.torch("directions"))
-    growth = Growth(states, tokens, far, ceiling=1e-2, limit=2, evaluations=10_000)
+    tokens = Tokens(states, near, SEEDS.torch("directions"), 2048)
+    growth = Growth(states, tokens, far, Settings(evaluations=10_000), limit=2)
     found = growth.run((), 64)
     assert sorted(text.ids for text in found) == [(40, 40, 50, 60), (41, 52, 43)]
     assert all(text.verified for text in found)

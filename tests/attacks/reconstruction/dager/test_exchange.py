@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from fedsec.attacks.reconstruction.dager.effort import Effort
 from fedsec.attacks.reconstruction.dager.exchange import Exchange
 from fedsec.attacks.reconstruction.dager.judge import Judge
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import layer_space
 from fedsec.maths.activations import layer_input
 
@@ -66,7 +68,7 @@ def test_the_true_token_is_among_the_likely_ones_at_a_tokens_cost(lab: Lab) -> N
     first, space = (layer_space(view, view.rows[0], layer) for layer in (0, 1))
     assert first is not None
     assert space is not None
-    judge = Judge(lab.flat.module, first.query, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
+    judge = Judge(lab.flat.module, first.query, space, Settings(), Effort(128))
     text = torch.tensor([lab.tokenizer(TEXTS)["input_ids"][1]])
     others = torch.arange(500, 560)
     for place in range(1, text.shape[1] - 1):

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from fedsec.attacks.reconstruction.dager.effort import Effort
 from fedsec.attacks.reconstruction.dager.judge import Judge, _neighbours
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import LayerSpace, layer_space
 from fedsec.maths.activations import layer_input
 
@@ -29,7 +31,8 @@ def space(lab: Lab) -> LayerSpace:
 
 def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab, space: LayerSpace) -> None:
     module = lab.flat.module
-    judge = Judge(module, FIRST, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
+    effort = Effort(128)
+    judge = Judge(module, FIRST, space, Settings(), effort)
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     copy = (*one[:2], other[2], *one[3:])
     texts = torch.tensor([one, copy])
@@ -43,11 +46,11 @@ def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab,
     assert float(judge.scores(texts)[1]) == pytest.approx(float((rest / off).mean()), rel=1e-2)
     assert float(judge.scores(texts)[1]) > 2 * float(before[1])
     assert judge.residual(copy) == pytest.approx(float(before[1]), rel=1e-3)
-    assert judge.evaluated >= 4
+    assert effort.spent >= 4 * len(one) / 16  # two texts, before the find and after
 
 
 def test_only_true_texts_are_verified(lab: Lab, space: LayerSpace) -> None:
-    judge = Judge(lab.flat.module, FIRST, space, tolerance=2e-6, slack=6.0, ceiling=1e-2)
+    judge = Judge(lab.flat.module, FIRST, space, Settings(), Effort(128))
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     options = [torch.tensor(sorted({*one, *other})) for _ in one]
     assert judge.verified(one, options)

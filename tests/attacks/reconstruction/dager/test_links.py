@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from fedsec.api import ServerView
 from fedsec.attacks.reconstruction.dager.candidates import Scanner
+from fedsec.attacks.reconstruction.dager.effort import Effort
 from fedsec.attacks.reconstruction.dager.lengths import fitting
 from fedsec.attacks.reconstruction.dager.links import Links, attention_links
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import layer_space
 
 from ..support import Lab, tiny_lab
@@ -30,8 +32,8 @@ def links_of(view: ServerView) -> Links:
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    scanner = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3)
-    links = attention_links(view, first, scanner.scan(6))
+    scanner = Scanner(view, first, Settings())
+    links = attention_links(view, first, scanner.scan(6), Effort(128))
     assert links is not None
     return links
 
@@ -85,15 +87,15 @@ def test_outputs_whose_update_is_not_known_are_left_out_on_both_sides(lab: Lab) 
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
+    candidates = Scanner(view, first, Settings()).scan(6)
     heads = lab.flat.module.config.num_attention_heads
     width = 128 // heads
     name = first.query + ".weight"
     missing = first.updates[name].clone()
     missing[:width] = 0.0  # a whole head
     missing[width] = 0.0  # and an output of the next
-    links = attention_links(view, replace(first, updates={**first.updates, name: missing}), candidates)
-    whole = attention_links(view, first, candidates)
+    links = attention_links(view, replace(first, updates={**first.updates, name: missing}), candidates, Effort(128))
+    whole = attention_links(view, first, candidates, Effort(128))
     assert links is not None
     assert whole is not None
     assert len(links.directions) == len(whole.directions) - 1
@@ -112,7 +114,7 @@ def test_silent_heads_alone_link_nothing(lab: Lab) -> None:
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    candidates = Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6)
+    candidates = Scanner(view, first, Settings()).scan(6)
     silent = {name: torch.zeros_like(update) for name, update in first.updates.items()}
-    assert attention_links(view, replace(first, updates=silent), candidates) is None
-    assert attention_links(view, replace(first, updates={}), candidates) is None
+    assert attention_links(view, replace(first, updates=silent), candidates, Effort(128)) is None
+    assert attention_links(view, replace(first, updates={}), candidates, Effort(128)) is None

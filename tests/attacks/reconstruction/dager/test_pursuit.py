@@ -8,8 +8,10 @@ import torch
 from fedsec.api import ServerView
 from fedsec.attacks.reconstruction.dager.attack import Dager
 from fedsec.attacks.reconstruction.dager.candidates import Scanner
+from fedsec.attacks.reconstruction.dager.effort import Effort
 from fedsec.attacks.reconstruction.dager.links import Links, attention_links
 from fedsec.attacks.reconstruction.dager.pursuit import Pursuit
+from fedsec.attacks.reconstruction.dager.settings import Settings
 from fedsec.attacks.reconstruction.dager.spaces import layer_space
 
 from ..support import Lab, exact, tiny_lab
@@ -27,7 +29,7 @@ def links_of(view: ServerView) -> Links:
     assert view.rows is not None
     first = layer_space(view, view.rows[0], 0)
     assert first is not None
-    links = attention_links(view, first, Scanner(view, first, tolerance=2e-6, slack=6.0, blur=0.3).scan(6))
+    links = attention_links(view, first, Scanner(view, first, Settings()).scan(6), Effort(128))
     assert links is not None
     return links
 
@@ -81,7 +83,7 @@ def explained(links: Links, target: int) -> list[tuple[int, ...]]:
 
 def test_the_pursuit_finds_what_trying_every_set_finds() -> None:
     links = made_up([[10, 11, 12], [13, 14]], width=8, blocks=4, tokens=5)
-    pursuit = Pursuit(links)
+    pursuit = Pursuit(links, Settings(), Effort(128))
     for target in range(5):
         assert [tuple(sorted(pursuit.follow(target, beam=2)))] == explained(links, target)
 
@@ -89,7 +91,7 @@ def test_the_pursuit_finds_what_trying_every_set_finds() -> None:
 def test_many_candidates_and_long_texts() -> None:
     texts = [list(range(10, 26)), list(range(26, 38)), list(range(38, 47))]
     links = made_up(texts, width=32, blocks=16, tokens=60)
-    pursuit = Pursuit(links)
+    pursuit = Pursuit(links, Settings(), Effort(128))
     for text in texts:
         options = pursuit.options(pursuit.follow(text[3] - 10, beam=1))
         assert [options[place + 1] for place in range(len(text))] == [[token] for token in text]
@@ -99,7 +101,7 @@ def test_many_candidates_and_long_texts() -> None:
 def test_what_a_found_text_explains_leaves_and_what_it_shares_stays() -> None:
     one, other = [10, 11, 12, 13], [14, 11, 15]  # 11 stands in both at position 2
     links = made_up([one, other], width=16, blocks=6, tokens=6)
-    pursuit = Pursuit(links)
+    pursuit = Pursuit(links, Settings(), Effort(128))
     assert pursuit.seeds(shared=False) == list(range(6))
     pursuit.settle([BEGIN, *one, LAST])
     assert pursuit.seeds(shared=True) == [1]
@@ -108,7 +110,7 @@ def test_what_a_found_text_explains_leaves_and_what_it_shares_stays() -> None:
     assert 10 not in pursuit.tokens(1).tolist()
     assert 11 in pursuit.tokens(2).tolist()
     free = made_up([[10, 11, 12, 13], [14, 15, 11]], width=16, blocks=6, tokens=6)
-    pursuit = Pursuit(free)
+    pursuit = Pursuit(free, Settings(), Effort(128))
     pursuit.settle([BEGIN, *one, LAST])
     options = pursuit.options(pursuit.follow(1, beam=2))  # its own text's share off the found one's span
     assert [options[place] for place in (1, 2, 3, 4)] == [[14], [15], [11], [LAST]]
@@ -116,7 +118,7 @@ def test_what_a_found_text_explains_leaves_and_what_it_shares_stays() -> None:
 
 def test_a_mixture_names_the_tokens_of_both_texts() -> None:
     links = made_up([[10, 11, 12], [10, 12, 11]], width=16, blocks=8, tokens=4)
-    pursuit = Pursuit(links)
+    pursuit = Pursuit(links, Settings(), Effort(128))
     options = pursuit.options(pursuit.follow(0, beam=4, mixed=True))
     assert {place: sorted(tokens) for place, tokens in options.items()} == {
         1: [10],
@@ -129,12 +131,12 @@ def test_a_mixture_names_the_tokens_of_both_texts() -> None:
 def test_a_full_head_gives_nothing(lab: Lab) -> None:
     links = links_of(lab.view([TEXTS]))
     narrow = replace(links, directions=links.directions[..., :4], targets=links.targets[..., :4])
-    pursuit = Pursuit(narrow)
+    pursuit = Pursuit(narrow, Settings(), Effort(128))
     assert all(pursuit.follow(seed, beam=1) == () for seed in pursuit.seeds(shared=False))
 
 
 def test_links_lead_to_every_text(lab: Lab) -> None:
-    pursuit, found = Pursuit(links_of(lab.view([TEXTS]))), set()
+    pursuit, found = Pursuit(links_of(lab.view([TEXTS])), Settings(), Effort(128)), set()
     truth = {tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"]}
     for seed in pursuit.seeds(shared=False):
         options = pursuit.options(pursuit.follow(seed, beam=4)) if pursuit.live(seed) else {}
