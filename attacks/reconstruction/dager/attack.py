@@ -138,7 +138,7 @@ class Dager(Settings):
         sharp = candidates.sharp
         most = self.blurred_evaluations if candidates.blurred else self.evaluations
         effort = Effort(first.space.basis.shape[0], most if sharp else self.unsure_evaluations, view.seconds_left)
-        judge = Judge(view.model.module, first.query, second, self, effort)
+        judge = Judge(view.model.module, second, self, effort)
         settings = self if sharp else replace(self, rounds=min(1, self.rounds))
         whole = sharp and separate(projections(view.model.layout, 0))  # whole query and key gradients are read
         guess = bound(self._guesses, view, row, spaces, candidates, effort) if whole and self.contexts else tuple

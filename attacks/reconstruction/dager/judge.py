@@ -23,7 +23,7 @@ _CHUNK = 2048
 
 
 _PROBE = torch.arange(1000, 1008)
-"""Ids of the text that shows whether the first layer is one in which single tokens can be exchanged."""
+"""Ids of the text that shows whether single tokens can be exchanged in the model."""
 
 
 class Judge:
@@ -31,7 +31,6 @@ class Judge:
 
     Args:
         module: the broadcast model.
-        first: name of the first layer's query projection.
         second: the second layer's space.
         settings: what a verified text has to show.
         effort: counts what is run through the first layer; once it is over, texts are as far off as can be.
@@ -40,14 +39,13 @@ class Judge:
     def __init__(
         self,
         module: Any,
-        first: str,
         second: LayerSpace,
         settings: Settings,
         effort: Effort,
     ) -> None:
         self._module, self._second, self._effort = module, second, effort
         probe = _PROBE[: module.config.max_position_embeddings] % module.config.vocab_size
-        self._exchange = Exchange.of(module, first, second.query, probe)
+        self._exchange = Exchange.of(module, second.query, probe)
         self._settings = settings
         self._basis = second.space.basis.float()  # [width, rank]; what found texts hold comes first
         self._held = 0
@@ -88,7 +86,7 @@ class Judge:
             return choice
         parts = choice.split(max(1, _CHUNK // len(texts)), dim=1)
         scores = torch.cat([self._scored(self._exchange.states(texts, place, part))[0] for part in parts], dim=1)
-        self._effort.tokens(scores.numel())
+        self._effort.tokens(scores.numel() + len(parts) * texts.numel())
         return choice.gather(1, scores.topk(count, dim=1, largest=False).indices)
 
     def residual(self, ids: Sequence[int]) -> float:

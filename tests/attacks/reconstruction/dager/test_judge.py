@@ -12,7 +12,6 @@ from ..support import Lab, tiny_lab
 pytestmark = pytest.mark.numeric
 
 TEXTS = ["the chest is clear", "pain in the left knee"]
-FIRST = "bert.encoder.layer.0.attention.self.query"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def space(lab: Lab) -> LayerSpace:
 def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab, space: LayerSpace) -> None:
     module = lab.flat.module
     effort = Effort(128)
-    judge = Judge(module, FIRST, space, Settings(), effort)
+    judge = Judge(module, space, Settings(), effort)
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     copy = (*one[:2], other[2], *one[3:])
     texts = torch.tensor([one, copy])
@@ -50,7 +49,7 @@ def test_scores_are_distances_to_the_span_over_those_to_the_found_part(lab: Lab,
 
 
 def test_only_true_texts_are_verified(lab: Lab, space: LayerSpace) -> None:
-    judge = Judge(lab.flat.module, FIRST, space, Settings(), Effort(128))
+    judge = Judge(lab.flat.module, space, Settings(), Effort(128))
     one, other = (tuple(ids) for ids in lab.tokenizer(TEXTS)["input_ids"])
     options = [torch.tensor(sorted({*one, *other})) for _ in one]
     assert judge.verified(one, options)
