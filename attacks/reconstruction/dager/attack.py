@@ -160,7 +160,7 @@ class Dager(Settings):
         tokens = told(view, row, spaces, candidates, self, effort)
         if tokens is None:
             return []
-        return list(Groups(view, tokens, begin=candidates.begin, last=candidates.last, effort=effort).texts())
+        return list(Groups(view, tokens, candidates, self.ceiling, effort).texts())
 
     def _decoded(
         self, view: RoundView, row: "Tensor", spaces: tuple[LayerSpace, LayerSpace], limit: int, longest: int | None

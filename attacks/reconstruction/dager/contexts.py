@@ -52,11 +52,13 @@ class Told:
     """Candidates that stand in the batch, and what attention gave each of them."""
 
     ids: "Tensor"
-    """[count]"""
+    """Of all candidates [candidates]."""
     places: "Tensor"
-    """[count]"""
+    """Of all candidates [candidates]."""
     inputs: "Tensor"
-    """What they put into the first layer [count, width], fp64."""
+    """What all candidates put into the first layer [candidates, width], fp64."""
+    passed: "Tensor"
+    """Which candidates stand in the batch [count]."""
     attended: "Tensor"
     """What enters attention's output projection [count, width], fp64."""
 
@@ -101,7 +103,8 @@ def told(
     kept = passed.which[off <= settings.ceiling]
     if len(kept) == 0:
         return None
-    return Told(ids[kept], places[kept], inputs[kept], passed.unknowns[off <= settings.ceiling, :-1] @ given.basis.T)
+    attended = passed.unknowns[off <= settings.ceiling, :-1] @ given.basis.T
+    return Told(ids, places, inputs, kept, attended)
 
 
 class _Solved(NamedTuple):

@@ -1,6 +1,6 @@
 """Which tokens share a text, by what attention gave each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,11 +8,15 @@ import torch
 from fedsec.api import Role, RoundView
 
 from ..shared.texts import only
+from .candidates import Candidates
 from .contexts import Told
 from .effort import Effort
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_TIMES = 2
+"""Equations per unknown, at least, where candidates that did not pass are asked for."""
 
 _IN = 0.5
 """Memberships are 0 or 1; a least-squares solution is cut in the middle."""
@@ -29,53 +33,91 @@ class Groups:
         view: the server's view.
         query: name of the first layer's query projection.
         told: the batch's tokens.
-        begin: id of the begin token.
-        last: id of the end token.
+        candidates: what can stand where.
+        ceiling: largest share that a text may leave of what its tokens' parts in an equation add up to.
         effort: counts the systems; once it is over, no more texts are given.
 
     Source: this project.
     """
 
-    def __init__(self, view: RoundView, told: Told, *, begin: int, last: int, effort: Effort) -> None:
+    def __init__(self, view: RoundView, told: Told, candidates: Candidates, ceiling: float, effort: Effort) -> None:
         module = view.model.module
-        self._told, self._begin, self._last, self._effort = told, begin, last, effort
+        self._told, self._candidates, self._ceiling, self._effort = told, candidates, ceiling, effort
         heads = (module.config.num_attention_heads, -1)
         parts = (only(view.model.layout, role, 0).name for role in (Role.QUERY, Role.KEY, Role.VALUE))
-        queries, keys, self._values = (
+        self._queries, self._keys, self._values = (
             _projected(module, name, told.inputs).unflatten(1, heads).transpose(0, 1) for name in parts
-        )  # [heads, tokens, head width]
-        self._logits = queries @ keys.mT / queries.shape[-1] ** 0.5  # [heads, tokens, tokens]
+        )  # [heads, candidates, head width]
         self._attended = told.attended.unflatten(1, heads).transpose(0, 1)
 
     def texts(self) -> Iterator[tuple[int, ...]]:
         """Texts that tokens of none of those before stand in, begin and end token included."""
         seen: set[int] = set()
-        for token in range(len(self._told.ids)):
-            if token not in seen and not self._effort.over:
-                members = self._members(token)
-                text = self._text(members)
-                if text:
-                    seen.update((members > _IN).nonzero()[:, 0].tolist())
-                    yield text
+        for token, own in enumerate(self._told.passed.tolist()):
+            if own in seen or self._effort.over:
+                continue
+            members = self._members([token], self._told.passed)
+            chosen = self._told.passed[members > _IN]
+            if not self._holds(token, chosen):
+                chosen = self._completed(token, members)
+            if self._holds(token, chosen):
+                seen.update(chosen.tolist())
+                yield tuple(self._ordered(chosen)[0])
 
-    def _members(self, token: int) -> "Tensor":
-        """How far each token stands in the text of one of them [tokens], near 0 or 1."""
-        shares = self._logits[:, token].softmax(dim=1)  # [heads, tokens]
-        columns = shares[..., None] * (self._values - self._attended[:, token, None])  # [heads, tokens, head width]
-        matrix = columns.transpose(1, 2).flatten(0, 1)  # [equations, tokens]
+    def _completed(self, token: int, members: "Tensor") -> "Tensor":
+        """The candidates in a token's text, where some of them have not passed.
+
+        Several of its tokens together have equations enough to ask for every candidate at the places that lack one.
+
+        Args:
+            token: one of those that passed.
+            members: how far these stand in its text, as far as that was told without the others [passed].
+        """
+        told, last = self._told, self._candidates.last
+        chosen = told.passed[members > _IN]
+        end = chosen[told.ids[chosen] == last]
+        length = int(told.places[end].min()) if len(end) else int(told.places.max()) + 1
+        lacking = (told.places < length) & ~torch.isin(told.places, told.places[chosen])
+        unknown = torch.cat([told.passed, lacking.nonzero()[:, 0]]).unique()
+        surest = (members - 1.0).abs().argsort(stable=True)
+        count = -(-_TIMES * len(unknown) // told.inputs.shape[1])
+        speakers = [token, *(one for one in surest[: int((members > _IN).sum())].tolist() if one != token)]
+        return unknown[self._members(speakers[:count], unknown) > _IN]
+
+    def _members(self, tokens: Sequence[int], unknown: "Tensor") -> "Tensor":
+        """How far candidates stand in the text that some tokens share, near 0 or 1 [unknown].
+
+        Args:
+            tokens: indices among those that passed.
+            unknown: the candidates in question, the first of the tokens among them.
+        """
+        matrix = torch.cat([self._columns(token, unknown) for token in tokens])  # [equations, unknown]
         self._effort.decompositions(matrix.numel() * min(matrix.shape))
-        others = torch.arange(matrix.shape[1]) != token
-        members = torch.ones(matrix.shape[1], dtype=matrix.dtype)
-        members[others] = torch.linalg.lstsq(matrix[:, others], -matrix[:, token], driver="gelsd").solution
+        others = unknown != self._told.passed[tokens[0]]
+        members = torch.ones(len(unknown), dtype=matrix.dtype)
+        members[others] = torch.linalg.lstsq(matrix[:, others], -matrix[:, ~others][:, 0], driver="gelsd").solution
         return members
 
-    def _text(self, members: "Tensor") -> tuple[int, ...]:
-        """The members in order; empty unless they are one at each position from a begin to an end token."""
-        chosen = (members > _IN).nonzero()[:, 0]
+    def _columns(self, token: int, which: "Tensor") -> "Tensor":
+        """What each candidate adds to a token's equations if it stands in its text [equations, candidates]."""
+        query = self._queries[:, self._told.passed[token], None]  # [heads, 1, head width]
+        logits = (query * self._keys[:, which]).sum(dim=2) / query.shape[-1] ** 0.5  # [heads, candidates]
+        off = self._values[:, which] - self._attended[:, token, None]  # [heads, candidates, head width]
+        return (logits.softmax(dim=1)[..., None] * off).transpose(1, 2).flatten(0, 1)
+
+    def _holds(self, token: int, chosen: "Tensor") -> bool:
+        """Whether candidates are one at each position from begin to end token, and give what the token received."""
+        ids, places = self._ordered(chosen)
+        whole = bool(ids) and places == list(range(len(places)))
+        if not whole or ids[0] != self._candidates.begin or ids[-1] != self._candidates.last:
+            return False
+        columns = self._columns(token, chosen)
+        return float(columns.sum(dim=1).norm()) <= self._ceiling * float(columns.norm())
+
+    def _ordered(self, chosen: "Tensor") -> tuple[list[int], list[int]]:
+        """Ids and places of candidates, by place."""
         chosen = chosen[self._told.places[chosen].argsort()]
-        ids, places = self._told.ids[chosen].tolist(), self._told.places[chosen].tolist()
-        whole = places == list(range(len(places))) and ids[0] == self._begin and ids[-1] == self._last
-        return tuple(ids) if whole else ()
+        return self._told.ids[chosen].tolist(), self._told.places[chosen].tolist()
 
 
 def _projected(module: Any, name: str, inputs: "Tensor") -> "Tensor":
