@@ -99,6 +99,8 @@ def told(
     inputs = _inputs(module, first.query, ids, places)
     steps = _Steps(module, block, active, equations, view.generator, settings, effort)
     passed = _passed(steps, inputs, settings)
+    if len(passed.which) == 0:
+        return None
     off = second.space.residuals(_through(module, block.norm, second.query, passed.behind).double())
     kept = passed.which[off <= settings.ceiling]
     if len(kept) == 0:

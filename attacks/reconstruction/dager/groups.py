@@ -31,8 +31,7 @@ class Groups:
 
     Args:
         view: the server's view.
-        query: name of the first layer's query projection.
-        told: the batch's tokens.
+        told: the candidates, and what attention gave those of them that passed.
         candidates: what can stand where.
         ceiling: largest share that a text may leave of what its tokens' parts in an equation add up to.
         effort: counts the systems; once it is over, no more texts are given.

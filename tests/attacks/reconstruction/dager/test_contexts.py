@@ -1,5 +1,7 @@
 """What attention gave single tokens, against the model's own pass."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,6 +64,10 @@ def test_true_tokens_pass_with_what_attention_gave_them_and_name_their_texts(lab
     texts = list(Groups(view, found, candidates, 1e-2, Effort(128)).texts())
     assert set(texts) <= set(map(tuple, rows))
     assert texts
+    lost = torch.tensor([place not in (2, 4) for place in places.tolist()])  # as if some had not passed
+    fewer = replace(found, passed=found.passed[lost], attended=found.attended[lost])
+    assert list(Groups(view, fewer, candidates, 1e-2, Effort(128)).texts()) == texts
+    assert list(Groups(view, found, candidates, 1e-2, Effort(128, 0)).texts()) == []
 
 
 def test_noting_leaves_no_hooks(lab: Lab) -> None:
