@@ -81,7 +81,8 @@ class Groups:
         surest = (members - 1.0).abs().argsort(stable=True)
         count = -(-_TIMES * len(unknown) // told.inputs.shape[1])
         speakers = [token, *(one for one in surest[: int((members > _IN).sum())].tolist() if one != token)]
-        return unknown[self._members(speakers[:count], unknown) > _IN]
+        completed: Tensor = unknown[self._members(speakers[:count], unknown) > _IN]
+        return completed
 
     def _members(self, tokens: Sequence[int], unknown: "Tensor") -> "Tensor":
         """How far candidates stand in the text that some tokens share, near 0 or 1 [unknown].
@@ -102,7 +103,8 @@ class Groups:
         query = self._queries[:, self._told.passed[token], None]  # [heads, 1, head width]
         logits = (query * self._keys[:, which]).sum(dim=2) / query.shape[-1] ** 0.5  # [heads, candidates]
         off = self._values[:, which] - self._attended[:, token, None]  # [heads, candidates, head width]
-        return (logits.softmax(dim=1)[..., None] * off).transpose(1, 2).flatten(0, 1)
+        columns: Tensor = (logits.softmax(dim=1)[..., None] * off).transpose(1, 2).flatten(0, 1)
+        return columns
 
     def _holds(self, token: int, chosen: "Tensor") -> bool:
         """Whether candidates are one at each position from begin to end token, and give what the token received."""
