@@ -237,8 +237,8 @@ CARDS = (
             "unverified, where the second layer tells less than the first"
         ),
         limits=(
-            "Silent from as many tokens per update (or sum) as the hidden size on; long texts of encoders are incomplete "
-            "from somewhat over half as many on.",
+            "Silent from as many tokens per update (or sum) as the hidden size on; long texts of encoders are "
+            "incomplete from somewhat over half as many on.",
             "Nothing is verified under dropout, noise, rounding or masks; LoRA needs a trained B and enough rank.",
             "A decoder's text that begins another leaves no trace; a classifier's last layer tells no texts apart.",
         ),

@@ -6,9 +6,9 @@ from math import inf
 _TEXT = 16
 """Tokens of the text whose way through the first layer is the unit."""
 
-_SLOW = 20
+_SLOW = 40
 """A decomposition's multiply-adds take as long as this many of a large product's (measured for singular values of
-matrices of rank 10 to 400 on one core: 10 to 30)."""
+matrices of rank 10 to 400 on one core: 10 to 50)."""
 
 
 class Effort:

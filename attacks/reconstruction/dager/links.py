@@ -28,9 +28,6 @@ _UNSEEN = 1e-12
 _FAINT = 1e-3
 """A token with a smaller part in its own direction than this is not read off."""
 
-_DOUBLE = 2
-"""fp32 multiply-adds that one in fp64 takes as long as."""
-
 _TOLD = 0.5
 """A head counts if this share of its outputs' updates is known."""
 
@@ -124,14 +121,14 @@ def _readouts(inputs: "Tensor", token: "Tensor", effort: Effort) -> "Tensor":
     Zero where there is none, or no effort was left to look.
     """
     inputs, found = _unit(inputs), []
+    gram = inputs.T @ inputs
     for index in range(int(token.max()) + 1):
         if effort.over:
             found.append(torch.zeros_like(inputs[0]))
             continue
-        own, others = inputs[token == index], inputs[token != index]
-        effort.products(_DOUBLE * inputs.numel() * inputs.shape[1])
+        own = inputs[token == index]
         effort.decompositions(inputs.shape[1] ** 3)
-        values, vectors = torch.linalg.eigh(others.T @ others)
+        values, vectors = torch.linalg.eigh(gram - own.T @ own)  # of the others; far more exact than `_UNSEEN`
         unseen = vectors[:, values < _UNSEEN * values[-1]]
         readout = unseen @ (own.mean(dim=0) @ unseen)
         found.append(readout if float(readout.norm()) > _FAINT else torch.zeros_like(readout))

@@ -27,7 +27,7 @@ _FAINT = 1e-4
 _DEPENDENT = 1e-5
 """Directions of several found texts with a singular value below this are the same directions twice."""
 
-_ENTRY = 8
+_ENTRY = 32
 """Multiply-adds of large products that one of a product with few columns, or a logarithm's tenth, takes as long as."""
 
 _DEGENERATE = 1e-6
