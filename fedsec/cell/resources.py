@@ -148,8 +148,10 @@ def split(scenario: Scenario, corpus: Corpus, tokenizer: Any, seeds: SeedTree) -
 
 def tokeniser(scenario: Scenario, tokenizer: Any, *, whole: bool = False) -> Callable[[Sequence[Example]], Tokenised]:
     """Return the function that turns texts into inputs of the task; with `whole` it does not truncate them."""
-    turn = tokenise_causal if scenario.model.task == CAUSAL_LM else tokenise
-    return partial(turn, tokenizer=tokenizer, max_tokens=_LONGEST if whole else scenario.data.max_tokens)
+    longest = _LONGEST if whole else scenario.data.max_tokens
+    if scenario.model.task != CAUSAL_LM:
+        return partial(tokenise, tokenizer=tokenizer, max_tokens=longest)
+    return partial(tokenise_causal, tokenizer=tokenizer, max_tokens=longest, chat=scenario.data.chat)
 
 
 def deal(

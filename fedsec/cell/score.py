@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
 from fedsec.cell.evidence import CellWatcher, Looked, check_untouched, evidence_of, secrets_of, sight_of
@@ -24,6 +26,7 @@ from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.training import training
 from fedsec.metrics.utility import constant_answer, utility
+from fedsec.metrics.written import written
 from fedsec.models.base import CAUSAL_LM
 from fedsec.plan.cells import NONE, Cell, knowledge, population
 from fedsec.plan.visibility import visible
@@ -48,6 +51,7 @@ def score(cell: Cell, trained: Trained, key: str = "", work: CellWork | None = N
     metrics = {**utility(outcome.final, trained.test, resample), **costs(outcome.rounds)}
     constant = constant_answer(trained.test)
     metrics |= tail_accuracy(outcome.curve, len(outcome.rounds), outcome.final, constant)
+    metrics |= _writing(trained, resample)
     metrics |= training(outcome.rounds, trained.malicious)
     metrics |= refusals(outcome.final, guarded=bool(trained.stack.query_hooks))
     head, found = head_of(cell, OK, None), None
@@ -84,12 +88,26 @@ def score(cell: Cell, trained: Trained, key: str = "", work: CellWork | None = N
         "correct": "".join("1" if right else "0" for right in outcome.final.correct),
         "predicted": outcome.final.predicted.tolist(),
         "right": _shares(outcome.final),
+        "losses": _losses(outcome.final),
         "malicious": sorted(trained.malicious),
         "data": _data(cell, trained),
         "attacked": found.attacked if found is not None else None,
         "notes": dict(found.scored.notes) if found is not None else {},
         "texts": found.texts if found is not None and cell.scenario.keep_text else None,
     }
+
+
+def _writing(trained: Trained, generator: np.random.Generator) -> dict[str, MetricValue]:
+    """How like the data's own texts those are that the model wrote; nothing where it was not asked to write."""
+    done, untrained = trained.outcome.written, trained.outcome.before
+    if done is None or untrained is None:
+        return {}
+    references = [trained.materials.part.test[row].text for row in done.rows]
+    before, after = (
+        [trained.tokenizer.decode(text, skip_special_tokens=True) for text in texts]
+        for texts in (done.before, done.after)
+    )
+    return written(references, before, after, untrained, generator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +314,14 @@ def _shares(evaluation: Evaluation) -> list[float] | None:
     """A causal language model's share of right tokens in each text of the test set; None for classification."""
     texts = evaluation.texts
     return None if texts is None else [float(share) for share in texts.right / texts.learned]
+
+
+def _losses(evaluation: Evaluation) -> list[list[float | None]] | None:
+    """Of each text the negative log likelihood in nats and the number of tokens it is of; None for classification."""
+    texts = evaluation.texts
+    if texts is None:
+        return None
+    return [[_finite(nll), int(learned)] for nll, learned in zip(texts.nll.tolist(), texts.learned, strict=True)]
 
 
 def _finite(value: float) -> float | None:

@@ -1,6 +1,6 @@
 """One federation of one cell, trained; passive attacks on it share it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from fedsec.cell.resources import (
 )
 from fedsec.cell.staging import Materials, examples_of, staged
 from fedsec.cell.start import PublicStart, public_rows, started
+from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.tokens import Tokenised, content_ids, joined
 from fedsec.federation.availability import AvailabilitySettings
@@ -41,6 +42,7 @@ from fedsec.federation.prefix import Prefix
 from fedsec.federation.progress import Progress
 from fedsec.federation.rounds import RoundStore
 from fedsec.federation.transcript import Vault
+from fedsec.federation.writing import Asked
 from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
@@ -152,6 +154,7 @@ def train(
         dropout=scenario.model.dropout,
         generator=seeds.torch("adapters"),
         task=scenario.model.task,
+        targets=tuning.targets,
     )
     stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
@@ -183,6 +186,7 @@ def train(
         stack=stack,
         adversary=_adversary(cell, plan) if acts and cell.forges else None,
         server=_server(cell, plan) if acts and cell.alters_broadcast else None,
+        asked=_asked(scenario, part.test, test_split),
         watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
         watchers=list(watchers.values()),
         vault=vault,
@@ -212,6 +216,16 @@ def train(
         watchers,
         start,
     )
+
+
+def _asked(scenario: Scenario, rows: Sequence[Example], tokens: Tokenised) -> Asked | None:
+    """Return the prompts that the model is asked to answer: the first test rows' that have one."""
+    wanted = scenario.evaluation
+    if wanted.generate is None or tokens.learned_from is None:
+        return None
+    chosen = tuple(row for row in range(wanted.generate) if rows[row].prompt)
+    prompts = tuple(tuple(tokens.ids[row][: tokens.learned_from[row]]) for row in chosen)
+    return Asked(chosen, prompts, wanted.max_new_tokens)
 
 
 def _with_planted(

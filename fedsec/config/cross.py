@@ -35,6 +35,7 @@ def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[
     yield from _population(valid)
     yield from _protocol(valid)
     yield from _data(valid)
+    yield from _written(valid)
     yield from _candidates(valid)
     yield from _threat(valid)
     yield from _auxiliary(valid, exempt)
@@ -130,6 +131,18 @@ def _data(valid: Valid) -> Iterator[Finding]:
     yield from _partition_column(valid, name, path)
     if _is_unlabelled(valid, name, path):
         yield from _without_labels(valid, name, path)
+
+
+def _written(valid: Valid) -> Iterator[Finding]:
+    """What only a model that writes can do."""
+    classifies = valid.get("model", "task") == "sequence-classification"
+    for path in (("data", "chat"), ("evaluation", "generate")):
+        value = valid.get(*path)
+        if classifies and value:
+            yield path, f"{show(value)} is for model.task: causal-lm, and this is sequence-classification"
+    rows, test = valid.get("evaluation", "generate"), valid.get("data", "test")
+    if rows is not None and test is not None and rows > test:
+        yield ("evaluation", "generate"), f"{rows} is more than data.test, which is {test}"
 
 
 def _auxiliary(valid: Valid, exempt: Collection[str]) -> Iterator[Finding]:

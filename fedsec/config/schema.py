@@ -36,6 +36,9 @@ class Tuning(_Part):
     peft, and the classification head."""
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     """LoRA rank; alpha is twice the rank. Used by `lora` only."""
+    targets: Literal["query-value", "all-linear"] = "query-value"
+    """Which weights get adapters: `query-value`, those of queries and values, or the one matrix that holds them;
+    `all-linear`, every linear map of the layers. Used by `lora` only."""
     embeddings: Literal["default", "trainable", "frozen"] = "default"
     """The embedding block: `default` trains it under `full` and freezes it otherwise."""
 
@@ -143,6 +146,9 @@ class Data(_Part):
     """Test rows to use, likewise."""
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = 128
     """Longer texts are cut there, special tokens included."""
+    chat: bool = False
+    """Whether prompts and texts stand in the chat template of the model's tokenizer, as the user's words and the
+    assistant's answer. For causal-lm; only the answer and its end token are learned, as without."""
     min_words: Count = 1
     """Training rows of fewer words, split at spaces, are left out before any are drawn; test rows stay as they are."""
     partition: Partition = Partition()
@@ -151,6 +157,16 @@ class Data(_Part):
     """Which training rows are candidates for membership; none if absent."""
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust needs some."""
+
+
+class Evaluation(_Part):
+    """What is measured of the global model beside its loss on the test set. For causal-lm only."""
+
+    generate: Count | None = None
+    """Test rows whose texts the model writes greedily after their prompts, before training and after it; ROUGE-L then
+    compares them with the rows' own. None if absent."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Tokens after which such a text is cut."""
 
 
 class Availability(_Part):
@@ -304,6 +320,7 @@ class Scenario(_Part):
     model: Model
     data: Data
     federation: Federation
+    evaluation: Evaluation = Evaluation()
     threat: Threat = Threat()
     matrix: Matrix
     keep_text: bool = False

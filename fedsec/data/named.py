@@ -173,8 +173,8 @@ def _layout(columns: Columns, data: Data, labels: tuple[str, ...], how: Reading)
         text=_listed(chosen.text) or columns.text,
         label=chosen.label or columns.label,
         prompt=prompt or columns.prompt,
-        headings=() if prompt else columns.headings,
-        ending=Columns().ending if prompt else columns.ending,
+        headings=() if prompt or data.chat else columns.headings,  # a chat template has its own
+        ending="" if data.chat else Columns().ending if prompt else columns.ending,
     )
     labelled = bool(labels) or chosen.label is not None
     return Layout(wanted, group_column(data), labelled, data.quoting, how)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from fedsec.data.chat import chat_prompts
 from fedsec.data.corpus import Example
 from fedsec.errors import FedsecError
 
@@ -58,7 +59,7 @@ def tokenise(rows: Sequence[Example], tokenizer: Any, max_tokens: int) -> Tokeni
     return Tokenised(encoded["input_ids"], labels)
 
 
-def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int) -> Tokenised:
+def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int, *, chat: bool = False) -> Tokenised:
     """Token ids of every prompt and text for causal language modelling.
 
     A row is [begin token, if the tokenizer adds one] + prompt + text + end token. Prompt and text are tokenised apart,
@@ -72,9 +73,12 @@ def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int) ->
         rows: prompts and texts.
         tokenizer: of the model; needs an end token.
         max_tokens: length of a row at most.
+        chat: whether the prompt stands in the tokenizer's chat template as what the user says, up to where the
+            assistant's answer begins. A prompt that is cut then loses its own beginning, never the template's.
 
     Raises:
-        FedsecError: the tokenizer has no end token, or a row has nothing to learn.
+        FedsecError: the tokenizer has no end token, or a row has nothing to learn; under `chat`, there is no template,
+            its answers end otherwise, it leaves no room, or a row has no prompt.
     """
     end = tokenizer.eos_token_id
     if end is None:
@@ -82,17 +86,18 @@ def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int) ->
             f"this {type(tokenizer).__name__} has no end token, so that no causal language model can learn to stop; "
             "choose a model with one, or model.task: sequence-classification"
         )
-    begin = _begin(tokenizer)
+    begin = [] if chat else _begin(tokenizer)  # a template has its own
     if not rows:
         return Tokenised([], _labels(rows), np.zeros(0, dtype=np.int64))
     # Prompts are needed to their end. A text longer than a row is cut by `_cut`, and loses its end token there.
-    prompts = tokenizer([row.prompt for row in rows], add_special_tokens=False, verbose=False)["input_ids"]
+    asked, opening = chat_prompts(rows, tokenizer, max_tokens) if chat else ([row.prompt for row in rows], 0)
+    prompts = tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"]
     texts = tokenizer([row.text for row in rows], add_special_tokens=False, truncation=True, max_length=max_tokens)[
         "input_ids"
     ]
     ids, learned_from = [], np.zeros(len(rows), dtype=np.int64)
     for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-        before, after = _cut(prompt, [*text, end], max_tokens - len(begin))
+        before, after = _cut(prompt, [*text, end], max_tokens - len(begin), opening)
         ids.append([*begin, *before, *after])
         learned_from[number] = max(1, len(begin) + len(before))
         if learned_from[number] == len(ids[-1]):
@@ -137,7 +142,7 @@ def _begin(tokenizer: Any) -> list[int]:
     return [begin] if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else []
 
 
-def _cut(prompt: list[int], text: list[int], room: int) -> tuple[list[int], list[int]]:
-    """The end of the prompt and the beginning of the text that fit."""
+def _cut(prompt: list[int], text: list[int], room: int, opening: int) -> tuple[list[int], list[int]]:
+    """The end of the prompt and the beginning of the text that fit; the prompt's first `opening` tokens always stay."""
     kept = min(len(prompt), max(room - len(text), room // 2))
-    return prompt[len(prompt) - kept :], text[: room - kept]
+    return [*prompt[:opening], *prompt[len(prompt) - kept + opening :]], text[: room - kept]

@@ -9,6 +9,7 @@ from fedsec.api import Watched
 from fedsec.federation.evaluation import REFUSED, Evaluation, evaluate, evaluate_answers, predict
 from fedsec.federation.parties import Federation
 from fedsec.federation.release import released
+from fedsec.federation.writing import Written, write, write_through
 
 Predicted = list[tuple[int, tuple[int, ...]]]
 """(round, predicted class of each text)."""
@@ -60,6 +61,25 @@ class Monitor:
             name: Watched(tuple(self._watched[name]), tuple(None if one == REFUSED else one for one in classes))
             for name, classes in last.items()
         }
+
+    def written(self, start: torch.Tensor, end: torch.Tensor) -> tuple[Evaluation | None, Written | None]:
+        """Return how the model did before training, and what it wrote then and writes now; None if it is not asked to.
+
+        Args:
+            start: the trainables before training [parameters].
+            end: the released ones [parameters]; they answer behind the inference-time defenses.
+        """
+        f = self._f
+        if f.asked is None:
+            return None, None
+        first = write(f.model, start, f.asked, f.tokenizer, f.processes)
+        if f.stack.query_hooks:
+            answer = released(f.model, end, f.tokenizer, f.stack.query_hooks, f.seeds)
+            last = write_through(answer, f.asked, f.tokenizer.eos_token_id)
+        else:
+            last = write(f.model, end, f.asked, f.tokenizer, f.processes)
+        before = evaluate(f.model, start, f.test, f.tokenizer.pad_token_id, f.processes)
+        return before, Written(f.asked.rows, first, last)
 
     def begin(self, number: int, vector: torch.Tensor) -> None:
         """Watch a goal's texts from this round on, and forget earlier results.

@@ -10,6 +10,7 @@ from fedsec.api import Knowledge, Watched
 from fedsec.federation.evaluation import Evaluation
 from fedsec.federation.rounds import RoundStore
 from fedsec.federation.transcript import RoundSummary, Vault
+from fedsec.federation.writing import Written
 from fedsec.privacy.guarantee import Guarantee
 
 
@@ -43,3 +44,7 @@ class Outcome:
     """The privacy guarantee of the clients' mechanisms, or why there is none; None without a mechanism."""
     hostile: dict[str, Any]
     """State of the first malicious client's attack; empty without one."""
+    before: Evaluation | None = None
+    """Evaluation of the model before training; only where it is asked to write."""
+    written: Written | None = None
+    """What it wrote; only where it is asked to."""

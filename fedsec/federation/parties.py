@@ -16,6 +16,7 @@ from fedsec.federation.process_pool import ProcessPool
 from fedsec.federation.progress import Progress
 from fedsec.federation.rounds import RoundStore, Watcher
 from fedsec.federation.transcript import Vault
+from fedsec.federation.writing import Asked
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import SeedTree
 
@@ -69,6 +70,7 @@ class Federation:
         adversary: malicious clients and what they run, or None.
         server: what a malicious server runs, or None.
         watched: texts of a goal, whose predicted classes are noted at every evaluation.
+        asked: what the model is asked to write before training and after it, or None.
         watchers: attacks that look at rounds as they happen.
         vault: holds the ground truth of the rounds that attacks look at.
         store: where the rounds of `settings.observe` are kept.
@@ -95,6 +97,7 @@ class Federation:
     pinned: frozenset[int] = frozenset()
     classes: tuple[str, ...] = ()
     watched: Mapping[str, Tokenised] = field(default_factory=dict)
+    asked: Asked | None = None
     watchers: Sequence[Watcher] = ()
     vault: Vault = field(default_factory=Vault)
     store: RoundStore = field(default_factory=RoundStore)

@@ -144,6 +144,7 @@ class Session:
         end, server = self._released(), self._server_state()
         stack = deepcopy(f.stack.state())  # what a defense learnt for the release guards it too
         final, watched = self._monitor.final(end, changed=end is not self._current)
+        before, written = self._monitor.written(self._start, end)
         f.model.load(end)
         used = frozenset(self._clients.granted.used | self._granted.used)
         return Outcome(
@@ -161,6 +162,8 @@ class Session:
             server=server,
             guarantee=self._ledger.guarantee(covered_by(f)),
             hostile=self._clients.memory_of_attack(),
+            before=before,
+            written=written,
         )
 
     def _released(self) -> torch.Tensor:

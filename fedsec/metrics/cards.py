@@ -52,6 +52,29 @@ CARDS = (
         better_for=BetterFor.DEFENDER,
     ),
     MetricCard(
+        name="utility/perplexity-before",
+        summary="The same of the model before training; only where the scenario asks for texts (evaluation.generate).",
+        unit="perplexity",
+        better_for=BetterFor.ATTACKER,
+    ),
+    MetricCard(
+        name="utility/rouge-l",
+        summary="ROUGE-L F of what the released model writes greedily after test prompts, against the rows' own texts.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+        limits=(
+            "One text is one of many right answers: it measures likeness of words, not whether an answer is right.",
+            "Texts are cut at evaluation.max_new_tokens, their references are not.",
+            _WORDS,
+        ),
+    ),
+    MetricCard(
+        name="utility/rouge-l-before",
+        summary="The same of the model before training, which is also the baseline of utility/rouge-l.",
+        unit="fraction",
+        better_for=BetterFor.DEFENDER,
+    ),
+    MetricCard(
         name="utility/tail-accuracy",
         tells=Tells.TAIL,
         words="accuracy over the last rounds",

@@ -1,18 +1,22 @@
 """Tuning methods: which parameters of a base model are trained and sent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from fedsec.api import ModelSetup, Role
+from fedsec.api import ModelSetup, ParameterInfo, Role
 from fedsec.errors import FedsecError
 from fedsec.models.base import CAUSAL_LM, SEQUENCE_CLASSIFICATION, quiet_transformers
 from fedsec.models.roles import describe_parameters
 from fedsec.seeds import scoped_torch_rng
 
 EMBEDDINGS = frozenset({Role.WORD_EMBEDDING, Role.POSITION_EMBEDDING, Role.EMBEDDING})
+QUERY_VALUE, ALL_LINEAR = "query-value", "all-linear"
 _ADAPTED = frozenset({Role.QUERY, Role.VALUE, Role.QUERY_KEY_VALUE})
+_LINEAR = ("Linear", "Conv1D")
+"""Types of the modules that are linear maps; GPT-2's is of transformers' own."""
 
 
 def prepare(
@@ -24,6 +28,7 @@ def prepare(
     dropout: bool,
     generator: torch.Generator,
     task: str = SEQUENCE_CLASSIFICATION,
+    targets: str = QUERY_VALUE,
 ) -> tuple[nn.Module, ModelSetup]:
     """The model ready for tuning, and the setup that says what is trained.
 
@@ -37,13 +42,14 @@ def prepare(
         dropout: whether the model's own dropout is active in local training.
         generator: source of the adapters' initial values.
         task: what the model learns.
+        targets: which weights LoRA adapts: `query-value` or `all-linear` (every linear map of the layers).
 
     Raises:
         FedsecError: LoRA does not know where to put adapters in this architecture, or there is no head to train.
     """
     if kind == "lora":
         with quiet_transformers(), scoped_torch_rng(generator):
-            model = _with_lora(model, rank, task)
+            model = _with_lora(model, rank, task, targets)
     parameters = describe_parameters(model)
     if kind == "full":
         trainable = {p.name for p in parameters}
@@ -62,12 +68,11 @@ def prepare(
     return model, ModelSetup(parameters=parameters, trainable=frozenset(trainable), dropout=dropout, task=task)
 
 
-def _with_lora(model: nn.Module, rank: int, task: str) -> nn.Module:
+def _with_lora(model: nn.Module, rank: int, task: str, targets: str) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
     parameters = describe_parameters(model)
-    adapted = [p for p in parameters if p.role in _ADAPTED]
-    targets = [p.name.removesuffix(".weight") for p in adapted]
+    adapted = _linear(model, parameters) if targets == ALL_LINEAR else [p for p in parameters if p.role in _ADAPTED]
     heads = sorted({p.name.split(".")[0] for p in parameters if p.role == Role.HEAD})
     # lora_dropout stays 0: the model's own dropout is the one that `dropout` speaks of.
     config = LoraConfig(
@@ -75,7 +80,8 @@ def _with_lora(model: nn.Module, rank: int, task: str) -> nn.Module:
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.0,
-        target_modules=targets or None,  # None: what peft knows of that architecture
+        # None: what peft knows of that architecture.
+        target_modules=[p.name.removesuffix(".weight") for p in adapted] or None,
         fan_in_fan_out=any(p.inputs_first for p in adapted),
         modules_to_save=None if task == CAUSAL_LM else heads,
     )
@@ -84,3 +90,15 @@ def _with_lora(model: nn.Module, rank: int, task: str) -> nn.Module:
     except ValueError as error:
         raise FedsecError(f"lora cannot tune a {type(model).__name__}: {error}") from error
     return peft_model  # type: ignore[no-any-return]
+
+
+def _linear(model: nn.Module, parameters: Sequence[ParameterInfo]) -> list[ParameterInfo]:
+    """The weights of the linear maps of all layers; FedsecError if the layers have none."""
+    kinds = {f"{name}.weight": type(part).__name__ for name, part in model.named_modules()}
+    found = [p for p in parameters if p.layer is not None and kinds.get(p.name) in _LINEAR]
+    if not found:
+        raise FedsecError(
+            f"lora finds no linear map in the layers of a {type(model).__name__}. Use model.tuning.targets: "
+            "query-value, or model.tuning.kind: full."
+        )
+    return found

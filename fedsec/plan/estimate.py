@@ -60,11 +60,22 @@ class Architecture:
     inner: int
     vocabulary: int
     positions: int
+    """Rows of the table of positions; 0 for rotary ones."""
+    inner_maps: int = 2
+    """Linear maps between width and inner width in a layer; gated ones are three."""
+    shared: int | None = None
+    """Outputs of a layer's keys, and of its values, where heads share them; the width if None."""
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Inputs and outputs of the linear maps of a layer: queries, values, keys, attention's output, feed-forward."""
+        whole, pair = (self.width, self.width), (self.width, self.shared or self.width)
+        return (whole, pair, pair, whole, *self.inner_maps * ((self.width, self.inner),))
 
     @property
     def body(self) -> int:
         """Parameters that multiply every token: attention and feed-forward."""
-        return self.layers * (4 * self.width**2 + 2 * self.width * self.inner)
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.maps)
 
     @property
     def parameters(self) -> int:
@@ -78,7 +89,10 @@ class Architecture:
         if tuning.kind == "full":
             return self.body + embeddings
         head = 8 * self.width
-        return embeddings + head + (self.layers * 4 * self.width * tuning.rank if tuning.kind == "lora" else 0)
+        if tuning.kind != "lora":
+            return embeddings + head
+        adapted = self.maps if tuning.targets == "all-linear" else self.maps[:2]
+        return embeddings + head + self.layers * tuning.rank * sum(map(sum, adapted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +188,8 @@ def architecture(scenario: Scenario) -> Architecture | None:
     if model.name == "minilm":
         return Architecture(6, 384, 1536, 30_522, 512)
     layers, width = model.params.get("layers"), model.params.get("width")
+    if model.name == "smollm2-135m":
+        return Architecture(int(layers or 30), 576, 1536, 49_152, 0, inner_maps=3, shared=192)
     if isinstance(layers, int) and isinstance(width, int):
         return Architecture(layers, width, 4 * width, 1_200 if model.name == "tiny-bert" else 4_000, 512)
     try:
@@ -214,7 +230,11 @@ def _seconds(cell: Cell, speed: Speed, *, encoded: bool) -> float | None:
         beside = steps * STEP_SECONDS
     else:
         factor = {"full": 3.0, "lora": 2.0}.get(tuning, 1.0)
-        products = (steps * federation.batch_size * factor + evaluations * test_rows) * tokens * forward
+        asked = scenario.evaluation
+        read = steps * federation.batch_size * factor + evaluations * test_rows  # texts
+        if asked.generate is not None:  # before and after, with each token computed once, and the test set once more
+            read += test_rows + 2 * asked.generate * (1 + asked.max_new_tokens / tokens)
+        products = read * tokens * forward
         beside = steps * STEP_SECONDS * known.layers
     trained = known.trained(scenario)
     moved = steps * trained * 4 * PASSES

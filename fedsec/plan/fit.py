@@ -57,6 +57,9 @@ def misfits(valid: Valid, facts: Facts) -> Iterator[Finding]:
                 f"{wanted} is more than the {there:,} {split} rows of {name}{least}; "
                 f"give more rows, or --set data.{split}={there}",
             )
+    asked = valid.get("evaluation", "generate")
+    if asked is not None and asked > facts.test:
+        yield ("evaluation", "generate"), f"{asked} is more than the {facts.test:,} test rows of {name}"
     yield from _labels(valid, facts, name, f"{name}{least}")
     if not valid.has("data", "train") or (train is not None and train > facts.train):
         return

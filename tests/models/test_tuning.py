@@ -1,5 +1,6 @@
 """Tuning methods: what is trained, and that adapters start as a no-op."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -114,3 +115,27 @@ def test_dropout_is_passed_on(dropout: bool, build: Build) -> None:
 def test_an_architecture_without_known_places_for_adapters_is_refused_in_words(build: Build) -> None:
     with pytest.raises(FedsecError, match="lora cannot tune a AlbertForSequenceClassification"):
         _prepare(build("Albert"), "lora")
+
+
+@pytest.mark.parametrize("architecture", [*WITH_LORA, "Albert"])
+def test_all_linear_adapts_every_linear_map_of_the_layers_and_no_other(architecture: str, build: Build) -> None:
+    model = build(architecture)
+    linear = {
+        name
+        for name, part in model.named_modules()
+        if type(part).__name__ in ("Linear", "Conv1D") and re.search(r"\b(layer|layers|h)\.\d", name)
+    }
+    generator = torch.Generator().manual_seed(0)
+    options: dict[str, Any] = {"rank": RANK, "train_embeddings": False, "dropout": False, "generator": generator}
+    if not linear:
+        with pytest.raises(FedsecError, match="no linear map"):
+            prepare(model, kind="lora", targets="all-linear", **options)
+        return
+    _, setup = prepare(model, kind="lora", targets="all-linear", **options)
+    adapters = [p for p in setup.parameters if p.role == Role.ADAPTER]
+    assert {p.name.removeprefix("base_model.model.").split(".lora_")[0] for p in adapters} == linear
+    assert {p.factor for p in adapters} == {"A", "B"}
+    assert all(p.layer is not None for p in adapters)
+    held = {p.adapts for p in adapters}
+    attention = {Role.QUERY_KEY_VALUE} if architecture == "GPT2" else {Role.QUERY, Role.KEY, Role.VALUE}
+    assert held == {*attention, Role.OTHER}
