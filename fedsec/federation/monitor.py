@@ -24,6 +24,7 @@ class Monitor:
 
     def __init__(self, federation: Federation) -> None:
         self._f = federation
+        self._first: Evaluation | None = None
         self._last: Evaluation | None = None
         self.curve: list[tuple[int, float | None, float]] = []
         """(round, accuracy, loss); round 0 is the untrained model."""
@@ -35,6 +36,8 @@ class Monitor:
         """Evaluate the parameters `vector` [parameters] after a round."""
         f, pad_id = self._f, self._f.tokenizer.pad_token_id
         self._last = evaluate(f.model, vector, f.test, pad_id, f.processes)
+        if number == 0:
+            self._first = self._last
         self.curve.append((number, self._last.accuracy, self._last.loss))
         if f.watched:
             self.predicted.append((number, tuple(self._last.predicted.tolist())))
@@ -78,7 +81,8 @@ class Monitor:
             last = write_through(answer, f.asked, f.tokenizer.eos_token_id)
         else:
             last = write(f.model, end, f.asked, f.tokenizer, f.processes)
-        before = evaluate(f.model, start, f.test, f.tokenizer.pad_token_id, f.processes)
+        # A training that was interrupted has forgotten it.
+        before = self._first or evaluate(f.model, start, f.test, f.tokenizer.pad_token_id, f.processes)
         return before, Written(f.asked.rows, first, last)
 
     def begin(self, number: int, vector: torch.Tensor) -> None:

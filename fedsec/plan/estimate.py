@@ -232,8 +232,8 @@ def _seconds(cell: Cell, speed: Speed, *, encoded: bool) -> float | None:
         factor = {"full": 3.0, "lora": 2.0}.get(tuning, 1.0)
         asked = scenario.evaluation
         read = steps * federation.batch_size * factor + evaluations * test_rows  # texts
-        if asked.generate is not None:  # before and after, with each token computed once, and the test set once more
-            read += test_rows + 2 * asked.generate * (1 + asked.max_new_tokens / tokens)
+        if asked.generate is not None:  # before and after, with each token computed once
+            read += 2 * asked.generate * (1 + asked.max_new_tokens / tokens)
         products = read * tokens * forward
         beside = steps * STEP_SECONDS * known.layers
     trained = known.trained(scenario)

@@ -88,6 +88,19 @@ def test_bounds_hold_at_their_edge(faults: Faults) -> None:
 
 
 @pytest.mark.usefixtures("_more_plugins")
+def test_only_a_model_that_writes_chats_and_is_asked_to_write(faults: Faults) -> None:
+    found = faults(data={"chat": True, "test": 8}, evaluation={"generate": 9})
+    assert len(found) == 3
+    assert "data.chat: true is for model.task: causal-lm" in found[0]
+    assert found[1:] == [
+        "evaluation.generate: 9 is for model.task: causal-lm, and this is sequence-classification",
+        "evaluation.generate: 9 is more than data.test, which is 8",
+    ]
+    writes = {"name": "tiny-gpt2", "task": "causal-lm"}
+    asked = faults(model=writes, evaluation={"generate": 8})
+    assert not [fault for fault in asked if fault.startswith(("data.chat", "evaluation"))]
+
+
 def test_an_attack_needs_its_knowledge_granted(faults: Faults) -> None:
     matrix = {"attack": ["none", "knowing"], "defense": []}
     assert faults(matrix=matrix, threat={"malicious": 0, "knowledge": ["labels", "lengths"]}) == []

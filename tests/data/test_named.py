@@ -14,7 +14,7 @@ from fedsec import registry
 from fedsec.config.schema import Data
 from fedsec.data import layout, named
 from fedsec.data.corpus import Corpus, Example
-from fedsec.data.named import folder_of, load_path
+from fedsec.data.named import folder_of, load_corpus, load_path
 from fedsec.errors import FedsecError, MissingDataError
 
 SIZES = {
@@ -318,6 +318,9 @@ def test_dolly_has_instructions_as_prompts_and_answers_as_texts() -> None:
     expected = "### Instruction:\nWhich is a species of fish? Tope or Rope\n\n### Response:\n"
     assert (short.prompt, short.text) == (expected, "Tope")
     assert all(row.prompt and row.text for row in corpus.train)
+    chat = load_corpus(Data(name="dolly", chat=True))
+    asked = next(row for row in chat.train + chat.test if "Tope or Rope" in row.prompt)
+    assert asked.prompt == "Which is a species of fish? Tope or Rope", "a chat template has its own headings"
 
 
 def test_wikipedia_has_texts_without_labels() -> None:

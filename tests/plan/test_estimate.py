@@ -94,6 +94,20 @@ def test_lora_sends_less_and_costs_less_than_full_tuning() -> None:
     assert known.trained(full) == pytest.approx(22.7e6, rel=0.01)
 
 
+def test_adapters_are_counted_where_they_sit_and_heads_that_share_keys_where_they_do() -> None:
+    def smollm2(targets: str) -> Scenario:
+        tuning = {"kind": "lora", "rank": 8, "targets": targets}
+        return _scenario(model={"name": "smollm2-135m", "tuning": tuning}, data__max_tokens=16)
+
+    known = architecture(smollm2("query-value"))
+    assert known is not None
+    assert known.parameters == pytest.approx(134_515_008, rel=1e-3)
+    head = 8 * 576
+    assert known.trained(smollm2("query-value")) - head == 460_800  # peft's own count, as of the next
+    assert known.trained(smollm2("all-linear")) - head == 2_442_240
+    assert _seconds(smollm2("query-value")) < _seconds(smollm2("all-linear")) < 1.5 * _seconds(smollm2("query-value"))
+
+
 @pytest.mark.parametrize(
     ("ending", "tested"), [(".jsonl", "test"), (".jsonl.gz", "validation"), (".jsonl", "dev"), (".jsonl", "eval")]
 )
