@@ -53,12 +53,17 @@ CARDS = (
     ),
     MetricCard(
         name="utility/perplexity-before",
+        tells=Tells.BEFORE,
+        words="perplexity before training",
         summary="The same of the model before training; only where the scenario asks for texts (evaluation.generate).",
         unit="perplexity",
         better_for=BetterFor.ATTACKER,
     ),
     MetricCard(
         name="utility/rouge-l",
+        tells=Tells.WRITTEN,
+        words="ROUGE-L of what it writes",
+        guess="before training",
         summary="ROUGE-L F of what the released model writes greedily after test prompts, against the rows' own texts.",
         unit="fraction",
         better_for=BetterFor.DEFENDER,

@@ -281,7 +281,7 @@ def _outcome(row: Row) -> str:
         guess = guess_words(name_telling(metrics, Tells.CORRECT) or "")
         same = f", {no_better(row)}" if no_better(row) else ""
         mark = f", and is no better than {guess}: it did not learn" if idle else ""
-        return f"reaches {told}{same}{mark}" if told != NO_VALUE else f"has {NO_VALUE}"
+        return f"reaches {told}{since(metrics)}{same}{mark}" if told != NO_VALUE else f"has {NO_VALUE}"
     left = f"{_left(metrics)}{', which did not learn' if idle and damage_in(metrics) else ''}"
     if card is None or is_damage(card):
         return left
@@ -356,6 +356,18 @@ def quality(metrics: Row) -> str:
                 return f"{percent(value['value'])} {words} (95\u00a0% interval {interval})"
             return f"a {words} of {value['value']:.4g} (95\u00a0% interval {between(value)})"
     return NO_VALUE
+
+
+def since(metrics: Row) -> str:
+    """What it was before training, and what the model writes, where that was asked for; else empty."""
+    before, text = telling(metrics, Tells.BEFORE), ""
+    if before is not None:
+        text = f", from {before['value']:.4g} ({between(before)}) before training"
+    name, texts = name_telling(metrics, Tells.WRITTEN), telling(metrics, Tells.WRITTEN)
+    if name is None:
+        return text
+    told = evidence(texts, Form.PERCENT, f"{guess_words(name)}:")
+    return f"{text}, and {percent(texts['value'])} {words_for(name)} ({told})"
 
 
 def partly(row: Row) -> str:

@@ -13,6 +13,7 @@ from fedsec.cell.training import train
 from fedsec.config.load import load_scenario
 from fedsec.plan.cells import expand
 from fedsec.plan.keys import cell_key
+from fedsec.report.findings import since
 
 ROWS = [{"prompt": f"What of day {n}?", "text": f"Pain on day {n}, and fever"} for n in range(12)]
 
@@ -55,3 +56,15 @@ def test_nothing_is_written_unasked_and_a_result_is_its_settings(tmp_path: Path)
     plain, asked = _scenario(tmp_path), _scenario(tmp_path, generate=4)
     assert not [name for name in _scored(plain)["cell"]["metrics"] if "rouge" in name or "before" in name]
     assert len({cell_key(cell) for scenario in (plain, asked) for cell in expand(scenario)}) == 2
+
+
+def test_findings_tell_what_was_before_training_and_what_is_written() -> None:
+    ends = {"ci_low": 0.1, "ci_high": 0.3}
+    metrics = {
+        "utility/perplexity-before": {"value": 20.37, "ci_low": 17.19, "ci_high": 24.32},
+        "utility/rouge-l": {"value": 0.22, "baseline": 0.15, **ends},
+    }
+    told = since(metrics).replace("\u00a0", " ")
+    assert told.startswith(", from 20.37 (17.19 to 24.32) before training, and 22 % ROUGE-L of what it writes (10 to 30")
+    assert told.endswith("before training: 15 %)")
+    assert since({}) == ""
