@@ -87,7 +87,6 @@ def test_bounds_hold_at_their_edge(faults: Faults) -> None:
     assert len(faults(data={"train": 11})) == 1
 
 
-@pytest.mark.usefixtures("_more_plugins")
 def test_only_a_model_that_writes_chats_and_is_asked_to_write(faults: Faults) -> None:
     found = faults(data={"chat": True, "test": 8}, evaluation={"generate": 9})
     assert len(found) == 3
@@ -101,6 +100,7 @@ def test_only_a_model_that_writes_chats_and_is_asked_to_write(faults: Faults) ->
     assert not [fault for fault in asked if fault.startswith(("data.chat", "evaluation"))]
 
 
+@pytest.mark.usefixtures("_more_plugins")
 def test_an_attack_needs_its_knowledge_granted(faults: Faults) -> None:
     matrix = {"attack": ["none", "knowing"], "defense": []}
     assert faults(matrix=matrix, threat={"malicious": 0, "knowledge": ["labels", "lengths"]}) == []
