@@ -179,7 +179,7 @@ _SEARCH = (
 _BUDGETS = (
     _count(
         "evaluations",
-        60_000,
+        120_000,
         "all work per update, in texts of 16 tokens run through a layer; of a decoder, prefixes per eight texts",
         Provenance.MEASURED,
     ),

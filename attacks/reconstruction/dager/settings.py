@@ -78,7 +78,7 @@ class Settings:
     shortlist: int = 4
     alike: float = 0.7
     enumerated: int = 512
-    evaluations: int = 60_000
+    evaluations: int = 120_000
     blurred_evaluations: int = 15_000
     unsure_evaluations: int = 3_000
     decoder_near: float = 20.0
