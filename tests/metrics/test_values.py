@@ -26,6 +26,7 @@ from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
 from fedsec.metrics.training import training
 from fedsec.metrics.utility import utility
+from fedsec.metrics.written import written
 from fedsec.models import tiny_bert
 from fedsec.seeds import SeedTree
 
@@ -83,6 +84,9 @@ def _produced() -> dict[str, MetricValue]:
         **detection(rounds, [0], np.random.default_rng(0)),
         **tail_accuracy([(1, 0.5, 0.5)], 1, Evaluation(np.array([True, False]), 0.5), 0.5),
         **utility(_RIGHT, Tokenised([[1], [1]], np.array([0, 1])), np.random.default_rng(0)),
+        **written(
+            ["yes"], ["no"], ["yes"], Evaluation(np.zeros(0, dtype=bool), 2.0, _WRITTEN), np.random.default_rng(0)
+        ),
         **utility(
             Evaluation(np.zeros(0, dtype=bool), 2.0, _WRITTEN),
             Tokenised([[1, 2, 3], [1, 2]], np.array([0, 0]), np.array([1, 1])),
