@@ -108,7 +108,8 @@ def test_a_start_asks_for_rows_that_are_left() -> None:
     from fedsec.errors import FedsecError
 
     cell = _cells("sign-flip", "model.start={rows: 20, steps: 2}")["none", "none"]
-    with pytest.raises(FedsecError, match=r"start.rows 20 is more than the 0 .* that nobody else uses"):
+    message = r"model.start.rows 20 is more than the 0 training rows of canned-words that nobody else uses; lower it"
+    with pytest.raises(FedsecError, match=message):
         _train(cell)
 
 
