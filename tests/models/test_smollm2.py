@@ -30,7 +30,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _write(path)
     spec = ModuleSpec(smollm2.PACKAGE, None, origin=str(path.parent / "__init__.py"))
     monkeypatch.setattr(smollm2, "find_spec", lambda name: spec)
-    monkeypatch.setattr(smollm2, "FILE_SHA256", smollm2.sha256_of(path))
+    monkeypatch.setattr(smollm2, "FILE_SHA256", smollm2.file_hash(path))
     monkeypatch.setattr(smollm2, "LAYERS", LAYERS)
     monkeypatch.setenv("FEDSEC_CACHE", str(tmp_path / "cache"))
     return path
