@@ -33,15 +33,16 @@ FLOORS = {
     },
     "plugin_files": {"api", "config", "errors", "registry", "store"},
     "runner": {"api", "cell", "config", "errors", "federation", "plan", "plugin_files", "store"},
-    "report": {"api", "errors", "metrics", "registry"},
+    "comparison": {"api", "errors", "metrics", "registry"},
+    "report": {"api", "comparison", "errors", "metrics", "registry"},
     "result": {"config", "report", "runner", "store"},
     "__init__": {"config", "plugin_files", "result"},
     "testing": {
-        "api", "cell", "config", "data", "errors", "federation", "goals", "maths", "metrics", "models", "plan",
-        "registry", "report", "runner", "seeds", "store",
+        "api", "cell", "comparison", "config", "data", "errors", "federation", "goals", "maths", "metrics", "models",
+        "plan", "registry", "report", "runner", "seeds", "store",
     },
     "cli": {
-        "__version__", "api", "config", "data", "errors", "federation", "load_scenario", "models", "plan",
+        "__version__", "api", "comparison", "config", "data", "errors", "federation", "load_scenario", "models", "plan",
         "plugin_files", "registry", "report", "result", "run", "runner", "store",
     },
 }  # fmt: skip

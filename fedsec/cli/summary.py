@@ -142,7 +142,7 @@ def _table(rows: Sequence[Row], width: int) -> Table:
 def _of_goals(rows: Sequence[Row]) -> list[Column]:
     """A column for each figure of the goals that the rows have; what acting cost only where somebody acted."""
     from fedsec import registry
-    from fedsec.report.rows import damage, is_damage, shown_beside
+    from fedsec.comparison.rows import damage, is_damage, shown_beside
 
     columns: list[Column] = []
     for name in dict.fromkeys(str(row["goal"]) for row in rows if row.get("goal")):
@@ -171,7 +171,7 @@ def _told(shown: "Shown", goal: str | None = None) -> Column:
 def _of_utility(rows: Sequence[Row]) -> list[Column]:
     """What the models are worth: the share of what is right, and the quality that is told in its place."""
     from fedsec.api import Tells
-    from fedsec.report.rows import guesses, name_telling, words_for
+    from fedsec.comparison.rows import guesses, name_telling, words_for
 
     def heading(name: str) -> str:
         found = [f"{100 * value:.0f}" for value in guesses(rows, name)]

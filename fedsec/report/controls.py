@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedsec.report.rows import NONE, RESULT, correct
+from fedsec.comparison.rows import NONE, RESULT, correct
 from fedsec.report.untrained import untrained
 
 Content = Mapping[str, Any]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsec.api import Form
+from fedsec.comparison.rows import NONE, form_of
 from fedsec.metrics.words import shown_words
 from fedsec.report import plots
 from fedsec.report.findings import brief
 from fedsec.report.numbers import amount, between, percent, reach, span, written
-from fedsec.report.rows import NONE, form_of
 from fedsec.report.scorecard import settings_label
 
 MOST_TEXTS, MOST_WORDS, MOST_EVENTS, MOST_MEASUREMENTS = 40, 600, 40, 60

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsec.report.rows import BUDGET
+from fedsec.comparison.rows import BUDGET
 
 Row = Mapping[str, Any]
 

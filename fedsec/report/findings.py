@@ -5,9 +5,8 @@ from typing import Any
 
 from fedsec import registry
 from fedsec.api import Form, GoalCard, Shown, Tells
-from fedsec.report.harm import drawn
-from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
-from fedsec.report.rows import (
+from fedsec.comparison.harm import drawn
+from fedsec.comparison.rows import (
     BUDGET,
     NONE,
     correct,
@@ -22,6 +21,7 @@ from fedsec.report.rows import (
     telling,
     words_for,
 )
+from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
 from fedsec.report.scorecard import by_setting, settings_label
 from fedsec.report.trouble import no_better
 

@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsec.comparison.rows import NONE
 from fedsec.report.numbers import NO_VALUE
-from fedsec.report.rows import NONE
 from fedsec.report.scorecard import settings_label
 
 if TYPE_CHECKING:

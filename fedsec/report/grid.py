@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsec.api import Asks, Form, GoalCard, Shown, Tells
-from fedsec.report.findings import brief, controls_first, filled, partly, undefined
-from fedsec.report.harm import drawn
-from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
-from fedsec.report.rows import (
+from fedsec.comparison.harm import drawn
+from fedsec.comparison.rows import (
     BUDGET,
     NONE,
     RESULT,
@@ -20,6 +18,8 @@ from fedsec.report.rows import (
     telling,
     words_for,
 )
+from fedsec.report.findings import brief, controls_first, filled, partly, undefined
+from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
 from fedsec.report.scorecard import by_setting
 from fedsec.report.trouble import short
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fedsec import registry
 from fedsec.api import GoalCard, Tells
+from fedsec.comparison.rows import BUDGET, NONE, RESULT, name_telling
 from fedsec.report import plots
 from fedsec.report.again import again
 from fedsec.report.classes import about_classes
@@ -26,7 +27,6 @@ from fedsec.report.grid import grids, unadapted
 from fedsec.report.guarantees import promises
 from fedsec.report.numbers import NO_VALUE, percent
 from fedsec.report.phase import phases
-from fedsec.report.rows import BUDGET, NONE, RESULT, name_telling
 from fedsec.report.trouble import training_findings
 from fedsec.report.visible import visible
 from fedsec.report.worst import worst_tables

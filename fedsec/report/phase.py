@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fedsec.api import Asks, Form, GoalCard, Shown
+from fedsec.comparison.rows import BUDGET, NONE, goal_of
 from fedsec.report import plots
-from fedsec.report.rows import BUDGET, NONE, goal_of
 from fedsec.report.scorecard import settings_label
 
 BATCH = "federation.batch_size"

@@ -16,10 +16,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fedsec.comparison.harm import drawn
+from fedsec.comparison.rows import NONE, RANKED, correct
 from fedsec.metrics.robustness import LEAST_SHARE
 from fedsec.report.controls import control_rows, place_of
-from fedsec.report.harm import drawn
-from fedsec.report.rows import NONE, RANKED, correct
 from fedsec.report.scorecard import settings_label
 
 COLOURS, DASHES, MARKERS = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3)), "os^DvPX*"

@@ -6,11 +6,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fedsec.api import Compared, GoalCard, MetricValue, Tells
-from fedsec.metrics.stats.intervals import Interval, over_seeds
-from fedsec.registry import load_attribute
-from fedsec.report.controls import Controls, control_rows, place_of
-from fedsec.report.harm import drawn, harm_by, harm_of
-from fedsec.report.rows import (
+from fedsec.comparison.harm import drawn, harm_by, harm_of
+from fedsec.comparison.rows import (
     BUDGET,
     NONE,
     RANKED,
@@ -23,6 +20,9 @@ from fedsec.report.rows import (
     learned,
     name_telling,
 )
+from fedsec.metrics.stats.intervals import Interval, over_seeds
+from fedsec.registry import load_attribute
+from fedsec.report.controls import Controls, control_rows, place_of
 from fedsec.report.untrained import any_untrained, never_moved, training_of, untrained
 
 SCHEMA = 1

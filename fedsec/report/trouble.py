@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsec.report.rows import NONE, RESULT
+from fedsec.comparison.rows import NONE, RESULT
 from fedsec.report.scorecard import settings_label
 from fedsec.report.untrained import complaint
 

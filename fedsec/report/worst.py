@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsec.api import Form, Tells
+from fedsec.comparison.harm import harm_by
+from fedsec.comparison.rows import NONE, correct, damage, damage_in, telling
 from fedsec.report.bars import axis, bar, scale_of
 from fedsec.report.findings import by_worst_case, controls_first, correct_words, is_ranked, unranked, worse_than_plain
 from fedsec.report.grid import shade
-from fedsec.report.harm import harm_by
 from fedsec.report.numbers import evidence, percent, span
-from fedsec.report.rows import NONE, correct, damage, damage_in, telling
 from fedsec.report.scorecard import by_setting
 
 Row = Mapping[str, Any]

@@ -47,11 +47,11 @@ from fedsec.api.cards import ParameterValue
 from fedsec.api.hooks import METHODS, OBSERVE
 from fedsec.cell.head import BLOCKED, NOT_APPLICABLE, OK, not_run
 from fedsec.cell.resources import Resources
+from fedsec.comparison.rows import name_telling
 from fedsec.config.knowledge import PROVIDED
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
 from fedsec.plan.cells import NONE, Cell, expand, refusal
-from fedsec.report.rows import name_telling
 from fedsec.report.scorecard import build
 from fedsec.runner.machine import limited_threads
 from fedsec.testing import canned, doubles, shared

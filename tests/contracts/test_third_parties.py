@@ -14,7 +14,7 @@ import pytest
 
 import fedsec
 from fedsec import registry
-from fedsec.report.harm import drawn
+from fedsec.comparison.harm import drawn
 
 from ..prepared import fedsec as fedsec_command
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fedsec.api import Compared
+from fedsec.comparison.harm import harm_of
 from fedsec.goals.untargeted import compare
-from fedsec.report.harm import harm_of
 
 
 def _cell(correct: str, *, acts: bool = False, constant: float = 0.5, low: float = 0.85) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from fedsec.comparison.harm import drawn, harm_of
 from fedsec.errors import FedsecError
 from fedsec.report.findings import findings
 from fedsec.report.frames import as_html, as_text, frame
 from fedsec.report.grid import grids, shade
-from fedsec.report.harm import drawn, harm_of
 from fedsec.report.html import render
 from fedsec.report.scorecard import build
 

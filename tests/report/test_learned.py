@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from fedsec.cli.summary import print_result
+from fedsec.comparison.rows import learned
 from fedsec.report import plots
 from fedsec.report.classes import about_classes
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.grid import grids
 from fedsec.report.html import render
-from fedsec.report.rows import learned
 from fedsec.report.scorecard import build
 from fedsec.report.worst import worst_tables
 from fedsec.result import RunResult

@@ -1,4 +1,4 @@
-"""The report and the command line know goals and metrics by their cards alone."""
+"""The report, the command line and what they compare know goals and metrics by their cards alone."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import fedsec
 from fedsec import registry
 
 ROOT = Path(fedsec.__file__).parent
-SOURCES = sorted([*(ROOT / "report").glob("*.py"), *(ROOT / "cli").glob("*.py")])
+SOURCES = sorted(path for room in ("comparison", "report", "cli") for path in (ROOT / room).glob("*.py"))
 TEMPLATES = sorted((ROOT / "report").glob("*.j2"))
 FAMILIES = {card.name.partition("/")[0] for card in registry.metrics()} - {"cost"}
 """First parts of metrics' names; costs are what short tables leave out."""

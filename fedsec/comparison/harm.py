@@ -3,8 +3,8 @@
 from typing import Any
 
 from fedsec.api import GoalCard
+from fedsec.comparison.rows import RESULT, Row, goal_of, goals_of
 from fedsec.errors import FedsecError
-from fedsec.report.rows import RESULT, Row, goal_of, goals_of
 
 LEAST_ROOM = 0.05
 """Between chance and best below which there is nothing to gain, and so no harm to tell."""
