@@ -60,6 +60,15 @@ if TYPE_CHECKING:
     from fedsec.api.privacy import GaussianMechanism as GaussianMechanism
     from fedsec.api.privacy import PrivacyTerms as PrivacyTerms
     from fedsec.api.privacy import Unit as Unit
+    from fedsec.api.protocols import AUTHORITY as AUTHORITY
+    from fedsec.api.protocols import SERVER as SERVER
+    from fedsec.api.protocols import Centre as Centre
+    from fedsec.api.protocols import Message as Message
+    from fedsec.api.protocols import Party as Party
+    from fedsec.api.protocols import Played as Played
+    from fedsec.api.protocols import Refused as Refused
+    from fedsec.api.protocols import Secrets as Secrets
+    from fedsec.api.protocols import Wire as Wire
     from fedsec.api.threat import Aggregation as Aggregation
     from fedsec.api.threat import Asset as Asset
     from fedsec.api.threat import Behaviour as Behaviour
@@ -156,6 +165,15 @@ _HOMES = {
     "PrivacyTerms": "privacy",
     "Unit": "privacy",
     "PrivateHook": "hooks",
+    "AUTHORITY": "protocols",
+    "Centre": "protocols",
+    "Message": "protocols",
+    "Party": "protocols",
+    "Played": "protocols",
+    "Refused": "protocols",
+    "SERVER": "protocols",
+    "Secrets": "protocols",
+    "Wire": "protocols",
     "Aggregation": "threat",
     "Asset": "threat",
     "Behaviour": "threat",
@@ -202,6 +220,8 @@ _HOMES = {
     "Work": "work",
 }
 __all__ = [
+    "AUTHORITY",
+    "SERVER",
     "AggregateHook",
     "Aggregation",
     "Asks",
@@ -215,6 +235,7 @@ __all__ = [
     "Calibrated",
     "Candidate",
     "Card",
+    "Centre",
     "ClientView",
     "ColluderView",
     "Columns",
@@ -240,6 +261,7 @@ __all__ = [
     "Limited",
     "Measured",
     "MembershipScorer",
+    "Message",
     "MetricCard",
     "MetricValue",
     "Mixed",
@@ -250,6 +272,8 @@ __all__ = [
     "Parameter",
     "ParameterInfo",
     "ParticipantView",
+    "Party",
+    "Played",
     "Poisoner",
     "Population",
     "Position",
@@ -262,6 +286,7 @@ __all__ = [
     "QueryView",
     "Reconstruction",
     "Reconstructor",
+    "Refused",
     "Rehearsal",
     "ReleaseHook",
     "ReleaseView",
@@ -272,6 +297,7 @@ __all__ = [
     "Rounds",
     "Sample",
     "Scored",
+    "Secrets",
     "ServerView",
     "Shown",
     "Stage",
@@ -294,6 +320,7 @@ __all__ = [
     "Watched",
     "WeightRule",
     "Weighted",
+    "Wire",
     "WireView",
     "Work",
     "acting",

@@ -1,0 +1,1 @@
+"""Secure aggregation by masks: what Bonawitz et al. and Bell et al. have in common."""

@@ -1,0 +1,126 @@
+"""Protocols on the wire: requests and answers, stage by stage, through authenticated channels."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fedsec.api import SERVER, Centre, Message, Party, Played, Refused, Secrets
+from fedsec.wire.channel import Channel
+
+_T = TypeVar("_T")
+
+
+def _as_it_is(message: Message) -> bytes:
+    return message.content
+
+
+def _stays(stage: int, client: int) -> bool:
+    return False
+
+
+def _arrives(stage: int, sender: int, receiver: int, crossed: bytes) -> bytes:
+    return crossed
+
+
+@dataclass(slots=True, kw_only=True)
+class InProcessWire:
+    """All parties of a round in one process: what they say to one another is bytes, as on a network.
+
+    Args:
+        secrets: where the channels' keys come from.
+        leaves: whether a client leaves for good before it answers in a stage.
+        says: what a party really says, where it is malicious, in place of the message that it should send.
+        carries: what arrives of what was sent: a network that alters messages.
+        keeps: whether the messages are recorded.
+    """
+
+    secrets: Secrets
+    leaves: Callable[[int, int], bool] = _stays
+    says: Callable[[Message], bytes] = _as_it_is
+    carries: Callable[[int, int, int, bytes], bytes] = _arrives
+    keeps: bool = False
+    messages: list[Message] = field(default_factory=list, init=False)
+    """What crossed the network, where it is recorded, in its order; a stage's requests before its answers."""
+    absent: dict[int, str] = field(default_factory=dict, init=False)
+    """Clients that left before the protocol was over, or stopped, and why."""
+
+    def play(self, server: Centre, parties: Mapping[int, Party]) -> Played:
+        """Carry a protocol's messages; see `fedsec.api.Wire`."""
+        game = _Game(self, server, parties)
+        failed = None
+        try:
+            for stage in range(len(server.stages)):
+                game.stage(stage)
+        except Refused as reason:
+            failed = str(reason)
+        self.absent |= game.refusals
+        return Played(
+            failed=failed,
+            refusals=game.refusals,
+            sent=dict(game.sent),
+            received=dict(game.received),
+            seconds=dict(game.seconds),
+        )
+
+
+class _Game:
+    """One protocol under way."""
+
+    def __init__(self, wire: InProcessWire, server: Centre, parties: Mapping[int, Party]) -> None:
+        self._wire, self._server, self._parties = wire, server, parties
+        self._channels = {party: Channel(wire.secrets("channel", party).bytes(32)) for party in parties}
+        self._gone: set[int] = set()
+        self.refusals: dict[int, str] = {}
+        self.sent: dict[int, int] = defaultdict(int)
+        self.received: dict[int, int] = defaultdict(int)
+        self.seconds: dict[int, float] = defaultdict(float)
+
+    def stage(self, stage: int) -> None:
+        """Ask every party that is left, and give the server what they answer."""
+        requests = self._timed(SERVER, lambda: self._server.requests(stage))
+        asked = {party: requests[party] for party in sorted(requests) if party in self._parties}
+        arrived = {party: self._cross(stage, SERVER, party, asked[party]) for party in asked}
+        answers = {party: self._answer(stage, party, request) for party, request in arrived.items()}
+        given = {party: answer for party, answer in answers.items() if answer is not None}
+        crossed = {party: self._cross(stage, party, SERVER, answer) for party, answer in given.items()}
+        valid = {party: answer for party, answer in crossed.items() if answer is not None}
+        self._timed(SERVER, lambda: self._server.collect(stage, valid))
+
+    def _answer(self, stage: int, party: int, request: bytes | None) -> bytes | None:
+        """Return what a party answers; None if it left, stopped, or was not reached."""
+        if party in self._gone or request is None:
+            return None
+        if self._wire.leaves(stage, party):
+            self._gone.add(party)
+            self._wire.absent[party] = f"left before the stage '{self._server.stages[stage]}'"
+            return None
+        try:
+            return self._timed(party, lambda: self._parties[party].answer(stage, request))
+        except Refused as reason:
+            self._gone.add(party)
+            self.refusals[party] = str(reason)
+            return None
+
+    def _cross(self, stage: int, sender: int, receiver: int, content: bytes) -> bytes | None:
+        """Return what the receiver takes for the sender's message; None if nothing that it believes arrives."""
+        wire, party = self._wire, receiver if sender == SERVER else sender
+        if party in self._gone and sender == SERVER:
+            return None
+        message = Message(self._server.stages[stage], sender, receiver, content)
+        said = wire.says(message)
+        if wire.keeps:
+            wire.messages.append(Message(message.stage, sender, receiver, said))
+        channel = self._channels[party]
+        crossed = channel.seal(stage, sender, receiver, said)
+        self.sent[sender] += len(crossed)
+        self.received[receiver] += len(crossed)
+        return channel.open(stage, sender, receiver, wire.carries(stage, sender, receiver, crossed))
+
+    def _timed(self, party: int, work: Callable[[], _T]) -> _T:
+        began = time.thread_time()
+        try:
+            return work()
+        finally:
+            self.seconds[party] += time.thread_time() - began
