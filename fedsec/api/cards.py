@@ -325,6 +325,12 @@ class Tells(StrEnum):
     """The share of malicious updates that a rule refused."""
     FLAGS_RIGHT = "flags-right"
     """The share of refused updates that were malicious."""
+    SENT = "sent"
+    """What a client sends in a round."""
+    RECEIVED = "received"
+    """What a client receives in a round."""
+    DURATION = "duration"
+    """The time that a round takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsec.cli.commands import next_step, quoted
+from fedsec.cli.side_by_side import head_to_head_tables
 from fedsec.report.classes import about_classes
+from fedsec.report.defended import defended
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
 from fedsec.report.trouble import note, training_findings
@@ -41,7 +43,7 @@ def print_result(
     *,
     same: bool = True,
 ) -> None:
-    """Print the question, the table, the findings, where the report is and what to do next.
+    """Print the question, the tables (head-to-head first), the findings, where the report is and what to do next.
 
     Args:
         result: of the run.
@@ -55,11 +57,13 @@ def print_result(
     console.print(Text(visible(question), style="bold"))
     for line in about_classes(result.cells):
         console.print(Text(visible(line)))
-    for table in _tables(result.scorecard, console.width):
+    side_by_side = result.scorecard.get("head_to_head", ())
+    for table in (*head_to_head_tables(side_by_side, console.width), *_tables(result.scorecard, console.width)):
         console.print(table)
     rows = result.scorecard["summary"]
     for paragraph in [
         *training_findings(rows),
+        *defended(side_by_side),
         *findings(rows),
         *worst_findings(result.scorecard["worst_case"]),
         *promises(rows),

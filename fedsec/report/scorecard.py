@@ -6,7 +6,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fedsec.api import Compared, GoalCard, MetricValue, Tells
+from fedsec.comparison.groups import Group, controls_of
 from fedsec.comparison.harm import drawn, harm_by, harm_of
+from fedsec.comparison.head_to_head import head_to_head
+from fedsec.comparison.panels import panels
 from fedsec.comparison.rows import (
     BUDGET,
     NONE,
@@ -51,13 +54,18 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
     for content in contents:
         groups.setdefault(_key(content["cell"]), []).append(content)
     summary = _summary(groups, controls)
+    cells = [_compared_cell(content, controls) for content in contents]
+    side_by_side = _side_by_side(summary, cells, groups)
+    fronts = panels(side_by_side, controls_of(side_by_side))
     return {
         "schema": SCHEMA,
         "scenario": scenario,
         "key": key,
-        "cells": [_compared_cell(content, controls) for content in contents],
+        "cells": cells,
         "summary": summary,
         "worst_case": _worst_case(summary, groups),
+        "head_to_head": head_to_head(side_by_side, fronts),
+        "fronts": fronts,
     }
 
 
@@ -71,10 +79,17 @@ def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in row["metrics"].items() if not name.endswith(("seconds", "-per-round"))}
         return {**row, "metrics": kept}
 
+    whole = all(row["status"] != BUDGET for row in scorecard["summary"])
+    untimed = [
+        {name: value for name, value in entry.items() if not name.startswith("seconds")}
+        for entry in scorecard["head_to_head"]
+    ]
     return {
         **scorecard,
         "cells": [strip(cell) for cell in scorecard["cells"] if cell["status"] != BUDGET],
         "summary": [strip(row) for row in scorecard["summary"] if row["status"] != BUDGET],
+        "head_to_head": untimed if whole else [],
+        "fronts": scorecard["fronts"] if whole else [],
     }
 
 
@@ -162,6 +177,16 @@ def _summary(groups: Mapping[str, Sequence[Content]], controls: Controls) -> lis
         row["learned"] = None if control is None else learned(control["metrics"])
     _mark_pareto(rows, known)
     return rows
+
+
+def _side_by_side(
+    rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[Content]]
+) -> list[Group]:
+    """Each row of the summary with its cells and their files."""
+    compared: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        compared.setdefault(_key(cell), []).append(cell)
+    return [Group(row, own, files) for row, own, files in zip(rows, compared.values(), groups.values(), strict=True)]
 
 
 def _key(row: Mapping[str, Any]) -> str:

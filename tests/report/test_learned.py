@@ -186,7 +186,7 @@ def _printed(contents: list[Content], capsys: pytest.CaptureFixture[str], path: 
 def test_the_terminal_tells_the_guess_and_who_did_not_learn(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     text = _printed([beside(52), acted(50), beside(80, defense="krum")], capsys, tmp_path)
     assert "(a guess: 50 %)" in text
-    assert text.count("did not learn") == 3, "the note, the control's sentence, and the attack's"
+    assert text.count("did not learn") == 5, "the note, the sentences of control and attack, the price and its reason"
     varied = [beside(80, guess, settings={"a.b": guess}) for guess in (0.25, 0.5)]
     assert "(a guess: 25 to 50 %)" in _printed(varied, capsys, tmp_path)
 

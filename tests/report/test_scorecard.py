@@ -293,4 +293,6 @@ def test_a_scorecard_is_json_and_leaves_the_cells_alone() -> None:
         "cells": [],
         "summary": [],
         "worst_case": [],
+        "head_to_head": [],
+        "fronts": [],
     }

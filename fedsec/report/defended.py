@@ -1,0 +1,159 @@
+"""Each defense in a sentence, and how they rank: made of `head_to_head`, for the terminal and the report."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fedsec import registry
+from fedsec.api import Form
+from fedsec.comparison.groups import span_of
+from fedsec.comparison.ranks import below
+from fedsec.comparison.rows import NONE, words_for
+from fedsec.report.findings import brief
+from fedsec.report.numbers import percent, reach, span
+from fedsec.report.scorecard import settings_label
+
+Entry = Mapping[str, Any]
+"""Of the scorecard's `head_to_head`."""
+
+
+def defended(entries: Sequence[Entry]) -> list[str]:
+    """A sentence for each defense, then a paragraph for each goal in which defenses rank, and one for all of them.
+
+    Nothing is said of a single defense.
+    """
+    if len(entries) < 2:
+        return []
+    goals = list(entries[0]["goals"])
+    told = [_sentence(entry) for entry in entries]
+    for goal in goals:
+        column = {name_of(entry): entry["goals"][goal] for entry in entries}
+        told += _ranking(f"by the most harm that somebody does who wants {wants(goal)}", column)
+    if len(goals) > 1:
+        told += _ranking("by the most harm over all goals", {name_of(entry): entry for entry in entries}, apart=False)
+    return told
+
+
+def name_of(entry: Entry) -> str:
+    """What a defense is called."""
+    return "no defense" if entry["defense"] == NONE else str(entry["defense"])
+
+
+def wants(goal: str) -> str:
+    """What somebody with this goal wants."""
+    return registry.goals().get(goal).wants if goal in registry.goals() else f"the goal {goal}"
+
+
+def _sentence(entry: Entry) -> str:
+    clauses = [_worst(entry), *_open(entry)]
+    if entry["defense"] != NONE:
+        clauses += [price(entry), promised(entry), *_adaptive(entry)]
+    lead = "No defense" if entry["defense"] == NONE else entry["defense"]
+    return f"{lead}: {'; '.join(clauses)}."
+
+
+def _worst(entry: Entry) -> str:
+    """Which attack did most harm, and which others the intervals do not tell from it."""
+    worst = entry["worst"]
+    if worst is None:
+        reasons = [f"{goal}: {_state(one)}" for goal, one in entry["goals"].items()]
+        return f"no attack on it has a figure ({'; '.join(reasons)})" if reasons else "nothing attacked it"
+    harm, goal = worst["harm"], entry["goals"][worst["goal"]]
+    share = f"{percent(harm['value'])} of the possible harm (95\u00a0% interval {span(harm)})"
+    label = settings_label(worst["settings"])
+    where = f" with {label}" if label else ""
+    aim = f", which wants {wants(worst['goal'])}," if len(entry["goals"]) > 1 else ""
+    name = f"{worst['attack']}{where}{aim}"
+    low, high = harm["ci_low"], harm["ci_high"]
+    chance = ", not told apart from none" if low is not None and high is not None and low <= 0 <= high else ""
+    alike = [*goal["alike"], *_near(entry)]
+    count = sum(one["compared"] for one in entry["goals"].values())
+    if alike:
+        return f"{name} does {share}{chance}; it is not told apart from {_listed(alike)}"
+    return f"of {count} attacks, {name} does most, {share}{chance}" if count > 1 else f"{name} does {share}{chance}"
+
+
+def _near(entry: Entry) -> Iterator[str]:
+    """The attacks of other goals whose harm the intervals do not tell from the largest."""
+    worst = entry["worst"]
+    own = span_of(worst["harm"])
+    for goal, one in entry["goals"].items():
+        if goal == worst["goal"] or one["harm"] is None or not one["compared"]:
+            continue
+        other = span_of(one["harm"])
+        if own is None or other is None or not below(other, own):
+            yield f"{one['attack']} ({goal})"
+
+
+def _open(entry: Entry) -> Iterator[str]:
+    """What has no result, so that the harm may be larger."""
+    names = list(dict.fromkeys(name for one in entry["goals"].values() for name in one["unknown"]))
+    if names and entry["worst"] is not None:
+        yield f"it may be more, as {_listed(names)} {'has' if len(names) == 1 else 'have'} no whole result"
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    """Why a goal has no figure."""
+    reason = f", {brief(one['reason']).rstrip('.')}" if one["reason"] else ""
+    return f"{one['status']}{reason}"
+
+
+def price(entry: Entry) -> str:
+    """What a defense costs in accuracy, with the interval."""
+    cost = entry["utility_cost"]
+    if cost is None or cost["value"] is None:
+        return f"its price is unknown: {cost['reason']}" if cost else "it costs nothing"
+    where = f" in {cost['scenario']}" if cost["scenario"] else ""
+    own = " with a model that did not learn" if entry["learned"] is False else ""
+    words, interval = words_for(cost["metric"]), reach(cost, Form.POINTS)
+    points = f"{percent(abs(cost['value']), '')} points of {words}"
+    low, high = cost["ci_low"], cost["ci_high"]
+    if low is None or high is None or low <= 0 <= high:
+        verb = "costs" if cost["value"] >= 0 else "gains"
+        return f"it {verb} {points}{where}{own} (95\u00a0% interval of the loss {interval}: not told apart from none)"
+    verb = "costs" if low > 0 else "gains"
+    return f"it {verb} {points}{where}{own} (95\u00a0% interval of the loss {interval})"
+
+
+def promised(entry: Entry) -> str:
+    """What is promised, in a clause."""
+    found = list(dict.fromkeys(guarantee_words(one["guarantee"]) for one in entry["guarantees"]))
+    return f"it promises {'; '.join(found)}" if found else "it promises nothing"
+
+
+def guarantee_words(guarantee: Mapping[str, Any]) -> str:
+    """A guarantee in few words: `epsilon 8.00 for each record`, `no privacy`, or what its rule proves."""
+    if "epsilon" not in guarantee:
+        return str(guarantee.get("kind") or "nothing")
+    epsilon = guarantee["epsilon"]
+    if not isinstance(epsilon, (int, float)):
+        return "no privacy"
+    return f"epsilon {epsilon:.2f} for each {guarantee.get('unit')}"
+
+
+def _adaptive(entry: Entry) -> Iterator[str]:
+    if entry["worst"] is not None:
+        yield "it faced an attack that knows it" if entry["adaptive"] else "no attack that it faced knows it"
+
+
+def _ranking(lead: str, column: Mapping[str, Mapping[str, Any]], *, apart: bool = True) -> Iterator[str]:
+    """Who has which rank, and who has none."""
+    places: dict[int, list[str]] = {}
+    for name, one in column.items():
+        if one["rank"] is not None:
+            places.setdefault(one["rank"], []).append(name)
+    if len(places) == 1:
+        yield f"Not told apart {lead}: {_listed(next(iter(places.values())))}."
+    elif places:
+        ranked = "; ".join(f"{rank}. {_shared(names)}" for rank, names in sorted(places.items()))
+        yield f"Ranked {lead}, least first: {ranked}."
+    left = [f"{name} ({brief(one['unranked']).rstrip('.')})" for name, one in column.items() if one["unranked"]]
+    if left and apart:
+        yield f"Not ranked {lead}: {'; '.join(left)}."
+
+
+def _shared(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{_listed(names)}, not told apart"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
