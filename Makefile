@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXAMPLE := $(VENV)/example
 PEERS ?= .venv-peers
 BYZFL := byzfl==0.0.11
-COMPUTES = $(shell grep -E '^(torch|numpy|scipy|transformers|tokenizers|safetensors|peft|accelerate)==' constraints.txt)
+COMPUTES = $(shell grep -E '^(torch|numpy|scipy|threadpoolctl|transformers|tokenizers|safetensors|peft|accelerate)==' constraints.txt)
 ROOMS := fedsec attacks defenses scenarios
 DATA := $(abspath ../shared/data)
 MODELS := $(abspath ../shared/models)
@@ -70,7 +70,7 @@ bench: setup ## speed and memory against named floors, on an otherwise idle mach
 bench-peers: $(PEERS)/.installed ## an environment with Flower and byzfl, so that `make bench` compares with them
 
 # On its own, since flwr's requirements exclude those of constraints.txt; what computes is pinned alike in both. byzfl's
-# requirements would move torch. fedsec comes without its own: rules need torch, numpy and scipy.
+# requirements would move torch. fedsec comes without its own: rules need torch, numpy, scipy and threadpoolctl.
 $(PEERS)/.installed: constraints.txt setup.py tests/benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(filter torch==%,$(COMPUTES))
