@@ -65,7 +65,7 @@ CARDS = (
             "A text touches few embedding rows, so top-k keeps these, and embedding-algebra still reads.",
             "Malicious clients skip it.",
         ),
-        cost="a selection per tensor; bytes are counted as for a dense update, though zeros could be left out",
+        cost="a selection per tensor; 4 bytes per kept parameter go up, with a bit for every one or its number",
     ),
     DefenseCard(
         name="quantization",
@@ -91,6 +91,6 @@ CARDS = (
             "From two bits on 0 stays 0, so the touched embedding rows, and hence the words, remain visible.",
             "Malicious clients skip it.",
         ),
-        cost="one draw per parameter; bytes are counted as for fp32, though bits / 32 of them would do",
+        cost="one draw per parameter; bits / 8 bytes per parameter go up, and 4 for each tensor",
     ),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import ClientView, Update
+from fedsec.api import ClientView, Encoding, Update
 from fedsec.maths.blocks import blocks
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class GradientPruning:
         for info in view.layout.parameters:
             tensor = view.layout.tensor(vector, info.name)
             self._prune(tensor, view.generator)
-        return replace(update, vector=vector)
+        return replace(update, vector=vector, encoding=Encoding(sparse=True))
 
     def _prune(self, tensor: "Tensor", generator: "Generator") -> None:
         """Prune a tensor in place; non-finite values stay, for the server to refuse."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fedsec.api import ClientView, Update
+from fedsec.api import ClientView, Encoding, Update
 from fedsec.maths.blocks import blocks
 
 if TYPE_CHECKING:
@@ -34,29 +34,29 @@ class Quantization:
     def on_update(self, update: Update, view: ClientView) -> Update:
         """Return the rounded update."""
         vector = update.vector.detach().clone()
-        for info in view.layout.parameters:
-            tensor = view.layout.tensor(vector, info.name)
-            self._round(tensor, view.generator)
-        return replace(update, vector=vector)
+        tensors = (view.layout.tensor(vector, info.name) for info in view.layout.parameters)
+        steps = tuple(self._round(tensor, view.generator) for tensor in tensors)
+        return replace(update, vector=vector, encoding=Encoding(bits=self.bits, steps=steps))
 
-    def _round(self, tensor: "Tensor", generator: "Generator") -> None:
-        """Round a tensor in place."""
+    def _round(self, tensor: "Tensor", generator: "Generator") -> float:
+        """Round a tensor in place, and return the step between two levels, or the one magnitude under one bit."""
         if not tensor.numel():
-            return
+            return 0.0
         low, high = (float(bound) for bound in torch.aminmax(tensor))
         largest, levels = max(-low, high), 2 ** (self.bits - 1) - 1
         if not math.isfinite(low + high):
-            return  # for the server to refuse
+            return 0.0  # for the server to refuse
         if self.bits == 1:
             scale = sum(float(part.abs().sum(dtype=torch.float64)) for part in blocks(tensor)) / tensor.numel()
             for part in blocks(tensor):
                 upward = torch.where(part == 0.0, torch.rand(part.shape, generator=generator) < 0.5, part > 0.0)
                 part.copy_(upward).mul_(2.0 * scale).sub_(scale)
-            return
+            return scale
         step = float(torch.tensor(largest) / levels)
         if step == 0.0:  # nothing but 0, or magnitudes below what fp32 divides
             tensor.zero_()
-            return
+            return 0.0
         for part in blocks(tensor):
             drawn = torch.rand(part.shape, generator=generator)  # in [0, 1)
             part.div_(step).add_(drawn).floor_().clamp_(-levels, levels).mul_(step)
+        return step

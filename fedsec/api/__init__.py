@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from fedsec.api.views import Candidate as Candidate
     from fedsec.api.views import ClientView as ClientView
     from fedsec.api.views import ColluderView as ColluderView
+    from fedsec.api.views import Encoding as Encoding
     from fedsec.api.views import Evidence as Evidence
     from fedsec.api.views import Exchanged as Exchanged
     from fedsec.api.views import KeyHolderView as KeyHolderView
@@ -185,6 +186,7 @@ _HOMES = {
     "Candidate": "views",
     "ClientView": "views",
     "ColluderView": "views",
+    "Encoding": "views",
     "Evidence": "views",
     "Exchanged": "views",
     "Granted": "granted",
@@ -243,6 +245,7 @@ __all__ = [
     "DataHook",
     "DatasetCard",
     "DefenseCard",
+    "Encoding",
     "Evidence",
     "Exchange",
     "Exchanged",

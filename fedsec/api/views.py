@@ -328,6 +328,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a client writes its update for the network, where that loses nothing; it is written as fp32 otherwise."""
+
+    bits: int = 32
+    """Bits of an entry, from 1 to 16 or 32; below 32 each entry is a whole number of its tensor's step, from
+    -(2^(bits - 1) - 1) to 2^(bits - 1) - 1, and with one bit the step or its negative."""
+    steps: tuple[float, ...] = ()
+    """The step of each tensor, in the layout's order; for fewer than 32 bits."""
+    sparse: bool = False
+    """Whether entries of 0 are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """What a client contributes in a round. Hooks return a changed copy."""
 
@@ -335,6 +348,8 @@ class Update:
     """[parameters], fp32: the gradient (`federation.update: gradient`), or weights after minus before (`delta`)."""
     examples: int
     """Claimed number of examples; the server clamps it to what was enrolled."""
+    encoding: Encoding = Encoding()
+    """How it is written for the network."""
 
 
 @dataclass(frozen=True, slots=True)

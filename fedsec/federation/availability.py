@@ -106,6 +106,7 @@ class Availability:
                 "client": held.message.client,
                 "payload": held.message.payload,
                 "examples": held.message.examples,
+                "size": held.message.size,
                 "enrolled": held.enrolled,
                 "sent": held.sent,
                 "arrives": held.arrives,
@@ -117,7 +118,7 @@ class Availability:
     def load_state(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Restore messages that have not arrived."""
         self._held = [
-            Held(Message(one["client"], one["payload"], one["examples"]), *(one[name] for name in _REST))
+            Held(Message(one["client"], one["payload"], one["examples"], one["size"]), *(one[name] for name in _REST))
             for one in state
         ]
 

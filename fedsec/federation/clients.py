@@ -107,6 +107,11 @@ class Clients:
         """Return whether colluders are given honest clients' updates."""
         return self._adversary is not None and self._adversary.grants_benign_updates
 
+    @property
+    def layout(self) -> Layout:
+        """Return the layout of the flat vector."""
+        return self._around.layout
+
     def hooks(self, client: int, method: str) -> list[tuple[str, Any]]:
         """Return the client's plug-ins that take part in a step, with their labels."""
         one = self._clients[client]

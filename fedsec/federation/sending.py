@@ -1,13 +1,15 @@
 """Step 4 of a round: updates leave the clients, protected or crafted, as messages to the server."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from fedsec.api import Knowledge, Update
+from fedsec.api import Encoding, Knowledge, Update
 from fedsec.federation.clients import Clients
 from fedsec.federation.measurements import Measurements
+from fedsec.wire.codec import HEADER_BYTES, decode, encode
 from fedsec.wire.receive import Message, fault
 
 
@@ -50,7 +52,7 @@ class Sender:
                 clients.granted.provide(Knowledge.BENIGN_UPDATES, benign.clone())
             assert own is not None  # noqa: S101 - there are colluders
             sent[client] = self._leave(number, client, received, cohort, own[place], own)
-        return [Message(client, _vector(sent[client]), _claim(sent[client])) for client in cohort]
+        return [self._message(client, sent[client]) for client in cohort]
 
     def _leave(
         self,
@@ -69,8 +71,22 @@ class Sender:
             update = self._measurements.of(label, hook.on_update(update, view))
         if hooks and isinstance(update, Update) and fault(update.vector, len(vector)) is None:
             kept = vector if own is None else torch.empty_like(vector)  # the other colluders see what is in `own`
-            return Update(kept.copy_(update.vector.detach()), update.examples)  # a hook may write to its tensor later
+            return replace(update, vector=kept.copy_(update.vector.detach()))  # a hook may write to its tensor later
         return update
+
+    def _message(self, client: int, update: Any) -> Message:
+        """Encode what a client sends; the server gets what it decodes from that."""
+        if not isinstance(update, Update):
+            return Message(client, update, None)  # a hook may have returned anything, which the server then refuses
+        layout, encoding = self._clients.layout, update.encoding
+        plain = not isinstance(encoding, Encoding) or encoding == Encoding()
+        if plain or fault(update.vector, layout.size) is not None:
+            return Message(client, update.vector, update.examples)
+        content = encode(update.vector, encoding, layout)
+        if content is None:
+            return Message(client, update.vector, update.examples)
+        update.vector.copy_(decode(content, encoding, layout))
+        return Message(client, update.vector, update.examples, HEADER_BYTES + len(content))
 
     def _benign(self, sent: Mapping[int, Any], parameters: int) -> torch.Tensor:
         """Return what honest clients send [honest, parameters], without updates that the server will refuse."""
@@ -82,7 +98,3 @@ class Sender:
 def _vector(update: object) -> Any:
     """Return a client's message; a hook may have returned anything, which the server then refuses."""
     return update.vector if isinstance(update, Update) else update
-
-
-def _claim(update: object) -> Any:
-    return update.examples if isinstance(update, Update) else None

@@ -5,12 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fedsec.wire.codec import plain_bytes
+
 MAX_ABSOLUTE = 1e6
 """The largest value of a valid update: no gradient or weight difference of a model that still trains exceeds it."""
-
-BYTES_PER_VALUE = 4
-HEADER_BYTES = 16
-"""Round, client, claimed number of examples and length."""
 
 _LONGEST, _DIMENSIONS = 60, 8
 """The longest type name and shape in a reason, which goes into the cell's file."""
@@ -24,6 +22,8 @@ class Message(NamedTuple):
     """The update; it should be an fp32 vector [parameters], and may be anything."""
     examples: Any
     """Claimed number of examples; it may be anything."""
+    size: int | None = None
+    """Bytes on the network; those of a plain update where absent."""
 
 
 class Rejection(NamedTuple):
@@ -73,13 +73,17 @@ def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int
         clients=tuple(messages[i].client for i in kept),
         examples=tuple(clamp_examples(messages[i].examples, enrolled[i]) for i in kept),
         rejected=tuple(rejected),
-        upload_bytes=HEADER_BYTES + BYTES_PER_VALUE * parameters,
+        upload_bytes=max((_size(message, parameters) for message in messages), default=plain_bytes(parameters)),
         clamped=tuple(
             Rejection(messages[i].client, f"claimed more than the {enrolled[i]} examples that it enrolled with")
             for i in kept
             if type(messages[i].examples) is int and messages[i].examples > enrolled[i]
         ),
     )
+
+
+def _size(message: Message, parameters: int) -> int:
+    return plain_bytes(parameters) if message.size is None else message.size
 
 
 def fault(payload: object, parameters: int) -> str | None:

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedsec.wire.codec import HEADER_BYTES
 from fedsec.wire.receive import (
-    HEADER_BYTES,
     MAX_ABSOLUTE,
     Message,
     Received,
