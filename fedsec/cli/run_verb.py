@@ -44,8 +44,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a scenario, or what an earlier run of it left undone; print its table and where the report is."""
-    from fedsec.runner.machine import Machine, parse_memory
+    from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
+    thread_variables_set(threads)  # before torch is loaded, which reads them then
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory), device=device.value)
     allow(plugins)
     loaded, _ = look_and_load(scenario, overrides, runs=True)

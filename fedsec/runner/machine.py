@@ -112,8 +112,13 @@ def resolve_device(wanted: str) -> str:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Return the environment of a process whose libraries use that many threads."""
-    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
+    """Return the environment of a process whose libraries use that many threads.
+
+    Threads that wait for others sleep, unless the environment says otherwise: on busy cores they would spend several
+    times the CPU time of the work itself on looking whether it is done.
+    """
+    waits = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false", **waits}
 
 
 def thread_variables_set(threads: int) -> None:

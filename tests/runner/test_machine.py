@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsec.errors import FedsecError
 from fedsec.runner import machine
-from fedsec.runner.machine import Machine, limited_threads, parse_memory, resolve_device
+from fedsec.runner.machine import Machine, limited_threads, parse_memory, resolve_device, thread_variables
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,10 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("cuda") == "cuda"
+
+
+def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert thread_variables(2)["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert thread_variables(2)["OMP_WAIT_POLICY"] == "active"
