@@ -1,4 +1,4 @@
-"""`fedsec.run` turns a scenario into a result; a result can also be rebuilt from a run's folder."""
+"""`fedsec.run` turns a scenario or a suite into a result; a result can also be rebuilt from a run's folder."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsec.config.schema import Scenario
+from fedsec.config.suite import Suite
+from fedsec.report.members import member_list
 from fedsec.report.scorecard import build
 from fedsec.store.rundir import RunDirectory
 
@@ -22,7 +24,8 @@ class RunResult:
     path: Path
     scorecard: dict[str, Any]
     cells: list[dict[str, Any]]
-    """The cell files: the scorecard's rows with curves, rounds and, if they were stored, texts."""
+    """The cell files: the scorecard's rows with curves, rounds and, if they were stored, texts. One that two scenarios
+    of a suite have in common stands here for each of them."""
     missing: int
     """Number of planned cells without a result."""
 
@@ -69,7 +72,7 @@ class RunResult:
 
 
 def run(
-    scenario: Scenario,
+    scenario: Scenario | Suite,
     out: Path | str = "runs",
     observer: "Observer | None" = None,
     *,
@@ -78,7 +81,7 @@ def run(
     memory: int | str | None = None,
     device: str = "auto",
 ) -> RunResult:
-    """Run a scenario, or what an earlier run of it left undone, and write its scorecard and report.
+    """Run a scenario or a suite, or what an earlier run of it left undone, and write its scorecard and report.
 
     The result is the same, timings aside, whatever the number of workers.
 
@@ -115,10 +118,26 @@ def rebuild(path: Path) -> RunResult:
 
     directory = RunDirectory.open(path)
     record = directory.read_json("record.json")
-    keys = record["cells"]
-    contents = [content for key in keys if (content := directory.cell(key)) is not None]
+    found, missing = _cells(directory, record)
+    contents = [_named(content, name) if record.get("members") else content for name, content in found]
     scorecard = build(str(record.get("scenario")), directory.path.name, contents)
+    if record.get("members"):
+        scorecard["members"] = member_list(record, scorecard["cells"])
     directory.write_text("scorecard.json", json.dumps(scorecard, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     kept = any(content.get("texts") for content in contents)
     directory.write_text("report.html", render(record, scorecard, contents), 0o600 if kept else 0o644)
-    return RunResult(directory.path, scorecard, contents, len(keys) - len(contents))
+    return RunResult(directory.path, scorecard, contents, missing)
+
+
+def _cells(run: RunDirectory, record: dict[str, Any]) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    """The cells of every scenario that have a result, each with its scenario's name, and how many have none."""
+    name = str(record.get("scenario"))
+    members = record.get("members") or [{"scenario": name, "cells": record["cells"]}]
+    known = {key: run.cell(key) for key in record["cells"]}
+    found = [(str(one["scenario"]), content) for one in members for key in one["cells"] if (content := known[key])]
+    return found, sum(content is None for content in known.values())
+
+
+def _named(content: dict[str, Any], scenario: str) -> dict[str, Any]:
+    """A cell's content whose row names the scenario that it stands in."""
+    return {**content, "cell": {"scenario": scenario, **content["cell"]}}

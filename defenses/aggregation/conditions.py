@@ -97,3 +97,9 @@ def foolsgold_precondition(population: Population, parameters: Mapping[str, Para
         return "FoolsGold compares products of LoRA factors among all parameters: set features to all"
     n = population.clients
     return None if n >= 2 else f"FoolsGold compares clients and needs n >= 2, has {n}"
+
+
+def mean_without_malicious(population: Population, parameters: Mapping[str, ParameterValue]) -> str | None:
+    """Check whether nothing is dropped or mixed differently from the plain mean, since f = 0."""
+    plain = population.declared_malicious == 0 and population.weighting == "uniform"
+    return "with f = 0 it is the plain mean; set threat.declared_malicious" if plain else None

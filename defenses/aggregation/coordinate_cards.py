@@ -5,6 +5,7 @@ from fedsec.api import DefenseCard
 from .conditions import (
     bulyan_assumption_broken,
     bulyan_precondition,
+    mean_without_malicious,
     more_malicious_than_declared,
     needs_majority,
 )
@@ -40,6 +41,7 @@ CARDS = (
         protects="robustness",
         guarantee="(f, kappa)-robust for n > 2f, kappa at most 6r (1+r), r = f/(n-2f) (Allouah et al., AISTATS 2023)",
         precondition=needs_majority("trimmed-mean"),
+        changes_nothing=mean_without_malicious,
         assumption_broken=more_malicious_than_declared,
         is_rule=True,
         paper="Yin et al., ICML 2018, definition 2 (coordinate-wise trimmed mean, beta = f/n).",
@@ -56,6 +58,7 @@ CARDS = (
         protects="robustness",
         guarantee="dimensional Byzantine resilience for n > 2f identically distributed rows (Xie et al. 2018)",
         precondition=needs_majority("meamed"),
+        changes_nothing=mean_without_malicious,
         assumption_broken=bulyan_assumption_broken,
         is_rule=True,
         paper="Xie et al., Generalized Byzantine-tolerant SGD, arXiv 1802.10116 (2018): mean around the median.",

@@ -2,7 +2,7 @@
 
 from fedsec.api import DefenseCard, Parameter, Provenance
 
-from .conditions import bucketing_precondition, buckets_left, needs_majority
+from .conditions import bucketing_precondition, buckets_left, mean_without_malicious, needs_majority
 from .shared_parameters import GEOMETRY
 
 _RAW_NORM = "The norm is that of the LoRA factors: a rescaled pair (c B, A / c) has another norm and the same effect."
@@ -15,6 +15,7 @@ CARDS = (
         parameters=(GEOMETRY,),
         protects="robustness",
         precondition=needs_majority("nnm"),
+        changes_nothing=mean_without_malicious,
         needs_rows=True,
         paper="Allouah et al., Fixing by Mixing, AISTATS 2023, algorithm 2.",
         limits=(
@@ -72,6 +73,7 @@ CARDS = (
         target="fedsec.defenses.aggregation.arc:AdaptiveRobustClipping",
         protects="robustness",
         precondition=needs_majority("arc"),
+        changes_nothing=mean_without_malicious,
         needs_rows=True,
         paper="Allouah et al., Adaptive Gradient Clipping for Robust Federated Learning, arXiv 2405.14432.",
         limits=(

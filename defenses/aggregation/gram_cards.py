@@ -8,6 +8,7 @@ from .conditions import (
     foolsgold_precondition,
     krum_assumption_broken,
     krum_precondition,
+    mean_without_malicious,
     multi_krum_precondition,
     needs_majority,
 )
@@ -118,6 +119,7 @@ CENTRES = (
         protects="robustness",
         guarantee="within 2f/(n-f) honest diameters of the honest rows' mean, for n > 2f",
         precondition=needs_majority("mda"),
+        changes_nothing=mean_without_malicious,
         assumption_broken=bound_broken,
         is_rule=True,
         paper="El-Mhamdi et al., PODC 2020; Farhadkhani et al., ICML 2022, for the guarantee.",

@@ -1,6 +1,17 @@
 """Cards of the defenses that act on the model."""
 
-from fedsec.api import Asset, DefenseCard
+from collections.abc import Mapping
+
+from fedsec.api import Asset, DefenseCard, Population
+
+
+def _frozen_anyhow(population: Population, _: Mapping[str, bool | int | float | str]) -> str | None:
+    return None if population.trains_embeddings else f"under model.tuning {population.tuning} embeddings are frozen"
+
+
+def _on_already(population: Population, _: Mapping[str, bool | int | float | str]) -> str | None:
+    return "model.dropout is on already" if population.dropout else None
+
 
 CARDS = (
     DefenseCard(
@@ -10,6 +21,7 @@ CARDS = (
         protects="privacy",
         guarantee=None,
         removes=frozenset({Asset.WORD_EMBEDDINGS, Asset.POSITION_EMBEDDINGS}),
+        changes_nothing=_frozen_anyhow,
         paper="Gupta et al., FILM, NeurIPS 2022, section 6 (freezing the embedding layer).",
         deviations="the whole embedding block is frozen: words, positions, token types and their normalisation",
         limits=(
@@ -24,6 +36,7 @@ CARDS = (
         target="fedsec.defenses.model.dropout:Dropout",
         protects="privacy",
         guarantee=None,
+        changes_nothing=_on_already,
         paper="Scheliga et al., Dropout is NOT All You Need to Prevent Gradient Leakage, AAAI 2023.",
         limits=(
             "It does nothing where model.dropout is on already, or where the model has none (tiny-llama).",

@@ -165,7 +165,7 @@ class AttackCard(Card):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """Who takes part in a round, as given to a defense's precondition."""
+    """Who takes part in a round and what is trained, as given to a defense's conditions."""
 
     clients: int
     """Rows of a full round."""
@@ -179,6 +179,12 @@ class Population:
     """Number of samples that the server holds itself."""
     tuning: str = "full"
     """What is trained, as in `model.tuning.kind`."""
+    trains_embeddings: bool = True
+    """Whether the embedding block is trained."""
+    dropout: bool = False
+    """Whether the model's own dropout is active in local training."""
+    weighting: str = "uniform"
+    """How rows count where no rule says otherwise, as in `federation.weighting`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +208,9 @@ class DefenseCard(Card):
     """Whether it reads single updates at the server, as a filter does; a rule always does."""
     precondition: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
     """Returns why it cannot run for this population (the inequality, with numbers), or None. A cell then is `n/a`."""
+    changes_nothing: Callable[[Population, Mapping[str, ParameterValue]], str | None] | None = None
+    """Returns why everything is as without it for this population, or None. Where that holds for a whole stack, its
+    cells are `n/a`."""
     reshapes: Callable[[Population, Mapping[str, ParameterValue]], Population] | None = None
     """For a filter: returns the population that the next filter or the rule sees, e.g. one row per bucket; None:
     unchanged."""

@@ -10,6 +10,7 @@ from fedsec.report.again import again
 
 if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
 
 
 def command(
@@ -53,7 +54,7 @@ def again_from_here(record: Mapping[str, Any], run: Path) -> list[str]:
     return again(record, os.fspath(run))
 
 
-def next_step(scorecard: Mapping[str, Any], scenario: "Scenario | None", rerun: Sequence[str]) -> str:
+def next_step(scorecard: Mapping[str, Any], scenario: "Scenario | Suite | None", rerun: Sequence[str]) -> str:
     """What is worth doing after this run: training that works, then more seeds, then a closer look at what did most.
 
     Args:
@@ -61,16 +62,17 @@ def next_step(scorecard: Mapping[str, Any], scenario: "Scenario | None", rerun: 
         scenario: what ran; None if it cannot be read any more.
         rerun: the words that run it again.
     """
+    from fedsec.config.suite import Suite
     from fedsec.report.trouble import steps_too_long  # numpy, which most verbs do without
 
     rows, seeds = scorecard["summary"], {cell["seed"] for cell in scorecard["cells"]}
     broken = any(row["attack"] == row["defense"] == "none" and steps_too_long(row) for row in rows)
-    if broken and scenario is not None:
+    if broken and scenario is not None and not isinstance(scenario, Suite):
         rate = scenario.federation.learning_rate / 10
         return quoted([*rerun, "--set", f"federation.learning_rate={rate:g}"])
     if len(seeds) == 1:
-        first = next(iter(seeds))
-        return quoted([*rerun, "--set", f"matrix.seed=[{first}, {first + 1}, {first + 2}]"])
+        seed = next(iter(seeds))
+        return quoted([*rerun, "--set", f"matrix.seed=[{seed}, {seed + 1}, {seed + 2}]"])
     harmed = [row for row in rows if row.get("harm") and row["harm"]["value"] is not None]
     worst = max(harmed, key=lambda row: float(row["harm"]["value"]), default=None)
     return quoted(["fedsec", "list", "attacks"] if worst is None else ["fedsec", "show", worst["attack"].split("(")[0]])

@@ -60,7 +60,7 @@ def init(
 ) -> None:
     """Write a commented scenario to start from: valid as it stands, and run in under a minute."""
     from fedsec.cli.commands import command, quoted
-    from fedsec.config.load import ENDINGS
+    from fedsec.config.suite import ENDINGS
     from fedsec.report.visible import visible
     from fedsec.store.atomic import write_text
 

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
 
 Set = Annotated[
     list[str],
@@ -97,8 +98,10 @@ def allow(plugins: Iterable[Path]) -> None:
         allow_plugins(file)
 
 
-def look_and_load(scenario: str, overrides: list[str], *, runs: bool = False) -> tuple["Scenario", tuple[str, ...]]:
-    """A scenario that is checked together with the data and the folders it names, and what else is to be known.
+def look_and_load(
+    scenario: str, overrides: list[str], *, runs: bool = False
+) -> tuple["Scenario | Suite", tuple[str, ...]]:
+    """A scenario or suite, checked together with the data and the folders it names, and what else is to be known.
 
     That goes to stderr as well, also where there are faults. What a run says itself it does not say if it `runs`.
     """

@@ -24,7 +24,7 @@ _WORTH_SAYING = 50_000_000
 
 
 def plan(
-    scenario: Annotated[str, typer.Argument(help="A scenario file or the name of a shipped scenario.")],
+    scenario: Annotated[str, typer.Argument(help="The file or the shipped name of a scenario or suite.")],
     overrides: Set = [],  # noqa: B006
     plugins: AllowPlugins = [],  # noqa: B006
     out: Out = Path("runs"),
@@ -34,7 +34,7 @@ def plan(
     every: Annotated[bool, typer.Option("--all", envvar="FEDSEC_ALL", help="Show every cell, by training.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a scenario's attacks and defenses, what is done or does not apply, and about how long the rest takes."""
+    """Show a scenario's or suite's attacks and defenses, what is done or does not apply, and how long it takes."""
     from fedsec.cli.commands import command, quoted
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
@@ -111,13 +111,18 @@ def _summed(plan: "Plan", width: int) -> "Table":
 
     from fedsec.report.visible import visible
 
-    pairs: dict[str, list[tuple[PlannedCell, PlannedGroup]]] = {}
+    pairs: dict[tuple[str, str], list[tuple[PlannedCell, PlannedGroup]]] = {}
     for group in plan.groups:
         for cell in group.cells:
-            pairs.setdefault(cell.pair, []).append((cell, group))
+            pairs.setdefault((", ".join(cell.scenarios), cell.pair), []).append((cell, group))
     caption = "The time of a training stands with the first of the cells that share it. Every cell: --all."
-    table = _table("attack vs defense", list(pairs), width, caption)
-    for pair, cells in pairs.items():
+    table = _table("attack vs defense", [pair for _, pair in pairs], width, caption)
+    shown = plan.scenario
+    for (scenario, pair), cells in sorted(pairs.items(), key=lambda item: plan.scenarios.index(item[0][0])):
+        if scenario != shown:
+            table.add_section()
+            table.add_row(Text(visible(scenario), style="bold"))
+            shown = scenario
         own = [cell for cell, _ in cells]
         first = [group for cell, group in cells if group.left and group.cells[0] is cell]
         known = [group.seconds for group in first if group.seconds is not None]

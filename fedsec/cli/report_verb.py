@@ -11,6 +11,7 @@ from fedsec.errors import ExitCode, FedsecError
 
 if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
         raise typer.Exit(ExitCode.CELLS_MISSING)
 
 
-def _scenario(run: Path) -> "Scenario | None":
+def _scenario(run: Path) -> "Scenario | Suite | None":
     """What ran, unless its file or a plug-in that it names is gone."""
     from fedsec.config.load import load_scenario
 

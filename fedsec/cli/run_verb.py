@@ -27,12 +27,13 @@ from fedsec.errors import ExitCode
 
 if TYPE_CHECKING:
     from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
     from fedsec.result import RunResult
     from fedsec.runner.machine import Machine
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(help="A scenario file or the name of a shipped scenario.")],
+    scenario: Annotated[str, typer.Argument(help="The file or the shipped name of a scenario or suite.")],
     overrides: Set = [],  # noqa: B006
     plugins: AllowPlugins = [],  # noqa: B006
     out: Out = Path("runs"),
@@ -43,7 +44,7 @@ def run(
     display: DisplayOption = None,
     as_json: Json = False,
 ) -> None:
-    """Run a scenario, or what an earlier run of it left undone; print its table and where the report is."""
+    """Run a scenario or suite, or what an earlier run of it left undone; print its table and where the report is."""
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
     thread_variables_set(threads)  # before torch is loaded, which reads them then
@@ -70,7 +71,7 @@ def run(
         raise typer.Exit(ExitCode.CELLS_MISSING)
 
 
-def _run(scenario: "Scenario", out: Path, display: Display | None, machine: "Machine") -> "RunResult":
+def _run(scenario: "Scenario | Suite", out: Path, display: Display | None, machine: "Machine") -> "RunResult":
     from fedsec.cli.display import make_observer
     from fedsec.result import rebuild
     from fedsec.runner.scenario import run_scenario

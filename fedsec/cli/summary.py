@@ -15,18 +15,21 @@ from fedsec.report.classes import about_classes
 from fedsec.report.defended import defended
 from fedsec.report.findings import findings, worst_findings
 from fedsec.report.guarantees import promises
+from fedsec.report.members import by_scenario, member_findings
 from fedsec.report.trouble import note, training_findings
 from fedsec.report.visible import visible
 
 if TYPE_CHECKING:
     from fedsec.api import Shown
     from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
     from fedsec.result import RunResult
 
 _SIGNS = {"ok": "", "budget": "time over", "blocked": "blocked", "n/a": "does not apply", "error": "ERROR"}
 
 _MOST_FIGURES = 5
 """Columns of goals in one table, which a terminal has room for."""
+_TABLES = ("summary", "worst_case")
 _FRAME, _LEAST_FIGURE = 3, 7
 """Columns of a terminal that the lines around a cell take, and that a figure needs."""
 
@@ -39,7 +42,7 @@ def print_result(
     result: "RunResult",
     question: str,
     rerun: Sequence[str] = (),
-    scenario: "Scenario | None" = None,
+    scenario: "Scenario | Suite | None" = None,
     *,
     same: bool = True,
 ) -> None:
@@ -55,20 +58,19 @@ def print_result(
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
     console.print(Text(visible(question), style="bold"))
-    for line in about_classes(result.cells):
-        console.print(Text(visible(line)))
     side_by_side = result.scorecard.get("head_to_head", ())
-    for table in (*head_to_head_tables(side_by_side, console.width), *_tables(result.scorecard, console.width)):
+    for table in head_to_head_tables(side_by_side, console.width):
         console.print(table)
-    rows = result.scorecard["summary"]
-    for paragraph in [
-        *training_findings(rows),
-        *defended(side_by_side),
-        *findings(rows),
-        *worst_findings(result.scorecard["worst_case"]),
-        *promises(rows),
-    ]:
-        console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
+    _print_findings(console, defended(side_by_side))
+    if result.scorecard.get("members"):
+        rows, worst = (by_scenario(result.scorecard[name]) for name in _TABLES)
+        for member, own in rows.items():
+            console.print(Text(visible(f"\n{member}"), style="bold"))
+            cells = [content for content in result.cells if content["cell"]["scenario"] == member]
+            _print_scenario(console, cells, own, worst.get(member, ()))
+    else:
+        _print_scenario(console, result.cells, *(result.scorecard[name] for name in _TABLES))
+    _print_findings(console, member_findings(result.scorecard))
     console.print(Text(visible(f"\nReport: {result.path / 'report.html'}")), soft_wrap=True)
     if result.budget:
         what = f"{result.budget} cell{'s' * (result.budget != 1)}"
@@ -86,9 +88,29 @@ def print_result(
         console.print(Text(visible(f"Next:   {next_step(result.scorecard, scenario, rerun)}")), soft_wrap=True)
 
 
-def _tables(scorecard: Mapping[str, Any], width: int) -> list[Table]:
+def _print_scenario(console: Console, cells: Sequence[Row], rows: Sequence[Row], worst: Sequence[Row]) -> None:
+    """The table and the findings of one scenario.
+
+    Args:
+        console: where to print.
+        cells: its cell files.
+        rows: the scorecard's summary of them.
+        worst: the scorecard's worst cases of them.
+    """
+    for line in about_classes(cells):
+        console.print(Text(visible(line)))
+    for table in _tables(rows, console.width):
+        console.print(table)
+    _print_findings(console, [*training_findings(rows), *findings(rows), *worst_findings(worst), *promises(rows)])
+
+
+def _print_findings(console: Console, paragraphs: Sequence[str]) -> None:
+    for paragraph in paragraphs:
+        console.print(Text(visible(f"- {paragraph}".replace("\u00a0", " "))))
+
+
+def _tables(rows: Sequence[Row], width: int) -> list[Table]:
     """One table, or one for each goal where all their columns together are too many."""
-    rows: Sequence[Row] = scorecard["summary"]
     parts: list[Sequence[Row]] = [rows]
     figures = len(_of_goals(rows))
     if figures > _MOST_FIGURES or (figures > 1 and not _fits(rows, width)):

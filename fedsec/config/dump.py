@@ -1,5 +1,6 @@
 """Writes a scenario back to YAML, with every value explicit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import yaml
 from fedsec.config.components import CONTROL
 from fedsec.config.paths import seen_from
 from fedsec.config.scalars import resolve
-from fedsec.config.schema import Component, Scenario
+from fedsec.config.schema import SCHEMA_VERSION, Component, Scenario
+from fedsec.config.suite import Suite, members_of
 
 
 def dump(scenario: Scenario) -> dict[str, Any]:
@@ -23,14 +25,23 @@ def dump(scenario: Scenario) -> dict[str, Any]:
     return data
 
 
-def dump_text(scenario: Scenario, folder: Path | None = None) -> str:
-    """The YAML text of a scenario; reading it makes an equal scenario.
+def whole(scenario: Scenario | Suite, members: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The data of a scenario or a suite, made of those of its members."""
+    if isinstance(scenario, Suite):
+        head = {"schema": SCHEMA_VERSION, "name": scenario.name, "summary": scenario.summary}
+        return {**head, "scenarios": list(members)}
+    return members[0]
+
+
+def dump_text(scenario: Scenario | Suite, folder: Path | None = None) -> str:
+    """The YAML text of a scenario, or of a suite with all its scenarios in it; reading it makes an equal one.
 
     Args:
-        scenario: a checked scenario.
+        scenario: a checked scenario or suite.
         folder: where the file will lie, so that its relative paths start there; the working directory if absent.
     """
-    data = dump(scenario) if folder is None else seen_from(dump(scenario), folder)
+    members = [dump(one) if folder is None else seen_from(dump(one), folder) for one in members_of(scenario)]
+    data = whole(scenario, members)
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

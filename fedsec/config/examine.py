@@ -3,9 +3,9 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedsec.config.components import (
@@ -21,6 +21,8 @@ from fedsec.config.fields import allowed, annotation_at, choices, keys_at, neare
 from fedsec.config.problems import TreePath, show
 from fedsec.config.schema import Component, Scenario
 from fedsec.config.valid import Look, Valid, no_look
+
+TopT = TypeVar("TopT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,18 @@ def examine(
     if isinstance(data.get("matrix"), dict):
         prepared["matrix"], attacks, faults = _matrix(data["matrix"])
         findings = findings + faults
-    findings = [*findings, *_schema_version(data), *_repeated(data, "matrix", "seed")]
+    findings = [*findings, *schema_version(data), *_repeated(data, "matrix", "seed")]
     findings += _repeated(data, "threat", "knowledge")
-    scenario, against_schema = _validate(prepared)
-    valid = Valid(prepared, [path for path, _ in against_schema] + list(faulty))
-    findings += against_schema
+    scenario, misfits = against_schema(Scenario, prepared)
+    valid = Valid(prepared, [path for path, _ in misfits] + list(faulty))
+    findings += misfits
     findings += cross_findings(valid, attacks, exempt)
     findings += look(Valid(prepared, [path for path, _ in findings] + list(faulty)))
     return Outcome(scenario, findings, valid)
 
 
-def _schema_version(data: dict[str, Any]) -> list[Finding]:
+def schema_version(data: dict[str, Any]) -> list[Finding]:
+    """A finding if a file gives its schema as another kind of 1."""
     # pydantic takes true and 1.0 for 1 in JSON, even where it is strict.
     version = data.get("schema")
     if version == 1 and type(version) is not int:
@@ -102,30 +105,35 @@ def _repeated(data: dict[str, Any], section: str, key: str) -> list[Finding]:
     return findings
 
 
-def _validate(prepared: dict[str, Any]) -> tuple[Scenario | None, list[Finding]]:
-    """The schema's own view, one finding per path."""
+def against_schema(top: type[TopT], data: dict[str, Any]) -> tuple[TopT | None, list[Finding]]:
+    """What a schema makes of plain data, or None and one finding per path.
+
+    Args:
+        top: the schema of the whole file.
+        data: its content in normal form.
+    """
     try:
         # As JSON, because strict Python input would want enum members instead of their names.
-        return Scenario.model_validate_json(json.dumps(prepared)), []
+        return top.model_validate_json(json.dumps(data)), []
     except ValidationError as error:
         found: dict[TreePath, Finding] = {}
         for details in error.errors(include_url=False, include_context=False):
-            path, message = _finding(details)
+            path, message = _finding(details, top)
             found.setdefault(path, (path, message))
         return None, list(found.values())
 
 
-def _finding(details: ErrorDetails) -> Finding:
+def _finding(details: ErrorDetails, top: type[BaseModel]) -> Finding:
     path, given = details["loc"], details["input"]
     if details["type"] == "extra_forbidden":
-        known = keys_at(path[:-1])
+        known = keys_at(path[:-1], top)
         return path, f"unknown key.{nearest(path[-1], known)} Known: {', '.join(known)}."
     if details["type"] == "missing":
-        return path, f"is missing; allowed: {allowed(path)}"
+        return path, f"is missing; allowed: {allowed(path, top)}"
     # In a union pydantic ends the path with the name of the alternative; the schema does not know that part.
-    path, _ = annotation_at(path)
-    hint = nearest(given, choices(path))
+    path, _ = annotation_at(path, top)
+    hint = nearest(given, choices(path, top))
     # Quotes alone do not tell that 'no' and '1e-3' were read as text.
     what = "the text " if details["type"] in ("int_type", "float_type", "bool_type") and isinstance(given, str) else ""
-    text = f"{what}{show(given)} is not allowed; allowed: {allowed(path)}"
+    text = f"{what}{show(given)} is not allowed; allowed: {allowed(path, top)}"
     return path, f"{text}.{hint}" if hint else text

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedsec.config.load import load_scenario
+from fedsec.config.load import load_single
 from fedsec.config.schema import Scenario
 from fedsec.config.shipped import shipped_files
 
@@ -51,6 +51,6 @@ def expected_of(scenario: Scenario) -> Expected | None:
     if scenario.name not in shipped_files():
         return None
     file = resources.files("fedsec.scenarios").joinpath(f"{scenario.name}.expected.json")
-    if not file.is_file() or load_scenario(scenario.name) != scenario:
+    if not file.is_file() or load_single(scenario.name) != scenario:
         return None
     return read_expected(file.read_text(encoding="utf-8"))

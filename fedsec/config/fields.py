@@ -24,6 +24,10 @@ _SPECIAL_WORDS: dict[TreePath, str] = {
         "defense",
     ): "a list of defenses, each a name, a mapping of `name` and its parameters, or a list of these, which is a stack",
     ("matrix", "vary"): "a mapping of paths to lists of values",
+    (
+        "scenarios",
+    ): "a list of scenarios, each a shipped name, a file, or a mapping of `scenario` and what to `set` in it",
+    ("defense",): "a list of defenses as in matrix.defense",
 }
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -36,9 +40,14 @@ def fields_of(part: type[BaseModel]) -> dict[str, FieldInfo]:
     return named
 
 
-def annotation_at(path: TreePath) -> tuple[TreePath, Any]:
-    """The longest prefix of a path that the schema knows, and the type there."""
-    here: Any = Scenario
+def annotation_at(path: TreePath, top: type[BaseModel] = Scenario) -> tuple[TreePath, Any]:
+    """The longest prefix of a path that the schema knows, and the type there.
+
+    Args:
+        path: keys from the top.
+        top: what the file holds as a whole.
+    """
+    here: Any = top
     for length, key in enumerate(path):
         inner = _step(here, key)
         if inner is None:
@@ -91,14 +100,14 @@ def all_paths(part: type[BaseModel] = Scenario, above: TreePath = ()) -> Iterato
             yield from all_paths(inner, (*above, name))
 
 
-def allowed(path: TreePath) -> str:
+def allowed(path: TreePath, top: type[BaseModel] = Scenario) -> str:
     """What may stand at a path, in words."""
-    return _SPECIAL_WORDS.get(path) or _words(annotation_at(path)[1], ())
+    return _SPECIAL_WORDS.get(path) or _words(annotation_at(path, top)[1], ())
 
 
-def choices(path: TreePath) -> list[str]:
+def choices(path: TreePath, top: type[BaseModel] = Scenario) -> list[str]:
     """The words that may stand at a path; empty if it is no choice."""
-    annotation = bare(annotation_at(path)[1])
+    annotation = bare(annotation_at(path, top)[1])
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return [member.value for member in annotation]
     parts = get_args(annotation) if _is_union(annotation) else (annotation,)
@@ -106,9 +115,9 @@ def choices(path: TreePath) -> list[str]:
     return [option for option in literals if isinstance(option, str)]
 
 
-def keys_at(path: TreePath) -> list[str]:
+def keys_at(path: TreePath, top: type[BaseModel] = Scenario) -> list[str]:
     """The keys of the section at a path."""
-    part = bare(annotation_at(path)[1])
+    part = bare(annotation_at(path, top)[1])
     return list(fields_of(part)) if isinstance(part, type) and issubclass(part, BaseModel) else []
 
 

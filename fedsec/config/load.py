@@ -1,4 +1,4 @@
-"""Scenarios from a file, by a shipped name, or from plain data in Python."""
+"""Scenarios and suites from a file, by a shipped name, or from plain data in Python."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,50 +11,63 @@ from fedsec.config.check import check, checked
 from fedsec.config.components import exists
 from fedsec.config.dump import dump
 from fedsec.config.fields import nearest
-from fedsec.config.overrides import apply_overrides
+from fedsec.config.overrides import apply_settings, read_overrides
 from fedsec.config.paths import starting_at
 from fedsec.config.problems import ConfigError, Problem, show
 from fedsec.config.schema import Scenario
 from fedsec.config.shipped import shipped, shipped_files
+from fedsec.config.suite import ENDINGS, Suite, is_suite, suite_of
 from fedsec.config.tree import Tree, from_data
 from fedsec.config.valid import Look, no_look
 from fedsec.config.vary import put, varied_paths
 from fedsec.errors import FedsecError, UnknownNameError
 
-ENDINGS = (".yaml", ".yml")
-
 
 def load_scenario(
     what: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), look: Look = no_look
-) -> Scenario:
-    """A checked scenario in normal form.
+) -> Scenario | Suite:
+    """A checked scenario in normal form, or a checked suite of such scenarios.
 
     Args:
-        what: a .yaml or .yml file, the name of a shipped scenario, or a mapping in the YAML form. Relative paths in a
-            file start at its folder, those in a mapping at the working directory.
-        overrides: values to replace, each `PATH=VALUE`; relative paths in them start at the working directory.
-        look: looks at what the scenario names, such as its data; nothing is looked at if absent.
+        what: a .yaml or .yml file, the name of a shipped scenario or suite, or a mapping in the YAML form. Relative
+            paths in a file start at its folder, those in a mapping at the working directory.
+        overrides: values to replace, each `PATH=VALUE`; relative paths in them start at the working directory. In a
+            suite every scenario gets them, apart from the suite's own name, summary, scenarios, defense and seed.
+        look: looks at what the scenarios name, such as their data; nothing is looked at if absent.
 
     Raises:
-        ConfigError: faults in the scenario, all of them.
+        ConfigError: faults in the scenario, or in any of a suite, all of them.
         FedsecError: there is no such file or name, or the file cannot be read.
     """
     problems: list[Problem] = []
     if isinstance(what, Mapping):
         tree: Tree | None = from_data(what, "<mapping>")
+        folder = ""
     else:
-        source, text, folder = _text(what)
-        tree, problems = yaml_tree.read(text, source)
-        if tree is not None and folder:
-            tree = replace(tree, data=starting_at(tree.data, folder))
+        tree, problems, folder = _tree(what)
     if tree is None:
         raise ConfigError(problems)
-    tree, faults = apply_overrides(tree, overrides)
-    scenario, found = check(tree, look)
+    settings, faults = read_overrides(overrides)
+    if is_suite(tree.data):
+        loaded: Scenario | Suite | None
+        loaded, found = suite_of(tree, folder, _member, settings, look)
+    else:
+        tree, unset = apply_settings(tree, settings)
+        loaded, found = check(tree, look)
+        faults += unset
     problems += [*faults, *found]
-    if scenario is None or problems:
+    if loaded is None or problems:
         raise ConfigError(problems)
-    return scenario
+    return loaded
+
+
+def load_single(what: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), look: Look = no_look) -> Scenario:
+    """A checked scenario, as `load_scenario` gives it; FedsecError if it is a suite."""
+    loaded = load_scenario(what, overrides, look)
+    if isinstance(loaded, Suite):
+        names = ", ".join(member.name for member in loaded.members)
+        raise FedsecError(f"{loaded.name} is a suite; give one of its scenarios: {names}")
+    return loaded
 
 
 def substitute(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
@@ -76,6 +89,24 @@ def substitute(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     given = from_data(settings, "substitute").data
     # All of the settings count as varied: malicious 0 is a legitimate value of a sweep over attackers.
     return checked(put(dump(scenario), given), "substitute", [*given, *scenario.matrix.vary])
+
+
+def _member(what: str) -> tuple[Tree | None, list[Problem]]:
+    """A scenario of a suite as read."""
+    tree, problems, _ = _tree(what)
+    return tree, problems
+
+
+def _tree(what: str | Path) -> tuple[Tree | None, list[Problem], str]:
+    """What could be read of a file or a shipped scenario, all faults, and the folder that its paths start at.
+
+    The paths of a scenario then are as they are from the working directory; a suite's scenarios are still to be read.
+    """
+    source, text, folder = _text(what)
+    tree, problems = yaml_tree.read(text, source)
+    if tree is not None and folder and not is_suite(tree.data):
+        tree = replace(tree, data=starting_at(tree.data, folder))
+    return tree, problems, folder
 
 
 def _text(what: str | Path) -> tuple[str, str, str]:

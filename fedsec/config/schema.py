@@ -12,6 +12,9 @@ from fedsec.api.threat import Knowledge
 SCHEMA_VERSION = 1
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$", max_length=100)]
+Summary = Annotated[str, Field(min_length=1, max_length=500)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 ColumnNames = Annotated[list[ColumnName], Field(min_length=1, max_length=20)]
 
@@ -302,7 +305,7 @@ class Matrix(_Part):
     """Attacks; `none` is the control."""
     defense: list[list[Component]]
     """Stacks of defenses; the empty stack is the control."""
-    seed: Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)] = [0]
+    seed: Seeds = [0]
     """Seeds."""
     vary: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """Paths of this file, each with the values it takes, crossed with the rest."""
@@ -313,9 +316,9 @@ class Scenario(_Part):
 
     schema_version: Literal[1] = Field(alias="schema")
     """Version of this schema."""
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$", max_length=100)]
+    name: Name
     """kebab-case, with folders; names the run's folder."""
-    summary: Annotated[str, Field(min_length=1, max_length=500)]
+    summary: Summary
     """The question that it answers."""
     model: Model
     data: Data
@@ -325,3 +328,20 @@ class Scenario(_Part):
     matrix: Matrix
     keep_text: bool = False
     """Store recovered and original texts and show them in the report; private text is never kept unasked."""
+
+
+class SuiteFile(_Part):
+    """A suite as its file says it: scenarios by name, and what they all face."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this schema."""
+    name: Name
+    """kebab-case, with folders; names the run's folder."""
+    summary: Summary
+    """The question that it answers."""
+    scenarios: Annotated[list[Any], Field(min_length=1, max_length=30)]
+    """Shipped names, files (from the suite's folder), `{scenario: NAME, set: {PATH: VALUE}}`, or whole scenarios."""
+    defense: Annotated[list[Any], Field(min_length=1)] | None = None
+    """Stacks that all of them face in place of their own, as in `matrix.defense`; their own if absent."""
+    seed: Seeds | None = None
+    """Seeds of all of them; their own if absent."""

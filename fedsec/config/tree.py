@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedsec.config.problems import ConfigError, Problem, TreePath, render
 
@@ -17,6 +17,13 @@ MAX_DIGITS = 100
 """A longer whole number cannot be meant, and would not fit a float."""
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+
+class Origin(NamedTuple):
+    """Where a value was written that stands elsewhere now."""
+
+    tree: "Tree"
+    path: TreePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,8 @@ class Tree:
     lines: Mapping[TreePath, int] = field(default_factory=dict)
     faulty: frozenset[TreePath] = frozenset()
     """Where the reader found a fault and put None in: nothing more is to be said about these values."""
-    overridden: frozenset[TreePath] = frozenset()
-    """Where `--set` put a value."""
+    overridden: Mapping[TreePath, Origin] = field(default_factory=dict)
+    """Where something else than the source put a value, `--set` or a suite, and where it comes from."""
 
     def line(self, path: TreePath) -> int | None:
         """The line of the deepest known prefix of a path; None if the data came from no file."""
@@ -38,20 +45,27 @@ class Tree:
         return next((line for line in known if line is not None), None)
 
     def problem(self, path: TreePath, message: str) -> Problem:
-        """A fault at a path."""
-        if any(prefix in self.overridden for prefix in prefixes(path)):
-            return Problem("--set", None, render(path), message)
+        """A fault at a path, told where the value was written."""
+        placed = next((prefix for prefix in prefixes(path) if prefix in self.overridden), None)
+        if placed is not None:
+            origin = self.overridden[placed]
+            return origin.tree.problem((*origin.path, *path[len(placed) :]), message)
         return Problem(self.source, self.line(path), render(path), message)
 
-    def replaced(self, path: tuple[str, ...], value: Any) -> "Tree":
+    def replaced(self, path: tuple[str, ...], value: Any, origin: Origin) -> "Tree":
         """A copy with another value at a path; missing sections on the way are made.
+
+        Args:
+            path: keys from the top.
+            value: plain data.
+            origin: where the value was written, for faults in it.
 
         Raises:
             TypeError: something on the way is no mapping.
         """
         data = with_value(self.data, path, value)
         faulty = frozenset(known for known in self.faulty if known[: len(path)] != path)
-        return Tree(data, self.source, self.lines, faulty, self.overridden | {path})
+        return Tree(data, self.source, self.lines, faulty, {**self.overridden, path: origin})
 
 
 def prefixes(path: TreePath) -> Iterator[TreePath]:

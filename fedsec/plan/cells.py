@@ -1,6 +1,6 @@
 """The cells of a scenario: attack x defense x seed x varied settings, controls included."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,6 +12,8 @@ from fedsec.api import (
     Asset,
     AttackCard,
     Behaviour,
+    Card,
+    DefenseCard,
     GoalCard,
     Knowledge,
     Population,
@@ -19,7 +21,7 @@ from fedsec.api import (
     Rounds,
     ThreatModel,
 )
-from fedsec.api.hooks import OBSERVE
+from fedsec.api.hooks import METHODS, OBSERVE
 from fedsec.config.knowledge import PROVIDED
 from fedsec.config.load import substitute
 from fedsec.config.methods import methods_of
@@ -30,6 +32,15 @@ from fedsec.plan.visibility import seen
 NONE = "none"
 WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.RELEASED_MODEL})
 """What a position sees or not, whatever is trained."""
+_LATER = WHOLE - {Asset.ROWS}
+"""What is made of a round's updates, and so depends on how the server treats them."""
+_AT_SERVER = frozenset({"mix", "weights", "vector", "on_aggregate", "on_model", "on_release", "on_query"})
+"""Hooks that run when the server has a round's updates."""
+_MAKE_IDLE = frozenset(
+    {"threat.malicious", "threat.declared_malicious", "threat.attack_rounds", "model.dropout", "federation.weighting"}
+    | {"model.tuning", "model.tuning.kind", "model.tuning.embeddings"}
+)
+"""Settings by which a defense may change nothing: where one is varied, these cells are points of a curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +146,7 @@ class Cell:
 
     @property
     def _methods(self) -> frozenset[str] | None:
-        if self.card is None:
-            return None
-        found = methods_of(self.card)
-        return frozenset(dir(registry.load_target(self.card))) if found is None else found
+        return None if self.card is None else _methods(self.card)
 
     @property
     def aggregation(self) -> Aggregation:
@@ -186,7 +194,7 @@ def expand(scenario: Scenario) -> list[Cell]:
 
 def refusal(cell: Cell) -> str | None:
     """Why a cell does not apply at all, as far as the scenario tells, or None."""
-    return _refusal_of_attack(cell) or _refusal_of_defense(cell)
+    return _refusal_of_attack(cell) or _refusal_of_defense(cell) or _no_change(cell)
 
 
 def _refusal_of_attack(cell: Cell) -> str | None:
@@ -230,6 +238,38 @@ def _refusal_of_defense(cell: Cell) -> str | None:
     return None
 
 
+def _no_change(cell: Cell) -> str | None:
+    """Why the cell would be as without its defenses, or None; a value that the scenario varies is asked about."""
+    if not cell.defense or _MAKE_IDLE & set(cell.settings):
+        return None
+    cards = [registry.defenses().get(component.name) for component in cell.defense]
+    people, reasons = population(cell), dict[str, None]()
+    for card, component in zip(cards, cell.defense, strict=True):
+        reason = card.changes_nothing(people, component.params) if card.changes_nothing else None
+        if reason is None:
+            return _comes_late(cell, cards)
+        reasons[reason] = None
+        people = card.reshapes(people, component.params) if card.reshapes else people
+    return f"{'+'.join(card.name for card in cards)} changes nothing here: {', and '.join(reasons)}"
+
+
+def _comes_late(cell: Cell, cards: Sequence[DefenseCard]) -> str | None:
+    """Why an attack reads what the defenses act on later only: updates of the first round, before the server's work."""
+    threat = cell.threat
+    if threat is None or cell.rounds != (1,) or cell.acts or threat.needs & _LATER:
+        return None
+    if any(set(METHODS) & _methods(card) - _AT_SERVER for card in cards):
+        return None
+    names = "+".join(card.name for card in cards)
+    return f"{names} acts once the server has the updates, and {cell.attack_label} reads those of the first round only"
+
+
+def _methods(card: Card) -> frozenset[str]:
+    """The names of a plug-in's methods."""
+    found = methods_of(card)
+    return frozenset(dir(registry.load_target(card))) if found is None else found
+
+
 def knowledge(cell: Cell) -> frozenset[Knowledge]:
     """The side knowledge that a cell's adversary is really handed: granted, and available at its position."""
     if cell.attack.name == NONE:
@@ -248,6 +288,9 @@ def population(cell: Cell) -> Population:
         trusted=cell.scenario.data.trusted,
         tuning=cell.scenario.model.tuning.kind,
         identically_distributed=cell.scenario.data.partition.kind in ("iid", "quantity-skew"),
+        trains_embeddings=cell.scenario.model.tuning.trains_embeddings,
+        dropout=cell.scenario.model.dropout,
+        weighting=cell.scenario.federation.weighting,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsec.config.schema import Scenario
+from fedsec.config.suite import Suite, members_of
 from fedsec.plan.cells import NONE, Cell, expand
 from fedsec.plan.keys import cell_key, group_key, inputs, shares, training_key
 
@@ -14,7 +15,7 @@ class Task:
     """A cell with the keys of its result."""
 
     index: int
-    """Its place among the scenario's cells."""
+    """Its place among the cells of the scenario, or of the whole suite."""
     key: str
     cell: Cell
     inputs: dict[str, str]
@@ -32,9 +33,35 @@ class Group:
     faster."""
 
 
-def tasks_of(scenario: Scenario) -> list[Task]:
-    """Every cell of a scenario in the scorecard's order, with its key."""
-    return [Task(index, cell_key(cell), cell, inputs(cell.scenario)) for index, cell in enumerate(expand(scenario))]
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A scenario, by itself or of a suite, with its cells in the scorecard's order."""
+
+    scenario: Scenario
+    tasks: tuple[Task, ...]
+    """Those of the same key are the same object, whatever scenario they stand in."""
+
+
+def members(scenario: Scenario | Suite) -> list[Member]:
+    """Every scenario of a suite, or the one scenario, with its cells; what two of them have in common is one task."""
+    known: dict[str, Task] = {}
+    found = []
+    for one in members_of(scenario):
+        own = [(cell_key(cell), cell) for cell in expand(one)]
+        for key, cell in own:
+            known.setdefault(key, Task(len(known), key, cell, inputs(cell.scenario)))
+        found.append(Member(one, tuple(known[key] for key, _ in own)))
+    return found
+
+
+def tasks_of(scenario: Scenario | Suite) -> list[Task]:
+    """Every cell of a scenario or a suite with its key, each key once, in the scorecard's order."""
+    return distinct(members(scenario))
+
+
+def distinct(found: Iterable[Member]) -> list[Task]:
+    """The tasks of all these scenarios, each key once."""
+    return list({task.key: task for member in found for task in member.tasks}.values())
 
 
 def grouped(tasks: Iterable[Task]) -> list[Group]:

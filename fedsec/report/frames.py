@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsec.comparison.rows import NONE
+from fedsec.report.members import by_scenario
 from fedsec.report.numbers import NO_VALUE
 from fedsec.report.scorecard import settings_label
 
@@ -57,8 +58,10 @@ def frame(rows: Sequence[Row]) -> "pd.DataFrame":
 def as_text(scorecard: Row, path: Path, errors: int, missing: int) -> str:
     """A few lines that say what ran and what came out."""
     lines = [f"RunResult({scorecard['scenario']}, {_state(scorecard, errors, missing)}, {str(path)!r})"]
+    suite = len(by_scenario(scorecard["summary"])) > 1
     for row in scorecard["summary"]:
-        label = ", ".join(filter(None, (f"{row['attack']} vs {row['defense']}", settings_label(row["settings"]))))
+        label = f"{row['scenario']}: " if suite else ""
+        label += ", ".join(filter(None, (f"{row['attack']} vs {row['defense']}", settings_label(row["settings"]))))
         values = "; ".join(f"{name} {text}" for name, text in _values(row)) if row["metrics"] else row["reason"]
         status = "" if row["status"] == "ok" else f" [{row['status']}]"
         if (row.get("harm") or {}).get("reason"):
@@ -74,7 +77,8 @@ def as_html(scorecard: Row, path: Path, errors: int, missing: int) -> str:
     rows = scorecard["summary"]
     names = list(dict.fromkeys(name for row in rows for name, _ in _values(row)))
     varied = any(row["settings"] for row in rows)
-    heads = [*(["settings"] if varied else []), "attack", "defense", "status", *names]
+    suite = len(by_scenario(rows)) > 1
+    heads = [*(["scenario"] if suite else []), *(["settings"] if varied else []), "attack", "defense", "status", *names]
     body = []
     for row in rows:
         values = dict(_values(row))
@@ -83,7 +87,8 @@ def as_html(scorecard: Row, path: Path, errors: int, missing: int) -> str:
             status += f"; harm undefined: {row['harm']['reason']}"
         if row["attack"] == NONE and row.get("learned") is False:
             status += "; did not learn: no better than a guess"
-        cells = [*([settings_label(row["settings"])] if varied else []), row["attack"], row["defense"], status]
+        lead = [row["scenario"]] if suite else []
+        cells = [*lead, *([settings_label(row["settings"])] if varied else []), row["attack"], row["defense"], status]
         body.append(_line("td", [*cells, *(values.get(name, "") for name in names)]))
     title = f"{scorecard['scenario']}: {_state(scorecard, errors, missing)}"
     return (

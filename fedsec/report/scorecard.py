@@ -1,7 +1,7 @@
 """The scorecard: the table of cells, and its summary with paired differences to the controls."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -42,31 +42,56 @@ def build(scenario: str, key: str, contents: Sequence[Content]) -> dict[str, Any
     """The scorecard of a run.
 
     Args:
-        scenario: its name.
+        scenario: its name, or that of the suite.
         key: the run's key.
-        contents: the cells' files in the plan's order.
+        contents: the cells' files in the plan's order; the rows of a suite name their `scenario`, within which alone
+            cells are compared.
 
     `learned` says of each row and cell whether its control (the same defense and settings without an attack; itself if
     it is one) is right more often than always the same answer; null where that is unknown.
     """
-    controls = Controls(contents)
-    groups: dict[str, list[Content]] = {}
+    members: dict[str, list[Content]] = {}
     for content in contents:
-        groups.setdefault(_key(content["cell"]), []).append(content)
-    summary = _summary(groups, controls)
-    cells = [_compared_cell(content, controls) for content in contents]
-    side_by_side = _side_by_side(summary, cells, groups)
+        members.setdefault(str(content["cell"].get("scenario", "")), []).append(content)
+    tables = [_tables(own, {"scenario": name} if name else {}) for name, own in members.items()]
+    side_by_side = [group for table in tables for group in table.groups]
     fronts = panels(side_by_side, controls_of(side_by_side))
     return {
         "schema": SCHEMA,
         "scenario": scenario,
         "key": key,
-        "cells": cells,
-        "summary": summary,
-        "worst_case": _worst_case(summary, groups),
+        "cells": [cell for table in tables for cell in table.cells],
+        "summary": [row for table in tables for row in table.summary],
+        "worst_case": [entry for table in tables for entry in table.worst_case],
         "head_to_head": head_to_head(side_by_side, fronts),
         "fronts": fronts,
     }
+
+
+class _Tables(NamedTuple):
+    """What a scorecard tells of one scenario."""
+
+    cells: list[dict[str, Any]]
+    summary: list[dict[str, Any]]
+    worst_case: list[dict[str, Any]]
+    groups: list[Group]
+
+
+def _tables(contents: Sequence[Content], named: Mapping[str, str]) -> _Tables:
+    """The tables of one scenario, whose cells are compared with each other alone.
+
+    Args:
+        contents: its cells' files.
+        named: what each row says of its scenario; empty in a run of one.
+    """
+    controls = Controls(contents)
+    groups: dict[str, list[Content]] = {}
+    for content in contents:
+        groups.setdefault(_key(content["cell"]), []).append(content)
+    summary = [{**named, **row} for row in _summary(groups, controls)]
+    cells = [_compared_cell(content, controls) for content in contents]
+    worst_case = [{**named, **entry} for entry in _worst_case(summary, groups)]
+    return _Tables(cells, summary, worst_case, _side_by_side(summary, cells, groups))
 
 
 def without_timings(scorecard: Mapping[str, Any]) -> dict[str, Any]:

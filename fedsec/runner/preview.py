@@ -1,6 +1,6 @@
 """What `fedsec run` would do: the cells by training, what is done, what does not apply, about how long. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import Any
 
 from fedsec.cell.head import BUDGET, ERROR, NOT_APPLICABLE, runs_again
 from fedsec.config.schema import Scenario
+from fedsec.config.suite import Suite
 from fedsec.plan.cells import refusal
 from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, disk_of, estimate, makespan, measure_speed
-from fedsec.plan.tasks import Group, Task, grouped, tasks_of
+from fedsec.plan.tasks import Group, Member, Task, distinct, grouped, members
 from fedsec.runner.attack_time import LIMIT, AttackTime, Content, Measured, earlier_cells
 from fedsec.runner.disk import disk_free
 from fedsec.runner.machine import Machine
@@ -34,6 +35,8 @@ class PlannedCell:
     reason: str | None
     attack: str
     """Registered name, or `none`."""
+    scenarios: tuple[str, ...]
+    """Names of the scenarios that it stands in: one, or those of a suite that have it in common."""
     time: AttackTime | None
     """Of the attack that is asked after training; None if there is none, or it is not run again."""
 
@@ -63,7 +66,7 @@ class PlannedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole scenario."""
+    """A whole scenario or suite."""
 
     scenario: str
     path: Path
@@ -73,6 +76,11 @@ class Plan:
     """Bytes that workers together may use."""
     disk_free: int
     """Bytes that are free where the run lies."""
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """The names of the scenarios, and of those together that have cells in common, in the plan's order."""
+        return tuple(dict.fromkeys(", ".join(cell.scenarios) for group in self.groups for cell in group.cells))
 
     @property
     def seconds(self) -> float | None:
@@ -131,6 +139,7 @@ class Plan:
                     "cells": [
                         {
                             "label": cell.label,
+                            "scenarios": list(cell.scenarios),
                             "key": cell.key,
                             "status": cell.status,
                             "reason": cell.reason,
@@ -144,28 +153,50 @@ class Plan:
         }
 
 
-def preview(scenario: Scenario, out: Path, machine: Machine) -> Plan:
-    """What a run of the scenario would do.
+def preview(scenario: Scenario | Suite, out: Path, machine: Machine) -> Plan:
+    """What a run of the scenario or suite would do.
 
     Args:
-        scenario: a checked scenario.
+        scenario: a checked scenario or suite.
         out: folder of runs; what lies there already counts as done.
         machine: workers, threads and memory as for a run.
     """
     run = run_directory(scenario, out)
-    speed, all_groups = measure_speed(), grouped(tasks_of(scenario))
+    planned = members(scenario)
+    speed, all_groups = measure_speed(), grouped(distinct(planned))
     contents = {task.key: content for group in all_groups for task in group.tasks if (content := run.cell(task.key))}
-    measured = Measured([*contents.values(), *earlier_cells(scenario, run)])
+    places = _places(planned, contents, out)
     encoded: set[str] = set()
-    groups = tuple(_planned(group, contents, measured, speed, encoded) for group in all_groups)
+    groups = tuple(_planned(group, contents, places, speed, encoded) for group in all_groups)
     workers = machine.count(sum(group.left for group in groups))
     return Plan(scenario.name, run.path, groups, workers, machine.bound, disk_free(run.path))
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a cell stands."""
+
+    measured: Measured
+    """What attacks took in the first scenario that has the cell."""
+    scenarios: list[str]
+
+
+def _places(planned: Sequence[Member], contents: Mapping[str, Content], out: Path) -> dict[str, _Place]:
+    """By the cells' keys; a scenario of a suite has been measured where it was run by itself, too."""
+    found: dict[str, _Place] = {}
+    for member in planned:
+        own = [contents[task.key] for task in member.tasks if task.key in contents]
+        run = run_directory(member.scenario, out)
+        measured = Measured([*own, *earlier_cells(member.scenario, run)])
+        for task in member.tasks:
+            found.setdefault(task.key, _Place(measured, [])).scenarios.append(member.scenario.name)
+    return found
+
+
 def _planned(
-    group: Group, contents: Mapping[str, Content], measured: Measured, speed: Speed, encoded: set[str]
+    group: Group, contents: Mapping[str, Content], places: Mapping[str, _Place], speed: Speed, encoded: set[str]
 ) -> PlannedGroup:
-    cells = tuple(_cell(task, contents.get(task.key), measured) for task in group.tasks)
+    cells = tuple(_cell(task, contents.get(task.key), places[task.key]) for task in group.tasks)
     finished = [dict(contents[task.key]) for task in group.tasks if task.key in contents]
     found: Estimate = estimate(group, speed, finished, encoded=group.shares in encoded)
     left = any(cell.status in (WAITING, ERROR) for cell in cells)
@@ -174,13 +205,13 @@ def _planned(
     return PlannedGroup(cells, found.seconds if left else 0.0, found.memory, disk_of(group), found.measured)
 
 
-def _cell(task: Task, content: Content | None, measured: Measured) -> PlannedCell:
+def _cell(task: Task, content: Content | None, place: _Place) -> PlannedCell:
     cell = task.cell
 
     def planned(status: str, reason: str | None) -> PlannedCell:
         pair = f"{cell.attack_label} vs {cell.defense_label}"
-        time = measured.of(cell) if cell.asked and status in (WAITING, ERROR) else None
-        return PlannedCell(cell.label, pair, task.key, status, reason, cell.attack.name, time)
+        time = place.measured.of(cell) if cell.asked and status in (WAITING, ERROR) else None
+        return PlannedCell(cell.label, pair, task.key, status, reason, cell.attack.name, tuple(place.scenarios), time)
 
     before = None if content is None else content["cell"]
     if before is not None and before["status"] == ERROR:

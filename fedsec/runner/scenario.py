@@ -1,7 +1,8 @@
-"""Runs a scenario: every cell that is not done yet, training shared where an attack does not change it."""
+"""Runs a scenario or a suite: every cell that is not done yet, training shared where an attack does not change it."""
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fedsec.cell.head import BLOCKED, ERROR, NOT_APPLICABLE, RAN, not_run, runs_again
-from fedsec.config.dump import dump, dump_text
+from fedsec.config.dump import dump, dump_text, whole
 from fedsec.config.expected import expected_of
 from fedsec.config.schema import Scenario
+from fedsec.config.suite import Suite, members_of
 from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.cells import refusal
 from fedsec.plan.keys import by_content, inputs
-from fedsec.plan.tasks import Group, Task, checkpoint_path, grouped, looks_on, tasks_of
+from fedsec.plan.tasks import Group, Member, Task, checkpoint_path, distinct, grouped, looks_on, members
 from fedsec.plugin_files import allowed_files
 from fedsec.runner.disk import check_disk, disk_needed
 from fedsec.runner.machine import Machine, limited_threads, resolve_device
@@ -28,24 +30,25 @@ from fedsec.store.rundir import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run's folder and its cells' contents, in the scorecard's order."""
+    """A run's folder and its cells' contents, in the plan's order."""
 
     run: RunDirectory
     cells: list[dict[str, Any]]
 
 
-def run_directory(scenario: Scenario, out: Path) -> RunDirectory:
-    """Where a scenario's run lies, or will: `<out>/<name>/<key>`."""
-    content = by_content(dump(scenario))
-    del content["threat"]["attack_seconds"]  # under another limit the same run goes on
-    return RunDirectory(out / scenario.name / digest(content))
+def run_directory(scenario: Scenario | Suite, out: Path) -> RunDirectory:
+    """Where the run of a scenario or a suite lies, or will: `<out>/<name>/<key>`."""
+    contents = [by_content(dump(member)) for member in members_of(scenario)]
+    for content in contents:
+        del content["threat"]["attack_seconds"]  # under another limit the same run goes on
+    return RunDirectory(out / scenario.name / digest(whole(scenario, contents)))
 
 
-def run_scenario(scenario: Scenario, out: Path, observer: Observer, machine: Machine | None = None) -> Finished:
+def run_scenario(scenario: Scenario | Suite, out: Path, observer: Observer, machine: Machine | None = None) -> Finished:
     """Run what is missing; the same command again continues where a crash or an interruption left off.
 
     Args:
-        scenario: a validated scenario.
+        scenario: a validated scenario or suite.
         out: folder of runs.
         observer: told about progress.
         machine: workers, threads, memory and device; one process with one thread if absent.
@@ -61,15 +64,16 @@ def run_scenario(scenario: Scenario, out: Path, observer: Observer, machine: Mac
         return _run(scenario, run, observer, machine, device)
 
 
-def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Machine, device: str) -> Finished:
-    tasks = tasks_of(scenario)
+def _run(scenario: Scenario | Suite, run: RunDirectory, observer: Observer, machine: Machine, device: str) -> Finished:
+    planned = members(scenario)
+    tasks = distinct(planned)
     before = {task.key: content for task in tasks if (content := run.cell(task.key)) is not None}
     waiting = [task for task in tasks if task.key not in before or runs_again(before[task.key], task.cell)]
     count = machine.count(len(grouped(waiting)), device)
     made_by = environment(threads=machine.threads, workers=count, device=device)
     observer.started([task.cell for task in tasks], [task.cell for task in waiting])
     run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
-    record = _record(scenario, tasks, made_by, run.record(), resumes=bool(waiting))
+    record = _record(scenario, planned, made_by, run.record(), resumes=bool(waiting))
     run.write_record({**record, "plugins": _plugins(run.path)})
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (*RAN, BLOCKED) for content in before.values())
@@ -83,7 +87,7 @@ def _run(scenario: Scenario, run: RunDirectory, observer: Observer, machine: Mac
         from fedsec.runner.workers import Workers
 
         memory = {group.key: memory_of(group) for group in groups}
-        Workers(scenario, recorder, observer, machine, count, device).run(groups, memory)
+        Workers(members_of(scenario), recorder, observer, machine, count, device).run(groups, memory)
     recorder.close()
     _sweep(run, failed=any(content["cell"]["status"] == ERROR for task in tasks if (content := run.cell(task.key))))
     run.log("ended")
@@ -170,19 +174,32 @@ class _Report:
 
 
 def _record(
-    scenario: Scenario, tasks: list[Task], made_by: dict[str, Any], before: dict[str, Any] | None, *, resumes: bool
+    scenario: Scenario | Suite,
+    planned: Sequence[Member],
+    made_by: dict[str, Any],
+    before: dict[str, Any] | None,
+    *,
+    resumes: bool,
 ) -> dict[str, Any]:
     """The content of record.json; the machine is the one that last ran a cell, every cell names its own."""
     if before is not None and not resumes:
         made_by = {name: before.get(name, value) for name, value in made_by.items()}
-    known = expected_of(scenario)
+    tasks = distinct(planned)
+    known = None if isinstance(scenario, Suite) else expected_of(scenario)
+    read = {"inputs": inputs(scenario)} if isinstance(scenario, Scenario) else {"members": list(map(_member, planned))}
     return {
         "scenario": scenario.name,
         "summary": scenario.summary,
         "cells": [task.key for task in tasks],
         "seeds": list(dict.fromkeys(task.cell.seed for task in tasks)),
-        "inputs": inputs(scenario),
+        **read,
         "expected": None if known is None else known.model_dump(mode="json"),
         **history(before, resumes=resumes),
         **made_by,
     }
+
+
+def _member(member: Member) -> dict[str, Any]:
+    """What record.json says of a scenario of a suite."""
+    scenario, keys = member.scenario, [task.key for task in member.tasks]
+    return {"scenario": scenario.name, "summary": scenario.summary, "cells": keys, "inputs": inputs(scenario)}

@@ -108,13 +108,15 @@ def _serve(orders: "queue.SimpleQueue[dict[str, Any]]", pipe: _Pipe) -> None:
 
 
 def _tasks(start: dict[str, Any]) -> list["Task"]:
-    from fedsec.config.load import load_scenario
+    from fedsec.config.load import load_single
+    from fedsec.config.suite import Suite
     from fedsec.plan.tasks import tasks_of
     from fedsec.plugin_files import allow_plugins
 
     for file in start["plugins"]:
         allow_plugins(file)
-    return tasks_of(load_scenario(start["scenario"]))
+    # Whether it was a suite or a scenario makes no difference to the cells.
+    return tasks_of(Suite("", "", tuple(load_single(scenario) for scenario in start["scenarios"])))
 
 
 def _private_descriptors() -> tuple[int, int]:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +82,7 @@ class Workers:
     """Runs groups of cells in worker processes.
 
     Args:
-        scenario: what the groups are of.
+        scenarios: what the groups are of, in their order.
         recorder: where results go.
         observer: told about progress.
         machine: threads of each worker, and the memory of all.
@@ -91,13 +91,19 @@ class Workers:
     """
 
     def __init__(
-        self, scenario: Scenario, recorder: Recorder, observer: Observer, machine: Machine, count: int, device: str
+        self,
+        scenarios: Sequence[Scenario],
+        recorder: Recorder,
+        observer: Observer,
+        machine: Machine,
+        count: int,
+        device: str,
     ) -> None:
         self._book, self._observer, self._machine, self._count = recorder, observer, machine, count
         self._start = {
             "do": "start",
             "plugins": [str(file) for file in allowed_files()],
-            "scenario": dump(scenario),
+            "scenarios": [dump(scenario) for scenario in scenarios],
             "threads": machine.threads,
             "processes": machine.processes(count, device),
             "device": device,

@@ -152,6 +152,14 @@ class _Expected(_Part):
     figures: list[_Figure]
 
 
+class _Member(_Part):
+    """A scenario of a suite."""
+
+    scenario: str
+    summary: str = ""
+    cells: Annotated[list[Key], AfterValidator(_distinct)]
+
+
 class _Record(_Part):
     """The file record.json."""
 
@@ -172,6 +180,18 @@ class _Record(_Part):
     randomness: str = ""
     plugins: list[str] = []
     expected: _Expected | None = None
+    members: Annotated[list[_Member], Field(min_length=1)] | None = None
+    """Of a suite; each of its cells is one of `cells`."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = set(self.cells)
+        if any(not known.issuperset(member.cells) for member in self.members or ()):
+            raise ValueError("a scenario of the suite has a cell that the run has not")
+        names = [member.scenario for member in self.members or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two scenarios of the suite have one name")
+        return self
 
 
 def fault_of_cell(content: Mapping[str, Any]) -> str | None:

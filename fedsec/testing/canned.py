@@ -13,7 +13,7 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Asks, AttackCard, Behaviour, GoalCard, Position, Rounds
 from fedsec.api.hooks import OBSERVE
-from fedsec.config.load import load_scenario
+from fedsec.config.load import load_single
 from fedsec.config.schema import Scenario
 from fedsec.plan.cells import NONE
 from fedsec.testing.texts import registered
@@ -139,7 +139,7 @@ def reconstruction(
         "threat": {"knowledge": list(knowledge), "attack_rounds": 1, **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
-    return load_scenario(content, overrides)
+    return load_single(content, overrides)
 
 
 def byzantine(
@@ -171,7 +171,7 @@ def byzantine(
         "threat": {"malicious": 1, "knowledge": list(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
-    return load_scenario(content, overrides)
+    return load_single(content, overrides)
 
 
 def extraction(
@@ -210,7 +210,7 @@ def extraction(
         "threat": {"knowledge": list(knowledge), **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
-    return load_scenario(content, overrides)
+    return load_single(content, overrides)
 
 
 def membership(
@@ -248,7 +248,7 @@ def membership(
         "threat": {"knowledge": list(knowledge), **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
-    return load_scenario(content, overrides)
+    return load_single(content, overrides)
 
 
 def backdoor(

@@ -117,7 +117,7 @@ def test_labels_are_not_broken_where_there_is_room(width: int) -> None:
     long = {"attack": "adaptive(scale=12.5, rounds=3)", "defense": "norm-bound(bound=1.0)+krum"}
     rows = [{**row, **long} for row in (_row(metrics={"utility/accuracy": _value(0.75)}), MEMBERSHIP, BACKDOOR)]
     console = Console(width=width, record=True, file=StringIO())
-    for table in _tables({"summary": rows}, width):
+    for table in _tables(rows, width):
         console.print(table)
     text = console.export_text()
     assert text.count(long["attack"]) == text.count(long["defense"]) == 3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fedsec.config import yaml_tree
 from fedsec.config.problems import ConfigError
-from fedsec.config.tree import MAX_VALUES
+from fedsec.config.tree import MAX_VALUES, Origin, Tree
 
 SCALARS = [
     ("1", 1),
@@ -77,12 +77,13 @@ def test_every_value_knows_its_line() -> None:
 
 def test_a_replaced_value_comes_from_set_and_leaves_the_tree_as_it_was() -> None:
     tree = yaml_tree.parse("a: {b: 1}\n", "t")
-    changed = tree.replaced(("a", "b"), {"c": 2})
+    origin = Origin(Tree({}, "--set"), ("a", "b"))
+    changed = tree.replaced(("a", "b"), {"c": 2}, origin)
     assert (tree.data, changed.data) == ({"a": {"b": 1}}, {"a": {"b": {"c": 2}}})
     assert changed.problem(("a", "b", "c"), "x")[:2] == ("--set", None)
     assert changed.problem(("a",), "x")[:2] == ("t", 1)
     with pytest.raises(TypeError):
-        changed.replaced(("a", "b", "c", "d"), 1)
+        changed.replaced(("a", "b", "c", "d"), 1, origin)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine() -> None:
