@@ -13,11 +13,12 @@ from fedsec.cli.commands import next_step, quoted
 from fedsec.cli.side_by_side import head_to_head_tables
 from fedsec.report.classes import about_classes
 from fedsec.report.defended import defended
-from fedsec.report.findings import findings, worst_findings
+from fedsec.report.findings import findings
 from fedsec.report.guarantees import promises
 from fedsec.report.members import by_scenario, member_findings
 from fedsec.report.trouble import note, training_findings
 from fedsec.report.visible import visible
+from fedsec.report.worst_findings import worst_findings
 
 if TYPE_CHECKING:
     from fedsec.api import Shown

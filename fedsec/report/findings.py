@@ -1,11 +1,13 @@
 """The findings of a scorecard in sentences: the same ones in the terminal and in the report."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
-from fedsec import registry
 from fedsec.api import Form, GoalCard, Shown, Tells
+from fedsec.comparison.groups import span_of
 from fedsec.comparison.harm import drawn
+from fedsec.comparison.ranks import Span, below
 from fedsec.comparison.rows import (
     BUDGET,
     NONE,
@@ -14,15 +16,14 @@ from fedsec.comparison.rows import (
     damage_in,
     goal_of,
     guess_words,
-    guesses,
     is_damage,
     name_telling,
     shown_beside,
     telling,
     words_for,
 )
-from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, span, written
-from fedsec.report.scorecard import by_setting, settings_label
+from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
+from fedsec.report.scorecard import settings_label
 from fedsec.report.trouble import no_better
 
 NOT_LEARNED = "the model did not learn without an attack either"
@@ -37,8 +38,8 @@ Row = Mapping[str, Any]
 def findings(rows: Sequence[Row]) -> list[str]:
     """The result in plain words, a paragraph per attack, from the summary's rows and nothing else.
 
-    Of more than `MOST_DEFENSES` defenses with a result the one that fared best and the one that fared worst are told;
-    what has no result is always told.
+    Of more than `MOST_DEFENSES` defenses with a result two are told that the intervals tell apart, or one if they tell
+    none apart; what has no result is always told.
     """
     paragraphs = []
     for attack in controls_first(row["attack"] for row in rows):
@@ -54,7 +55,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
     """The defenses whose results against an attack are told, and sentences if others are left to the table."""
-    fared: dict[str, float] = {}
+    fared: dict[str, tuple[float, Span]] = {}
     unknown: dict[str, str] = {}
     idle: dict[str, None] = {}  # controls that did not learn
     for row in rows:
@@ -64,7 +65,7 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
         if row["attack"] == NONE and row.get("learned") is False:
             idle[row["defense"]] = None
         elif ill is not None:
-            fared[row["defense"]] = max(ill, fared.get(row["defense"], ill))
+            fared[row["defense"]] = max((ill, _reach(row)), fared.get(row["defense"], (ill, _reach(row))))
         elif reason is not None:
             unknown[row["defense"]] = reason
     unknown = {defense: reason for defense, reason in unknown.items() if defense not in fared}
@@ -73,12 +74,15 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
         return {row["defense"] for row in rows}, []
     notes, told = [], {NONE}
     if fared:
-        best, worst = ([d for d in fared if fared[d] == edge] for edge in (min(fared.values()), max(fared.values())))
-        told |= {best[0], worst[0]}
-        verb = "fares" if len(best) == 1 else "fare"
-        note = f"{_first(best)} {verb} best and {_first(worst)} worst; the table has the others."
-        alike = f"All {len(fared)} defenses with a result fare alike; the table has them."
-        notes.append(alike if best == worst else f"Of {len(fared)} defenses, {note}")
+        better = min(fared, key=lambda name: (fared[name][1].high, fared[name][0]))
+        other = max(fared, key=lambda name: (fared[name][1].low, fared[name][0]))
+        if below(fared[better][1], fared[other][1]):
+            told |= {better, other}
+            note = f"{better} fares better than {other}, by intervals that separate; the table has the others."
+            notes.append(f"Of {len(fared)} defenses, {note}")
+        else:
+            told.add(better)
+            notes.append(f"{len(fared)} defenses with a result are not told apart; the table has the others.")
     if unknown:
         reason = next(iter(unknown.values()))
         many = f"{_first(list(unknown))}, the harm is undefined"
@@ -97,6 +101,14 @@ def _ill(row: Row) -> float | None:
     return None if harm is None or harm["value"] is None else drawn(harm)
 
 
+def _reach(row: Row) -> Span:
+    """The interval of how badly a row fared; without one it reaches everywhere."""
+    if row["attack"] == NONE:
+        found = span_of(correct(row["metrics"]))
+        return Span(-inf, inf) if found is None else Span(-found.high, -found.low)
+    return span_of(row["harm"]) or Span(-inf, inf)
+
+
 def undefined(row: Row) -> str | None:
     """Why a row's harm is undefined; None where it has one, and where there is no result to have one."""
     harm = row.get("harm")
@@ -106,126 +118,6 @@ def undefined(row: Row) -> str | None:
 def _first(labels: Sequence[str]) -> str:
     """The first of those that share a place, and how many do."""
     return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
-
-
-def worst_findings(entries: Sequence[Row]) -> list[str]:
-    """What each rule comes to under its worst attack, and which do worse than the plain mean, from `worst_case`.
-
-    Nothing is said of a ranking where only one defense has a worst case.
-    """
-    paragraphs = []
-    for label, own in by_setting(entries).items():
-        where = f" with {label}" if label else ""
-        ranks = [entry for entry in own if is_ranked(entry)]
-        if len(ranks) > 1:
-            ranked = ";\n".join(f"{place}. {_worst(one)}" for place, one in enumerate(by_worst_case(ranks), 1))
-            left = f"by the {correct_words(entry['metrics'] for entry in ranks)} left"
-            lead = f"Worst case per rule{where}, {left}, best first (in brackets 95\u00a0% intervals{_guessed(ranks)})"
-            paragraphs.append(f"{lead}:\n{ranked}.")
-        plain = next((entry for entry in ranks if entry["defense"] == NONE), None)
-        paragraphs += [_below_plain(entry, plain, where) for entry in ranks if plain and worse_than_plain(entry, plain)]
-        apart = [entry for entry in own if not is_ranked(entry)] if len(own) > 1 else []
-        paragraphs += [f"Not ranked by the worst case{where}, {text}." for text in _apart(apart)]
-        open_ones = [f"{entry['defense']} ({', '.join(entry['unknown'])})" for entry in own if entry["unknown"]]
-        if open_ones:
-            paragraphs.append(f"May be worse{where}, an attack having no result: {'; '.join(open_ones)}.")
-    return paragraphs
-
-
-def _guessed(rows: Sequence[Row]) -> str:
-    """What always the same answer gets, as far as it is the same in all rows."""
-    name = name_telling(rows[0]["metrics"], Tells.CORRECT)
-    found = guesses(rows, name) if name else ()
-    return f"; {guess_words(name)}: {percent(found[0])}" if name and len(found) == 1 else ""
-
-
-def correct_words(metrics: Iterable[Row]) -> str:
-    """What the share of what is right is called in these rows."""
-    names = dict.fromkeys(name for one in metrics if (name := name_telling(one, Tells.CORRECT)))
-    return " or ".join(dict.fromkeys(map(words_for, names))) or "accuracy"
-
-
-def is_ranked(entry: Row) -> bool:
-    """Whether an entry of `worst_case` has a place among the others: a harm, and a control that learned."""
-    return unranked(entry) is None
-
-
-def unranked(entry: Row) -> str | None:
-    """Why an entry of `worst_case` has no place among the others; None where it has one."""
-    reason = undefined(entry)
-    if reason is not None:
-        return f"harm undefined: {brief(reason).rstrip('.')}"
-    return NOT_LEARNED if entry.get("learned") is False else None
-
-
-def _apart(entries: Sequence[Row]) -> Iterator[str]:
-    """Those that are not ranked, by why."""
-    for harmless in (True, False):
-        own = [entry for entry in entries if (undefined(entry) is not None) == harmless]
-        names = ", ".join("no defense" if entry["defense"] == NONE else entry["defense"] for entry in own)
-        if own and harmless:
-            yield f"the harm being undefined: {names} ({brief(own[0]['harm']['reason']).rstrip('.')})"
-        elif own:
-            yield f"as {NOT_LEARNED}: {names}"
-
-
-def by_worst_case(entries: Sequence[Row]) -> list[Row]:
-    """Entries of `worst_case`, first the defense that leaves the most accuracy; last those that are not ranked."""
-
-    def left(entry: Row) -> tuple[bool, float]:
-        value = correct(entry["metrics"])
-        return not is_ranked(entry), -float(value["value"]) if value else 1.0
-
-    return sorted(entries, key=left)
-
-
-def worse_than_plain(entry: Row, plain: Row) -> bool:
-    """Whether a rule leaves less accuracy under its worst attack than the plain mean under its own."""
-    if entry["defense"] == NONE:
-        return False
-    if "below_plain" in entry:
-        return bool((entry["below_plain"]["value"] or 0.0) > 0)
-    ours, theirs = (correct(one["metrics"]) for one in (entry, plain))
-    return bool(ours and theirs and ours["value"] < theirs["value"])
-
-
-def _worst(entry: Row) -> str:
-    right, lost = correct(entry["metrics"]), damage_in(entry["metrics"])
-    left = f"{percent(right['value'])} [{span(right, '')}] left, " if right else ""
-    name = "no defense" if entry["defense"] == NONE else entry["defense"]
-    return f"{name}: {left}{percent(lost['value'], '')} points [{span(lost, '')}] lost to {entry['attack']}"
-
-
-def _below_plain(entry: Row, plain: Row, where: str) -> str:
-    """`krum does worse under its worst attack (X) than the plain mean under its own (Y)`, and by how much."""
-    attacks = f"({entry['attack']}) than the plain mean under its own ({plain['attack']})"
-    text = f"{entry['defense']} does worse under its worst attack {attacks}{where}"
-    why = _why(entry, plain)
-    below = entry.get("below_plain")
-    if below is None:
-        return f"{text}; no seed has both, so that there is no interval.{why}"
-    chance = ", so it may be chance" if below["ci_low"] is not None and below["ci_low"] <= 0 else ""
-    return f"{text}: by {percent(below['value'], '')} points (95\u00a0% interval {span(below, '')}{chance}).{why}"
-
-
-def _why(entry: Row, plain: Row) -> str:
-    """How much of it the rule costs without an attack, and what its card knows of that."""
-    before = [_before(one["metrics"]) for one in (entry, plain)]
-    text = ""
-    if before[0] is not None and before[1] is not None:
-        gap = before[1] - before[0]
-        share = f"{percent(gap, '')} points are what the rule itself costs." if gap > 0 else "The attack does it all."
-        text = f" Without an attack it has {percent(before[0])}, the mean {percent(before[1])}. {share}"
-    names = [part.partition("(")[0] for part in entry["defense"].split("+")]
-    limits = [limit for name in names if name in registry.defenses() for limit in registry.defenses().get(name).limits]
-    return f"{text} Known limits: {' '.join(limits)}" if limits else text
-
-
-def _before(metrics: Row) -> float | None:
-    """The accuracy without the attack."""
-    right, lost = correct(metrics), damage_in(metrics)
-    known = right is not None and lost is not None and lost["value"] is not None
-    return float(right["value"] + lost["value"]) if known else None
 
 
 def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[str]:
@@ -254,12 +146,15 @@ def _finding(subject: str, rows: Sequence[Row], *, tell: bool = True) -> list[st
 
 
 def _outcomes(lead: str, ran: Sequence[Row], rows: Sequence[Row]) -> list[str]:
-    """The worst of what came out, and where its harm is undefined; `ran` are those of `rows` with a result."""
+    """The most harm that came out, and where it is undefined; `ran` are those of `rows` with a result."""
     ills = [(ill, row) for row in ran if (ill := _ill(row)) is not None]
     worst = max(ills, key=lambda one: one[0])[1] if ills else ran[0]
     open_ones = [reason for row in ran if (reason := undefined(row))]
     same = len({_outcome(row) for row in rows if row["metrics"]}) <= 1
-    where = f"; that is the worst of {len(rows)} settings, {settings_label(worst['settings'])}"
+    where = f"; that is the {'lowest' if worst['attack'] == NONE else 'highest'} of {len(rows)} settings"
+    where += f", {settings_label(worst['settings'])}"
+    if any(row is not worst and not below(_reach(row), _reach(worst)) for _, row in ills):
+        where += ", and not told apart from all others"
     if not ills and not same:
         where = f"; that is one of {len(rows)} settings, {settings_label(worst['settings'])}"
     text = f"{lead} {_outcome(worst)}{'' if same else where}"

@@ -22,7 +22,7 @@ from fedsec.report.again import again
 from fedsec.report.classes import about_classes
 from fedsec.report.details import detail
 from fedsec.report.expected import compared
-from fedsec.report.findings import controls_first, findings, worst_findings
+from fedsec.report.findings import controls_first, findings
 from fedsec.report.grid import grids, unadapted
 from fedsec.report.guarantees import promises
 from fedsec.report.numbers import NO_VALUE, percent
@@ -30,6 +30,7 @@ from fedsec.report.phase import phases
 from fedsec.report.trouble import training_findings
 from fedsec.report.visible import visible
 from fedsec.report.worst import worst_tables
+from fedsec.report.worst_findings import worst_findings
 
 Row = Mapping[str, Any]
 

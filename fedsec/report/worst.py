@@ -1,4 +1,4 @@
-"""The worst case of each defense as tables: what every attack on the training costs it, best defense first."""
+"""The worst case of each defense as tables: what every attack on the training costs it, most accuracy left first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,11 @@ from fedsec.api import Form, Tells
 from fedsec.comparison.harm import harm_by
 from fedsec.comparison.rows import NONE, correct, damage, damage_in, telling
 from fedsec.report.bars import axis, bar, scale_of
-from fedsec.report.findings import by_worst_case, controls_first, correct_words, is_ranked, unranked, worse_than_plain
+from fedsec.report.findings import controls_first
 from fedsec.report.grid import shade
 from fedsec.report.numbers import evidence, percent, span
 from fedsec.report.scorecard import by_setting
+from fedsec.report.worst_findings import by_worst_case, correct_words, is_ranked, unranked, worse_than_plain
 
 Row = Mapping[str, Any]
 

@@ -166,7 +166,7 @@ def test_what_is_undefined_is_never_ranked_or_on_the_front() -> None:
     rows = rows_of(*cells)
     assert [row["pareto"] for row in rows if row["attack"] == "listener"] == [False, True, *[False] * 5]
     words = findings(rows)[-1]
-    assert "Of 5 defenses, d1 fares best and d5 worst; the table has the others." in words
+    assert "Of 5 defenses, d1 fares better than d5, by intervals that separate; the table has the others." in words
     assert "Against d0 and 1 more, the harm is undefined: nothing could count for membership/auc." in words
     assert "Against d0, it" not in words
     few = findings(rows_of(*cells[:2], *cells[7:9]))[-1]
@@ -264,7 +264,9 @@ def test_a_goal_with_nothing_to_tell_in_one_setting_is_told_by_the_others() -> N
         tells(0.9, settings={"federation.batch_size": 1}),
         tells(metrics=empty, settings={"federation.batch_size": 8}),
     ]
-    assert "that is the worst of 2 settings, batch_size=1. In 1 of 2 settings its harm is undefined" in said(*contents)
+    assert "that is the highest of 2 settings, batch_size=1. In 1 of 2 settings its harm is undefined" in said(
+        *contents
+    )
 
 
 def test_blocked_attacks_show_what_their_prior_gets() -> None:

@@ -294,7 +294,7 @@ def test_findings_name_the_worst_setting() -> None:
         trained(attack="dager", metrics=leakage(value, value), settings={"federation.batch_size": size})
         for size, value in ((1, 0.9), (8, 0.1))
     ]
-    assert findings(rows_of(*contents))[0].endswith("that is the worst of 2 settings, batch_size=1.")
+    assert findings(rows_of(*contents))[0].endswith("that is the highest of 2 settings, batch_size=1.")
     blocked = not_run("n/a", "no", attack="dager", settings={"federation.batch_size": 16})
     assert "Undefended, dager does not apply in 1 of 3 settings: no." in findings(rows_of(*contents, blocked))[0]
 

@@ -8,11 +8,12 @@ from fedsec.cli.summary import print_result
 from fedsec.comparison.rows import learned
 from fedsec.report import plots
 from fedsec.report.classes import about_classes
-from fedsec.report.findings import findings, worst_findings
+from fedsec.report.findings import findings
 from fedsec.report.grid import grids
 from fedsec.report.html import render
 from fedsec.report.scorecard import build
 from fedsec.report.worst import worst_tables
+from fedsec.report.worst_findings import worst_findings
 from fedsec.result import RunResult
 
 from .support import Content, Page, fraction, leakage, rows_of, scored, trained
@@ -78,7 +79,7 @@ def test_sentences_set_the_guess_beside_accuracy_and_mark_controls_that_did_not_
 def test_controls_that_did_not_learn_have_no_place_among_others() -> None:
     cells = [beside(right, defense=f"d{i}") for i, right in enumerate((90, 80, 70, 52, 45))]
     control = plain(findings(rows_of(*cells))[0])
-    assert "Of 3 defenses, d0 fares best and d2 worst" in control
+    assert "Of 3 defenses, d0 fares better than d2, by intervals that separate" in control
     assert "With d3 and 1 more, the model is no better than a guess: it did not learn." in control
 
 
@@ -108,7 +109,7 @@ def test_the_worst_case_ranks_nothing_that_did_not_learn() -> None:
     assert {entry["defense"]: entry["learned"] for entry in entries} == {"none": True, "krum": True, "dp": False}
     ranking, apart = (plain(text) for text in worst_findings(entries))
     assert "dp" not in ranking
-    assert "(in brackets 95 % intervals; always the largest class: 50 %)" in ranking
+    assert "(in brackets 95 % intervals; always the largest class: 50 %), most first" in ranking
     assert apart == "Not ranked by the worst case, as the model did not learn without an attack either: dp."
     (table,) = worst_tables(rows_of(*cells), entries)
     unranked = {line["defense"]: line["unranked"] for line in table["lines"]}

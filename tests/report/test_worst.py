@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.report.bars import WIDTH, axis, bar, scale_of
-from fedsec.report.findings import MOST_DEFENSES, findings, worst_findings
+from fedsec.report.findings import MOST_DEFENSES, findings
 from fedsec.report.grid import grids
 from fedsec.report.html import render
 from fedsec.report.scorecard import build
 from fedsec.report.worst import worst_tables
+from fedsec.report.worst_findings import worst_findings
 
 from .support import Content, Page, fraction, leakage, not_run, planted, rows_of, scored, trained
 
@@ -153,12 +154,13 @@ def said(cells: list[Content]) -> str:
 
 def test_findings_rank_the_worst_cases_and_name_what_is_worse_than_the_mean() -> None:
     words = said(grid_of(USUAL))
-    assert words.index("1. bulyan: 77 %") < words.index("2. no defense: 50 %") < words.index("3. krum: 40 %")
+    assert words.index("1. bulyan: 77 %") < words.index("2. no defense: 50 %") < words.index("2. krum: 40 %")
+    assert "most first; what has the same number is not told apart:" in words
     assert "30 points [21 to 39] lost to adaptive" in words
     assert (
         "krum does worse under its worst attack (adaptive) than the plain mean under its own (flip): by 10 points"
         in words
-    )
+    ), "paired by row, which tells apart what the two intervals do not"
     assert "bulyan does worse" not in words
 
 
@@ -170,10 +172,14 @@ def test_what_is_worse_than_the_mean_is_explained_by_its_cost_and_its_card() -> 
     assert "Without an attack it has 85 %, the mean 84 %. The attack does it all." in median
 
 
-def test_a_rule_that_may_be_worse_by_chance_says_so() -> None:
-    table = {"none": {"none": 84, "flip": 50}, "krum": {"none": 70, "flip": 49}}
-    assert "so it may be chance" in said(grid_of(table))
-    assert "may be chance" not in said(grid_of(USUAL)).split("does worse")[1]
+def test_a_rule_that_may_be_worse_by_chance_is_not_told_apart() -> None:
+    cells = grid_of({"none": {"none": 84, "flip": 50}, "krum": {"none": 70, "flip": 49}})
+    words = said(cells)
+    assert "does worse" not in words
+    assert ", not told apart:\nno defense: 50 % [40.4 to 59.6] left" in words
+    scorecard = build("a/b", "0" * 16, cells)
+    (table,) = worst_tables(scorecard["summary"], scorecard["worst_case"])
+    assert not any(line["worse"] for line in table["lines"])
 
 
 def test_a_rule_as_good_as_the_mean_is_not_called_worse() -> None:
@@ -195,21 +201,23 @@ def test_many_defenses_leave_the_middle_to_the_table() -> None:
     assert "Against d5, it leaves" in text
     assert "Against d3" not in text
     assert "Against broken, it has no result" in text
-    assert "Of 6 defenses, d0 fares best and d5 worst; the table has the others." in text
+    assert "Of 6 defenses, d0 fares better than d5, by intervals that separate; the table has the others." in text
     few = findings(rows_of(*grid_of({"none": {"none": 84, "flip": 50}, **dict(list(table.items())[:MOST_DEFENSES])})))
     assert "Against d3, it leaves" in few[-1]
     assert "the table has" not in few[-1]
 
 
-def test_defenses_that_share_a_place_are_counted() -> None:
+def test_defenses_that_intervals_do_not_tell_apart_are_not_ranked() -> None:
     six = {f"d{i}": {"none": 80, "flip": 70} for i in range(MOST_DEFENSES + 2)}
     alike = findings(rows_of(*grid_of({"none": {"none": 84, "flip": 50}, **six})))[-1]
-    assert alike.endswith("All 6 defenses with a result fare alike; the table has them.")
+    assert alike.endswith("6 defenses with a result are not told apart; the table has the others.")
     assert "Against d0, it leaves" in alike
     assert "Against d5" not in alike
-    six["d4"] = {"none": 80, "flip": 60}
+    six["d4"] = {"none": 80, "flip": 65}  # lower, and within chance of the others
+    assert "are not told apart" in findings(rows_of(*grid_of({"none": {"none": 84, "flip": 50}, **six})))[-1]
+    six["d4"] = {"none": 80, "flip": 30}
     text = findings(rows_of(*grid_of({"none": {"none": 84, "flip": 50}, **six})))[-1]
-    assert "Of 6 defenses, d0 and 4 more fare best and d4 worst; the table has the others." in text
+    assert "Of 6 defenses, d0 fares better than d4, by intervals that separate; the table has the others." in text
 
 
 # In the report
@@ -307,7 +315,7 @@ def test_what_has_no_harm_is_no_place_in_the_ranking() -> None:
     assert words.startswith(
         "Not ranked by the worst case, the harm being undefined: no defense, krum (there was nothing"
     )
-    assert "best first" not in words
+    assert "Worst case per rule" not in words
     assert worst_tables(scorecard["summary"], scorecard["worst_case"]) == []
 
 
