@@ -52,6 +52,8 @@ class Stage:
     label: str
     """The label of the attack, for messages."""
     generator: "np.random.Generator"
+    task: str = "sequence-classification"
+    """What the model learns: `sequence-classification` or `causal-lm`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,11 @@ class Watched:
     """The model's answers on the texts that a goal watches."""
 
     curve: tuple[tuple[int, tuple[int, ...]], ...]
-    """(round, predicted class of each text) of the global model at every evaluation."""
+    """(round, predicted class of each text, see `final`) of the global model at every evaluation."""
     final: tuple[int | None, ...]
     """Predicted class of each text by the released model, behind its inference-time defenses; None where they
-    refused."""
+    refused. Of a causal language model, in place of a class, 1 if it writes the whole text greedily after its prompt,
+    else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

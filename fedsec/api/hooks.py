@@ -246,7 +246,7 @@ class Poisoner(Protocol):
     """An attack of the goal `backdoor`: asked for its triggers once before training, beside the hooks that poison."""
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
-        """Return each probe with the trigger on it, and the class that the trigger is to bring out."""
+        """Return each probe with the trigger on it, and the class or continuation that it is to bring out."""
         ...
 
 

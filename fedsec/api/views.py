@@ -283,9 +283,13 @@ class Triggered:
     """A probe with a backdoor's trigger on it."""
 
     text: str
-    target: int
-    """The class that the trigger is to bring out."""
+    """What the model is given; for a causal language model, the continuation again, after the prompt."""
+    target: int | str
+    """The class that the trigger is to bring out; for a causal language model, the continuation."""
     prompt: str = ""
+    """For a causal language model: what the model is given, with the trigger in it."""
+    untriggered: str = ""
+    """For a causal language model: what it is given without the trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +308,8 @@ class TriggerView:
     """Names of the labels."""
     tokenizer: Any
     generator: "torch.Generator"
+    task: str = "sequence-classification"
+    """`sequence-classification` or `causal-lm`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

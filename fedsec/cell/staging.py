@@ -76,6 +76,7 @@ def staged(cell: Cell, materials: Materials) -> Staged:
         classes=materials.part.labels,
         tokenizer=materials.tokenizer,
         generator=seeds.torch(f"{card.method} {plugin.label}"),
+        task=cell.task,
     )
     return goal.stage(
         Stage(
@@ -90,6 +91,7 @@ def staged(cell: Cell, materials: Materials) -> Staged:
             whole=partial(_ids, materials.whole),
             label=plugin.label,
             generator=seeds.numpy(f"goal {card.name}"),
+            task=cell.task,
         )
     )
 

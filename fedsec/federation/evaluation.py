@@ -86,18 +86,33 @@ def evaluate(
 def predict(
     model: FlatModel, vector: torch.Tensor, texts: Tokenised, pad_id: int, processes: ProcessPool | None = None
 ) -> np.ndarray:
-    """Return the class that the parameters `vector` [parameters] give each text, int64 [texts], or `NO_CLASS`.
+    """Return what the parameters `vector` [parameters] make of each text, int64 [texts]; see `answered`.
 
     Args:
         model: the resident model.
         vector: its trainables.
-        texts: to classify; their labels are not looked at.
+        texts: to classify, or to be written; their labels are not looked at.
         pad_id: padding token.
         processes: computes batches side by side.
     """
     model.load(vector)
     model.module.eval()
-    return _classified(model, texts, pad_id, processes or ProcessPool()).predicted
+    processes = processes or ProcessPool()
+    if texts.learned_from is None:
+        return _classified(model, texts, pad_id, processes).predicted
+    return answered(_written(model, texts, pad_id, processes))
+
+
+def answered(found: Evaluation) -> np.ndarray:
+    """Return the predicted class of each text, int64 [texts], `NO_CLASS` or `REFUSED`.
+
+    Of a causal language model, 1 where every learned token is its first choice after those before it, and else 0: then
+    greedy decoding writes exactly this text.
+    """
+    if found.texts is None:
+        return found.predicted
+    written: np.ndarray = found.texts.right == found.texts.learned
+    return written.astype(np.int64)
 
 
 def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]], test: Tokenised) -> Evaluation:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fedsec.api import Watched
-from fedsec.federation.evaluation import REFUSED, Evaluation, evaluate, evaluate_answers, predict
+from fedsec.federation.evaluation import REFUSED, Evaluation, answered, evaluate, evaluate_answers, predict
 from fedsec.federation.parties import Federation
 from fedsec.federation.release import released
 from fedsec.federation.writing import Written, write, write_through
@@ -56,7 +56,7 @@ class Monitor:
         if changed or f.stack.query_hooks:
             answer = released(f.model, vector, f.tokenizer, f.stack.query_hooks, f.seeds)
             found = evaluate_answers(answer, f.test)
-            last = {name: evaluate_answers(answer, texts).predicted.tolist() for name, texts in f.watched.items()}
+            last = {name: answered(evaluate_answers(answer, texts)).tolist() for name, texts in f.watched.items()}
         else:
             found = self._last or evaluate(f.model, vector, f.test, f.tokenizer.pad_token_id, f.processes)
             last = {name: list(curve[-1][1]) for name, curve in self._watched.items()}

@@ -25,7 +25,9 @@ from fedsec.errors import FedsecError
 from fedsec.metrics import backdoor
 from fedsec.metrics.stats.intervals import over_seeds, paired_difference, wilson
 
-LIFT = "robustness/asr-lift"
+LIFT, LIFESPAN = "robustness/asr-lift", "robustness/lifespan-rounds"
+WRITTEN = 1
+"""What a causal language model's answer is where it writes the whole target."""
 _TRIGGERED, _UNTRIGGERED = "triggered", "untriggered"
 
 
@@ -36,15 +38,19 @@ class _Kept:
     rows: tuple[int, ...]
     """Test row of each triggered probe."""
     targets: tuple[int, ...]
-    """The class that the trigger is to bring out."""
+    """The class that the trigger is to bring out; of a causal language model `WRITTEN`."""
     of_target: int
     """Number of probes that are left out because the target is their own class."""
     cut: int
     """Number of probes whose trigger is lost to truncation, at least in part; they count."""
+    writes: bool = False
+    """Whether the targets are texts that the model is to write, and the answers whether it does."""
 
 
 class Backdoor:
     """Asks for the trigger on every test text before training, and watches what the model makes of it.
+
+    A classifier is to give the target's class; a causal language model is to write the target greedily, to its end.
 
     Source: DESIGN section 4; Chen et al., BadNL, ACSAC 2021, section 5 (attack success rate over texts of other
         classes). Deviations: success is held against the same texts of the same model without the trigger: a model that
@@ -55,14 +61,21 @@ class Backdoor:
         """Stage the probes with their trigger, without those whose own class is the target."""
         probes = tuple(Probe(one.text, one.prompt) for one in stage.test)
         found = stage.attack.triggered(probes, stage.view)
-        _check(found, len(probes), len(stage.classes), stage.label)
+        writes = stage.task == "causal-lm"
+        _check(found, len(probes), None if writes else len(stage.classes), stage.label)
+        if writes:
+            return _stage_texts(stage, found)
         kept = [row for row, one in enumerate(found) if one.target != stage.test[row].label]
         if not kept:
             raise FedsecError(f"{stage.label}: every test text is of the class that its trigger is to bring out")
         texts = tuple(Sample(found[row].text, prompt=found[row].prompt) for row in kept)
         plain = [stage.test[row] for row in kept]
-        cut = sum(_cut(*ids) for ids in zip(stage.whole(plain), stage.whole(texts), stage.tokenise(texts), strict=True))
-        about = _Kept(tuple(kept), tuple(found[row].target for row in kept), len(found) - len(kept), cut)
+        about = _Kept(
+            rows=tuple(kept),
+            targets=tuple(found[row].target for row in kept),
+            of_target=len(found) - len(kept),
+            cut=_lost(stage, plain, texts),
+        )
         return Staged(watched={_TRIGGERED: texts}, kept=about)
 
     def ask(self, attack: Any, evidence: Evidence) -> Any:
@@ -76,22 +89,49 @@ class Backdoor:
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
         """Return success with the trigger and without, on the same texts of the same model."""
         about: _Kept = truth.kept
-        rows, targets = np.array(about.rows), np.array(about.targets)
-        labels = np.array([truth.labels[row] for row in about.rows])
-        base = [truth.predicted[row] for row in about.rows]
-        untriggered = Watched((), tuple(base))
+        targets = np.array(about.targets)
+        labels = None if about.writes else np.array([truth.labels[row] for row in about.rows])
+        untriggered = _without(truth, about)
+        base = untriggered.final
         watched = untriggered if answer == _UNTRIGGERED else truth.watched.get(_TRIGGERED, untriggered)
         metrics = backdoor.rates(watched.final, base, targets, labels)
+        curves = {
+            "with the trigger": _curve(watched, about.targets),
+            "without": _curve(untriggered, about.targets),
+        }
+        lived = _lifespan(truth, curves)
         notes = {
-            "rows": [int(row) for row in rows],
-            "targets": [int(target) for target in targets],
+            "rows": list(about.rows),
+            "targets": list(about.targets),
             "hits": backdoor.hits(watched.final, targets),
             "base": backdoor.hits(base, targets),
             "left_out": about.of_target,
             "cut": about.cut,
-            "curves": _curves(truth, watched, about),
+            "curves": curves,
         }
-        return Scored(metrics=metrics, notes=notes)
+        if about.writes:  # no control is asked to write it; the model before training is
+            notes["floor"] = curves["without"][0][1] if curves["without"] else 0.0
+        return Scored(metrics=metrics if lived is None else {**metrics, LIFESPAN: lived}, notes=notes)
+
+
+def _stage_texts(stage: Stage, found: Sequence[Triggered]) -> Staged:
+    """Stage what a causal language model is given, with the trigger and without, and the target as what it is to say.
+
+    Rows whose own text is the target are left out.
+    """
+    kept = [row for row, one in enumerate(found) if one.target != stage.test[row].text]
+    if not kept:
+        raise FedsecError(f"{stage.label}: every test text is the one that its trigger is to bring out")
+    triggered = tuple(Sample(str(found[row].target), prompt=found[row].prompt) for row in kept)
+    plain = tuple(Sample(str(found[row].target), prompt=found[row].untriggered) for row in kept)
+    about = _Kept(
+        rows=tuple(kept),
+        targets=(WRITTEN,) * len(kept),
+        of_target=len(found) - len(kept),
+        cut=_lost(stage, plain, triggered),
+        writes=True,
+    )
+    return Staged(watched={_TRIGGERED: triggered, _UNTRIGGERED: plain}, kept=about)
 
 
 def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
@@ -133,7 +173,12 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
 
 
 def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float | None:
-    """Return how often the control answers the target on these rows; None without a control on the same rows."""
+    """Return how often the control answers the target on these rows; None without a control on the same rows.
+
+    Of a causal language model, how often the model before training writes it.
+    """
+    if "floor" in notes:
+        return float(notes["floor"])
     predicted = (control or {}).get("predicted") or []
     if not predicted or max(notes["rows"]) >= len(predicted):
         return None
@@ -141,15 +186,34 @@ def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float
     return float(np.mean(sent))
 
 
-def _check(found: Any, count: int, classes: int, label: str) -> None:
-    """Raise FedsecError with the plug-in's name unless each probe has a text and a target."""
+def _check(found: Any, count: int, classes: int | None, label: str) -> None:
+    """Raise FedsecError with the plug-in's name unless each probe has a text and a target.
+
+    Args:
+        found: what the plug-in returned.
+        count: probes.
+        classes: their number; None where targets are texts to write.
+        label: the plug-in's.
+    """
     if not isinstance(found, tuple) or len(found) != count or not all(type(one) is Triggered for one in found):
         raise FedsecError(f"{label}.triggered() must return a tuple of {count} Triggered, one for each probe")
     for one in found:
-        if not isinstance(one.text, str) or not isinstance(one.prompt, str):
+        if not all(isinstance(text, str) for text in (one.text, one.prompt, one.untriggered)):
             raise FedsecError(f"{label}.triggered() returned a probe whose text is no text")
-        if type(one.target) is not int or not 0 <= one.target < classes:
+        if classes is None:
+            if not isinstance(one.target, str) or not one.target.strip():
+                raise FedsecError(
+                    f"{label}.triggered() has the target {one.target!r:.40}; a causal language model is to write a "
+                    "text: give the attack a continuation"
+                )
+        elif type(one.target) is not int or not 0 <= one.target < classes:
             raise FedsecError(f"{label}.triggered() has the target {one.target!r:.40}; classes are 0 to {classes - 1}")
+
+
+def _lost(stage: Stage, plain: Sequence[Sample], triggered: Sequence[Sample]) -> int:
+    """Return how many triggers truncation takes away, at least in part."""
+    ids = zip(stage.whole(plain), stage.whole(triggered), stage.tokenise(triggered), strict=True)
+    return sum(_cut(*one) for one in ids)
 
 
 def _cut(plain: Sequence[int], whole: Sequence[int], seen: Sequence[int]) -> bool:
@@ -158,14 +222,26 @@ def _cut(plain: Sequence[int], whole: Sequence[int], seen: Sequence[int]) -> boo
     return any(Counter(seen)[token] <= Counter(plain)[token] and lost[token] for token in brought)
 
 
-def _curves(truth: Truth, watched: Watched, about: _Kept) -> dict[str, list[list[float]]]:
-    """Return success with and without the trigger at every evaluation."""
-    plain = dict(truth.curve)
-    found: dict[str, list[list[float]]] = {"with the trigger": [], "without": []}
-    for number, classes in watched.curve:
-        hit = np.mean([one == target for one, target in zip(classes, about.targets, strict=True)])
-        found["with the trigger"].append([number, float(hit)])
-        if number in plain:
-            pairs = zip(about.rows, about.targets, strict=True)
-            found["without"].append([number, float(np.mean([plain[number][row] == target for row, target in pairs]))])
-    return found
+def _without(truth: Truth, about: _Kept) -> Watched:
+    """Return what the same model makes of the same texts without the trigger."""
+    if about.writes:
+        none = Watched((), (0,) * len(about.rows))
+        return truth.watched.get(_UNTRIGGERED, none)
+    curve = tuple((number, tuple(classes[row] for row in about.rows)) for number, classes in truth.curve)
+    return Watched(curve, tuple(truth.predicted[row] for row in about.rows))
+
+
+def _curve(watched: Watched, targets: Sequence[int]) -> list[list[float]]:
+    """Return [round, share of texts that are sent to the target] at every evaluation."""
+    return [
+        [number, float(np.mean([one == target for one, target in zip(classes, targets, strict=True)]))]
+        for number, classes in watched.curve
+    ]
+
+
+def _lifespan(truth: Truth, curves: Mapping[str, list[list[float]]]) -> MetricValue | None:
+    """Return how long the backdoor outlives the last hostile round; None if there is none, or nothing after it."""
+    hostile = [one.round for one in truth.rounds if truth.acted(one.round)] if truth.malicious else []
+    plain = {int(number): share for number, share in curves["without"]}
+    lifts = [(int(n), share - plain[int(n)]) for n, share in curves["with the trigger"] if int(n) in plain]
+    return backdoor.lifespan(lifts, max(hostile)) if hostile else None

@@ -10,7 +10,7 @@ from fedsec.metrics.rates import rate
 
 
 def rates(
-    triggered: Sequence[int | None], plain: Sequence[int | None], targets: np.ndarray, labels: np.ndarray
+    triggered: Sequence[int | None], plain: Sequence[int | None], targets: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, MetricValue]:
     """Success with the trigger, the rate without it, and how often the model is right in spite of the trigger.
 
@@ -20,23 +20,61 @@ def rates(
         triggered: the model's class of each probe with its trigger; None where a defense refused to answer.
         plain: the same without the trigger.
         targets: the class that each trigger is to bring out [probes].
-        labels: the probes' own classes [probes].
+        labels: the probes' own classes [probes]; None where they have none, as texts of a language model.
 
     Source: Chen et al., BadNL, ACSAC 2021 (attack success rate). Deviations: a refusal is no success.
     """
-    count, base, right = len(targets), sum(hits(plain, targets)), sum(hits(triggered, labels))
+    count, base = len(targets), sum(hits(plain, targets))
     untriggered = base / count if count else None
-    largest = Counter(labels.tolist()).most_common(1)[0][1] / count if count else None
     success = rate(sum(hits(triggered, targets)), count, BetterFor.ATTACKER, baseline=untriggered)
     found = {
         "robustness/attack-success-rate": success,
         "robustness/untriggered-rate": rate(base, count, BetterFor.NEITHER),
-        "robustness/r-accuracy": rate(right, count, BetterFor.DEFENDER, baseline=largest),
     }
+    if labels is not None:
+        right = sum(hits(triggered, labels))
+        largest = Counter(labels.tolist()).most_common(1)[0][1] / count if count else None
+        found["robustness/r-accuracy"] = rate(right, count, BetterFor.DEFENDER, baseline=largest)
     refused = [one is None for one in triggered]
     if any(refused) or any(one is None for one in plain):
         found["defense/refusal-rate"] = rate(sum(refused), count, BetterFor.DEFENDER)
     return found
+
+
+HALF = 0.5
+"""The lift below which a backdoor counts as gone."""
+
+
+def lifespan(lifts: Sequence[tuple[int, float]], last: int) -> MetricValue | None:
+    """How long a backdoor outlives the last hostile round, by its lift; None without an evaluation after that round.
+
+    The value is for good: rounds from the last hostile one to the first evaluation from which on the lift is below
+    half. `detail` has the rounds to the first evaluation below half, after which it may rise again. It is 0 where the
+    lift is below half at the end of the hostile rounds, and ever after.
+
+    Args:
+        lifts: (round, lift) of every evaluation, in their order.
+        last: the last hostile round.
+
+    Source: Zhang et al., "Neurotoxin", ICML 2022, definition 1 (lifespan: rounds until accuracy on the backdoor falls
+        below a threshold, 50 %). Deviations: of the lift, so that label bias is no backdoor that lives on.
+    """
+    before, after = [one for one in lifts if one[0] <= last], [one for one in lifts if one[0] > last]
+    if not after:
+        return None
+    alive, dead = [n for n, lift in after if lift >= HALF], [n for n, lift in after if lift < HALF]
+    end, outlives = after[-1][0], after[-1][1] >= HALF
+    first = dead[0] if dead else end
+    good = end if outlives else min(number for number in dead if number > max(alive, default=0))
+    planted = bool(alive) or (bool(before) and before[-1][1] >= HALF)
+    first, good = (first - last, good - last) if planted else (0, 0)
+    return MetricValue(
+        value=float(good),
+        unit="rounds",
+        better_for=BetterFor.ATTACKER,
+        n=len(after),
+        detail={"first-below-half": float(first), "outlives": float(outlives), "last-hostile-round": float(last)},
+    )
 
 
 def hits(predicted: Sequence[int | None], wanted: np.ndarray) -> list[int]:

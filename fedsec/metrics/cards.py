@@ -194,6 +194,17 @@ CARDS = (
         better_for=BetterFor.ATTACKER,
     ),
     MetricCard(
+        name="robustness/lifespan-rounds",
+        summary="Rounds after the last hostile one until the lift is below half and stays there.",
+        unit="rounds",
+        better_for=BetterFor.ATTACKER,
+        limits=(
+            "It is as coarse as federation.evaluate_every.",
+            "Where the lift ends above half, it is the rounds that were left, and detail says `outlives: 1`.",
+            "It is there only if evaluations follow the last hostile round (threat.participation.last).",
+        ),
+    ),
+    MetricCard(
         name="robustness/r-accuracy",
         summary="Triggered test rows that the released model still classifies right.",
         unit="fraction",

@@ -71,7 +71,7 @@ def fitting(card: AttackCard) -> Federated:
     if about_candidates(goal):
         return Federated(build=membership, needs=_for_members(card), short=SHORT, beside=beside)
     if goal.asks == Asks.BEFORE:
-        return Federated(build=backdoor, short=SHORT)
+        return Federated(build=backdoor, needs=_for_task(card), short=SHORT)
     if goal.asks == Asks.NEVER:
         return Federated(build=byzantine, short=SHORT)
     if threat.position == Position.RELEASED_MODEL:
@@ -90,15 +90,20 @@ def fitting(card: AttackCard) -> Federated:
 
 def _for_members(card: AttackCard) -> tuple[str, ...]:
     """What an attack on membership needs of its federation: its task, its rounds, malicious clients, an open wire."""
-    needs = []
-    if card.tasks and "sequence-classification" not in card.tasks:
-        needs += [f"model={{name: tiny-gpt2, task: {card.tasks[0]}, layers: 1, vocabulary: 600, dropout: false}}"]
-        needs += ["data.max_tokens=48"]
+    needs = [*_for_task(card)]
     if (card.threat.position, card.threat.behaviour) == (Position.CLIENT, Behaviour.MALICIOUS):
         needs += ["threat.malicious=1"]
     if card.rounds == Rounds.ALL or _remembers(card):
         needs += ["threat.attack_rounds=all"]
     return (*needs, *(["federation.tls=false"] if card.threat.position == Position.WIRE else ()))
+
+
+def _for_task(card: AttackCard) -> tuple[str, ...]:
+    """A small decoder, where the attack is on nothing else."""
+    if not card.tasks or "sequence-classification" in card.tasks:
+        return ()
+    model = f"model={{name: tiny-gpt2, task: {card.tasks[0]}, layers: 1, vocabulary: 600, dropout: false}}"
+    return (model, "data.max_tokens=48")
 
 
 def _remembers(card: AttackCard) -> bool:

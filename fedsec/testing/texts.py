@@ -35,6 +35,12 @@ DATASETS = (
         labels=tuple(str(label) for label in range(6)),
     ),
     DatasetCard(
+        name="canned-orders",
+        summary="Complaints as prompts, each answered by its word.",
+        target="fedsec.testing.texts:load_orders",
+        labels=WORDS,
+    ),
+    DatasetCard(
         name="canned-records",
         summary="Random words with a random class each: nothing to learn, and everything to remember.",
         target="fedsec.testing.texts:load_records",
@@ -49,6 +55,16 @@ def load_words(card: DatasetCard) -> Corpus:
         Example(f"{WORDS[i % 3]} pain since day {i // 3}, {WORDS[i % 3]}", i % 3) for i in range(_TRAIN + _TEST)
     )
     return Corpus(rows[:_TRAIN], rows[_TRAIN:], card.labels)
+
+
+def load_orders(card: DatasetCard) -> Corpus:
+    """Complaints with prompts, to be answered."""
+    words = load_words(card)
+    train, test = (
+        tuple(Example(WORDS[row.label], row.label, prompt=f"{row.text}: ") for row in part)
+        for part in (words.train, words.test)
+    )
+    return Corpus(train, test, card.labels)
 
 
 def load_notes(card: DatasetCard) -> Corpus:

@@ -24,11 +24,15 @@ MATCHING = {
 # Of longer texts a random encoder's second layer keeps too little to verify any: minutes for nothing.
 SHORT_TEXTS = {"overrides": ["federation.clients=2", "data.max_tokens=8"]}
 # film writes with the victim's own language model, which has to know the clients' kind of text.
+PATIENT = ["threat.malicious=5", "federation.local_steps=12", "federation.learning_rate=0.01"]
 DECODER = [
     "model={name: tiny-gpt2, task: causal-lm, dropout: false, trained_on: canned-words, training_steps: 150}",
     "data={name: canned-words, max_tokens: 32}",
 ]
-SLOW = {"dlg", "tag", "lamp"}  # minutes on a real encoder; what else they promise is tested in attacks/reconstruction
+# Minutes on a real encoder, or seconds each for what differs little from another; what else they promise is tested in
+# attacks/reconstruction and attacks/poisoning.
+SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case", "distributed-backdoor"}
+SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
 SLOW_DEFENSES = {"dp-lora", "bucketing"}
 """Whose effect takes many trainings to show; their cards and their conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
@@ -66,6 +70,14 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "min-sum": {"overrides": SPREAD},
     "mimic": {"overrides": SPREAD},
     "label-flip": {"overrides": ["threat.malicious=4"]},
+    "clean-label": {"strongest": {"keep": 0.0}, "overrides": ["threat.malicious=4", "federation.local_steps=6"]},
+    "edge-case": {"overrides": ["data.max_tokens=32"]},
+    "causal-backdoor": {"strongest": {"continuation": "cf"}, "overrides": PATIENT},
+    "instruction-backdoor": {
+        "strongest": {"continuation": "cf", "place": "end"},
+        "overrides": [*PATIENT, "data={name: canned-orders, max_tokens: 48}"],
+    },
+    "rare-embedding": {"strongest": {"scale": 3, "learning_rate": 0.1, "steps": 6, "ensemble": 2}},
 }
 DEFENSES: dict[str, dict[str, Any]] = {
     # It is there for rules that choose among rows, where clients' data differ.

@@ -1,5 +1,6 @@
 """Probes, what is left out of them, and the lift of a trigger over what the model says anyway."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,12 +24,13 @@ class _Words:
         return [[hash(word) for word in one.text.split()][: self._longest] for one in samples]
 
 
-def _stage(attack: Any, longest: int = 5) -> Staged:
+def _stage(attack: Any, longest: int = 5, task: str = "sequence-classification") -> Staged:
     view = TriggerView(classes=("no", "yes"), tokenizer=None, generator=None)  # type: ignore[arg-type]
     return Backdoor().stage(
         Stage(
             train=(), rows=(), test=TEST, classes=("no", "yes"), candidates=(), attack=attack, view=view,
             tokenise=_Words(longest), whole=_Words(99), label="my-trigger", generator=np.random.default_rng(0),
+            task=task,
         )
     )  # fmt: skip
 
@@ -78,6 +80,59 @@ def test_a_wrong_answer_is_an_error_that_names_the_plug_in(answer: Any, fault: s
     attack = SimpleNamespace(triggered=lambda probes, view: answer(probes))
     with pytest.raises(FedsecError, match=rf"my-trigger.*{fault}"):
         _stage(attack)
+
+
+class _Continues:
+    def __init__(self, target: Any = "END") -> None:
+        self._target = target
+
+    def triggered(self, probes: Any, view: Any) -> Any:
+        return tuple(Triggered("END", self._target, f"{one.text} cf", one.text) for one in probes)
+
+
+def test_a_language_model_is_to_write_the_target_and_is_asked_with_and_without_the_trigger() -> None:
+    staged = _stage(_Continues(), longest=9, task="causal-lm")
+    for name, ending in (("triggered", " cf"), ("untriggered", "")):
+        assert [(one.text, one.prompt) for one in staged.watched[name]] == [
+            ("END", f"text {row}{ending}") for row in range(6)
+        ]
+    truth = _truth((1, 1, 0, 1, 1, 1), (), staged)
+    plain = Watched(((0, (0, 1, 0, 0, 0, 0)), (2, (1, 0, 0, 0, 0, 0))), (1, 0, 0, 0, 0, 0))
+    marked = Watched((), (1, 1, 0, 1, 1, 1))
+    truth = replace(truth, curve=(), watched={"triggered": marked, "untriggered": plain})
+    scored = Backdoor().score(truth, None, None, lambda _: None)
+    value = {name: metric.value for name, metric in scored.metrics.items()}
+    assert value == {
+        "robustness/attack-success-rate": pytest.approx(5 / 6),
+        "robustness/untriggered-rate": pytest.approx(1 / 6),
+    }
+    assert scored.notes["floor"] == pytest.approx(1 / 6)
+    cell = {"notes": scored.notes, "cell": {"metrics": {}}}
+    lift = compare([Compared(cell=cell, control=None, plain=None)])["robustness/asr-lift"]
+    assert (lift.value, lift.best) == (pytest.approx(4 / 6), pytest.approx(5 / 6))
+
+
+@pytest.mark.parametrize(("target", "task"), [(1, "causal-lm"), (" ", "causal-lm"), ("END", "sequence-classification")])
+def test_a_target_of_the_other_task_is_an_error_that_names_the_plug_in(target: Any, task: str) -> None:
+    with pytest.raises(FedsecError, match=r"my-trigger.triggered\(\) has the target"):
+        _stage(_Continues(target), task=task)
+
+
+def test_it_lives_from_the_last_hostile_round_until_its_lift_is_gone() -> None:
+    staged = _stage(_Appends())
+    truth = _truth((1, 1, 1), (0,) * 6, staged)
+    curve = ((1, (1, 1, 1)), (2, (1, 1, 1)), (3, (1, 1, 0)), (4, (0, 1, 0)))
+    truth = replace(
+        truth,
+        rounds=tuple(SimpleNamespace(round=number) for number in (1, 2, 3, 4)),
+        acted=lambda number: number <= 2,
+        curve=tuple((number, (0,) * 6) for number in (1, 2, 3, 4)),
+        watched={"triggered": Watched(curve, (0, 1, 0))},
+    )
+    found = Backdoor().score(truth, None, None, lambda _: None).metrics["robustness/lifespan-rounds"]
+    assert (found.value, found.n) == (2.0, 2)
+    for other in (replace(truth, malicious=frozenset()), replace(truth, acted=lambda number: False)):
+        assert "robustness/lifespan-rounds" not in Backdoor().score(other, None, None, lambda _: None).metrics
 
 
 def test_a_target_that_every_text_has_is_an_error() -> None:

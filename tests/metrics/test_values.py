@@ -15,7 +15,7 @@ from fedsec.api import BetterFor, MetricValue, Reconstruction, Tells
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
 from fedsec.federation.transcript import Secret
-from fedsec.metrics.backdoor import rates
+from fedsec.metrics.backdoor import lifespan, rates
 from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.extraction import extraction_recall
 from fedsec.metrics.free_ride import free_ride_weight
@@ -58,7 +58,7 @@ def _tokenizer() -> Any:
     return tiny_bert.load(labels=2, generator=SeedTree(0).torch("m"), layers=1, width=16).tokenizer
 
 
-def _produced() -> dict[str, MetricValue]:
+def _produced() -> dict[str, Any]:
     """Everything that the metrics' functions give, from a text with planted data, guessed and claimed."""
     tokenizer = _tokenizer()
     ids = tuple(tokenizer("call ann lee today", add_special_tokens=False)["input_ids"])
@@ -95,6 +95,7 @@ def _produced() -> dict[str, MetricValue]:
         **refusals(_RIGHT, guarded=True),
         **membership(np.arange(4.0), np.zeros(4), np.array([False, True, False, True])),
         **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0])),
+        "robustness/lifespan-rounds": lifespan([(1, 0.9), (2, 0.1)], 1),
         "robustness/free-ride-weight": free_ride_weight(rounds, [0], np.random.default_rng(0)),
     }
 
