@@ -8,7 +8,7 @@ import numpy as np
 from fedsec.api import Evidence, Scored, Stage, Staged, Truth
 from fedsec.errors import WrongAnswerError
 from fedsec.metrics.blind import blind_scores
-from fedsec.metrics.membership import membership
+from fedsec.metrics.membership import curves, membership
 
 
 class TellMembers:
@@ -41,4 +41,6 @@ class TellMembers:
 
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
         """Return AUC and true positive rates at low false positive rates, beside those of the blind attack."""
-        return Scored(metrics=membership(answer, prior, np.array(truth.members)))
+        members = np.array(truth.members)
+        curve = {"roc": curves(answer, prior, members)} if members.any() and not members.all() else {}
+        return Scored(metrics=membership(answer, prior, members), notes=curve)

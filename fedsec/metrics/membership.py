@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fedsec.api import BetterFor, MetricValue
+from fedsec.metrics.roc import roc
 from fedsec.metrics.stats.intervals import Z95, Interval, clopper_pearson
 
 RATES = (0.01, 0.05)
@@ -31,6 +32,28 @@ def membership(scores: np.ndarray, blind: np.ndarray, members: np.ndarray) -> di
     for rate in RATES:
         found[f"membership/tpr@fpr={rate:g}"] = _true_positives(scores, blind, members, rate)
     return found
+
+
+def curves(scores: np.ndarray, blind: np.ndarray, members: np.ndarray) -> dict[str, Any]:
+    """The ROC curves of the scores and of the blind attack's as a cell's notes hold them, in counts of candidates.
+
+    Args:
+        scores: of each candidate fp64 [candidates], higher for a member.
+        blind: the same of an attack that saw the candidates' words alone.
+        members: the truth, bool [candidates].
+
+    Returns:
+        `members` and `others` count the candidates; `points` and `blind` are curves (see `roc`); `marks` hold for each
+        false positive rate that is told: that rate, and the false and the true positives at its threshold.
+    """
+    cuts = {rate: _cut(scores, members, rate) for rate in RATES}
+    return {
+        "members": int(members.sum()),
+        "others": int((~members).sum()),
+        "points": roc(scores, members),
+        "blind": roc(blind, members),
+        "marks": [[rate, false, hits] for rate, (_, hits, false) in cuts.items()],
+    }
 
 
 def auc(scores: np.ndarray, members: np.ndarray) -> float:

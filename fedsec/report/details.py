@@ -1,53 +1,70 @@
-"""Every cell in full: attack and defense, each metric with its samples, hooks' measurements, the rule's weights."""
+"""Every cell in full: attack and defense, each metric of each seed, hooks' measurements, what was dropped."""
 
-import difflib
 from collections.abc import Mapping, Sequence
+from shlex import join
 from typing import Any
 
 from fedsec.api import Form
 from fedsec.comparison.rows import NONE, form_of
-from fedsec.metrics.words import shown_words
-from fedsec.report import plots
+from fedsec.report.again import cell_again
 from fedsec.report.findings import brief
 from fedsec.report.numbers import amount, between, percent, reach, span, written
 from fedsec.report.scorecard import settings_label
 
-MOST_TEXTS, MOST_WORDS, MOST_EVENTS, MOST_MEASUREMENTS = 40, 600, 40, 60
+MOST_EVENTS, MOST_MEASUREMENTS = 40, 60
 
 Row = Mapping[str, Any]
 
 
-def detail(content: Row, row: Row) -> dict[str, Any]:
-    """Everything about one cell.
+def details(record: Row, cells: Sequence[Row], contents: Sequence[Row]) -> list[dict[str, Any]]:
+    """Everything about the cells, those that differ in their seed together.
 
     Args:
-        content: its file.
-        row: its row of the scorecard, which has what compares it with its controls as well.
+        record: record.json.
+        cells: the scorecard's, which have what compares them with their controls as well.
+        contents: their files.
     """
-    attack = "no attack, " if row["attack"] == NONE else f"{row['attack']} against "
-    defense = "no defense" if row["defense"] == NONE else row["defense"]
-    texts, events = content.get("texts") or [], []
-    for entry in content.get("rounds") or ():
-        events += [f"round {entry['round']}, client {r['client']} dropped: {r['reason']}" for r in entry["rejected"]]
-        events += [f"round {entry['round']} left the model as it was: {entry['skipped']}"] if entry["skipped"] else []
-    metrics = [_metric(name, value) for name, value in row["metrics"].items()]
-    measured = _measured(content.get("rounds") or ())
+    groups: dict[str, list[tuple[Row, Row]]] = {}
+    for cell, content in zip(cells, contents, strict=True):
+        key = repr((cell["settings"], cell["attack"], cell["defense"]))
+        groups.setdefault(key, []).append((cell, content))
+    return [_detail(record, group) for group in groups.values()]
+
+
+def _detail(record: Row, group: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
+    cells = [cell for cell, _ in group]
+    first = next((cell for cell in cells if cell["metrics"]), cells[0])
+    attack = "no attack, " if first["attack"] == NONE else f"{first['attack']} against "
+    names = sorted({name for cell in cells for name in cell["metrics"]})
     return {
-        "row": row,
-        "title": f"{attack}{defense}, seed {row['seed']}",
-        "settings": settings_label(row["settings"]),
-        "params": [(part["name"], part["params"]) for part in row["defense_stack"]],
-        "harm": _harm(row),
-        "metrics": metrics,
-        "notes": any(metric["detail"] for metric in metrics),
-        "measured": measured[:MOST_MEASUREMENTS],
-        "more_measured": len(measured[MOST_MEASUREMENTS:]),
-        "malicious": content.get("malicious") or [],
-        "events": events[:MOST_EVENTS],
-        "more_events": len(events[MOST_EVENTS:]),
-        "trust": plots.trust(content),
-        "texts": [{**text, **_compared(text)} for text in texts[:MOST_TEXTS]],
-        "more_texts": len(texts[MOST_TEXTS:]),
+        "title": f"{attack}{'no defense' if first['defense'] == NONE else first['defense']}",
+        "settings": settings_label(first["settings"]),
+        "row": first,
+        "statuses": list(dict.fromkeys(cell["status"] for cell in cells)),
+        "params": [(part["name"], part["params"]) for part in first["defense_stack"]],
+        "malicious": group[0][1].get("malicious") or [],
+        "seeds": [_seed(record, cell, content, several=len(group) > 1) for cell, content in group],
+        "metrics": [(name, [_metric(name, cell["metrics"].get(name)) for cell in cells]) for name in names],
+        **_measured([content.get("rounds") or () for _, content in group]),
+    }
+
+
+def _seed(record: Row, cell: Row, content: Row, *, several: bool) -> dict[str, Any]:
+    """What belongs to one cell alone."""
+    where = f"seed {cell['seed']}, " if several else ""
+    events = []
+    for entry in content.get("rounds") or ():
+        lead = f"{where}round {entry['round']}"
+        events += [f"{lead}, client {r['client']} dropped: {r['reason']}" for r in entry["rejected"]]
+        events += [f"{lead} left the model as it was: {entry['skipped']}"] if entry["skipped"] else []
+    more = [f"{where}{len(events) - MOST_EVENTS} more"] if len(events) > MOST_EVENTS else []
+    return {
+        "seed": cell["seed"],
+        "status": cell["status"],
+        "reason": cell["reason"],
+        "harm": _harm(cell),
+        "events": [*events[:MOST_EVENTS], *more],
+        "command": join(cell_again(record, cell)),
     }
 
 
@@ -61,58 +78,50 @@ def _harm(row: Row) -> str:
     return f"{percent(harm['value'])} by {harm['metric']} (95\u00a0% interval {span(harm)})"
 
 
-def _metric(name: str, value: Row) -> dict[str, Any]:
-    """A line of the metrics' table, in the form of the goal that tells it, if one does."""
+def _metric(name: str, value: Row | None) -> dict[str, str]:
+    """A figure in the form of the goal that tells it, if one does; what is needed to read it stands beside it."""
+    if value is None:
+        return {"value": "none", "about": "", "more": ""}
     number, unit = form_of(name) == Form.NUMBER, value["unit"]
-    fraction = unit == "fraction"
 
-    def shown(value: float | None) -> str:
-        return written(value, Form.NUMBER) if number else amount(value, unit)
+    def shown(one: float | None) -> str:
+        return written(one, Form.NUMBER) if number else amount(one, unit)
 
-    scale = (("chance", "chance"), ("best", "best"), ("best_low", "best at least"))
-    parts = [f"{words} {shown(value[key])}" for key, words in scale if value.get(key) is not None]
-    parts += [f"{key} {one:.4g}" for key, one in (value.get("detail") or {}).items()]
-    return {
-        "name": name,
-        "value": shown(value["value"]),
-        "interval": reach(value, Form.NUMBER) if number else span(value) if fraction else between(value),
-        "guess": shown(value["baseline"]) if value.get("baseline") is not None else "",
-        "random": shown(value["random_guess"]) if value.get("random_guess") is not None else "",
-        "n": value["n"],
-        "left_out": value.get("left_out", 0),
-        "method": value["method"],
-        "better_for": value["better_for"],
-        "detail": ", ".join(parts),
-    }
+    known = value["ci_low"] is not None and value["ci_high"] is not None
+    interval = reach(value, Form.NUMBER) if number else span(value) if unit == "fraction" else between(value)
+    about = [interval] if known else []
+    about.append(f"n {value['n']}")
+    if value.get("left_out"):
+        about.append(f"{value['left_out']} left out")
+    scale = (("baseline", "guess"), ("random_guess", "random"), ("chance", "chance"), ("best", "best"))
+    scale += (("best_low", "best at least"),)  # type: ignore[assignment]
+    more = [f"{words} {shown(value[key])}" for key, words in scale if value.get(key) is not None]
+    more += [f"{key} {one:.4g}" for key, one in (value.get("detail") or {}).items()]
+    return {"value": shown(value["value"]), "about": "; ".join(about), "more": ", ".join(more)}
 
 
-def _measured(rounds: Sequence[Row]) -> list[dict[str, Any]]:
-    """What hooks measured: of each, its mean over the rounds that have it, the first and the last."""
-    found: dict[str, list[float]] = {}
-    for entry in rounds:
-        for name, value in (entry.get("measurements") or {}).items():
-            found.setdefault(name, []).append(float(value))
-    return [
+def _measured(seeds: Sequence[Sequence[Row]]) -> dict[str, Any]:
+    """What hooks measured: of each, its mean over the rounds that have it, the first and the last, over the seeds."""
+    found: dict[str, list[list[float]]] = {}
+    for rounds in seeds:
+        own: dict[str, list[float]] = {}
+        for entry in rounds:
+            for name, value in (entry.get("measurements") or {}).items():
+                own.setdefault(name, []).append(float(value))
+        for name, values in own.items():
+            found.setdefault(name, []).append(values)
+
+    def mean(numbers: Sequence[float]) -> str:
+        return f"{sum(numbers) / len(numbers):.4g}"
+
+    lines = [
         {
             "name": name,
-            "rounds": len(values),
-            "mean": f"{sum(values) / len(values):.4g}",
-            "first": f"{values[0]:.4g}",
-            "last": f"{values[-1]:.4g}",
+            "rounds": max(map(len, several)),
+            "mean": mean([one for values in several for one in values]),
+            "first": mean([values[0] for values in several]),
+            "last": mean([values[-1] for values in several]),
         }
-        for name, values in sorted(found.items())
+        for name, several in sorted(found.items())
     ]
-
-
-def _compared(text: Row) -> dict[str, list[tuple[bool, str]]]:
-    """Both texts in pieces, each with whether it differs; joined they are the texts again, or their beginnings."""
-    ours, theirs = (shown_words(str(text[key] or "")) for key in ("original", "recovered"))
-    if max(len(ours), len(theirs)) > MOST_WORDS:  # comparing takes quadratic time
-        ours, theirs = ([*words[:MOST_WORDS], "…"] if len(words) > MOST_WORDS else words for words in (ours, theirs))
-    one, other = ([word.rstrip() for word in words] for words in (ours, theirs))
-    pieces: dict[str, list[tuple[bool, str]]] = {"original_pieces": [], "recovered_pieces": []}
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
-        for name, piece in (("original_pieces", "".join(ours[i:j])), ("recovered_pieces", "".join(theirs[k:m]))):
-            word = piece.rstrip()  # what is marked ends with its last letter
-            pieces[name] += [(tag != "equal", word), (False, piece[len(word) :])]
-    return pieces
+    return {"measured": lines[:MOST_MEASUREMENTS], "more_measured": len(lines[MOST_MEASUREMENTS:])}

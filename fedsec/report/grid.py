@@ -1,4 +1,4 @@
-"""The attack-by-defense tables: a square for each row of the scorecard's summary, shaded by its harm."""
+"""The matrix: defenses as rows, attacks as columns, the worst attack last; squares are shaded by their harm."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,30 +22,42 @@ from fedsec.report.findings import brief, controls_first, filled, partly, undefi
 from fedsec.report.numbers import NO_VALUE, between, evidence, percent, reach, written
 from fedsec.report.scorecard import by_setting
 from fedsec.report.trouble import short
-
-LEVELS = (0.05, 0.2, 0.5, 0.8)
-"""Where a shade of harm ends and the next begins."""
+from fedsec.report.worst import shade, worst_square
 
 Row = Mapping[str, Any]
 
 
-def shade(harm: Row | None) -> str:
-    """The look of a square by the harm in it: `harm0` to `harm4`, or `undefined`."""
-    if harm is None or harm["value"] is None:
-        return "undefined"
-    return f"harm{sum(drawn(harm) >= level for level in LEVELS)}"
+def grids(rows: Sequence[Row], worst_case: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """The tables, one per varied setting, controls first.
 
-
-def grids(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The attack-by-defense tables, one per varied setting, controls first."""
+    Args:
+        rows: the scorecard's summary.
+        worst_case: the scorecard's.
+    """
     tables = []
+    damages = by_setting(worst_case)
     for label, own in by_setting(rows).items():
         at = {(row["attack"], row["defense"]): row for row in own}
         defenses = controls_first(row["defense"] for row in own)
         attacks = controls_first(row["attack"] for row in own)
-        lines = [(attack, [_square(at.get((attack, defense))) for defense in defenses]) for attack in attacks]
-        tables.append({"label": label, "defenses": defenses, "lines": lines})
+        entries = damages.get(label, [])
+        lines = [
+            {
+                "defense": defense,
+                "squares": [_square(at.get((attack, defense))) for attack in attacks],
+                "worst": worst_square([at[a, defense] for a in attacks if (a, defense) in at], attacks, entries),
+            }
+            for defense in defenses
+        ]
+        heads = [_head(attack, [row for row in own if row["attack"] == attack]) for attack in attacks]
+        tables.append({"label": label, "attacks": heads, "defenses": defenses, "lines": lines})
     return tables
+
+
+def _head(attack: str, rows: Sequence[Row]) -> dict[str, str]:
+    """The head of a column: the attack, and what its adversary wants."""
+    card = None if attack == NONE else goal_of(rows[0])
+    return {"attack": attack, "wants": "" if card is None else card.wants}
 
 
 def unadapted(row: Row) -> bool:
@@ -56,6 +68,7 @@ def unadapted(row: Row) -> bool:
 def _square(row: Row | None) -> dict[str, Any]:
     """A square of the table: its look, its main number, lines below that and which of these head others."""
     square: dict[str, Any] = {"main": "", "lines": [], "heads": (), "undefined": None, "unadapted": False, "idle": ""}
+    square |= {"sort": _place(row), "worst": False}
     if row is None:
         return {**square, "look": "missing", "main": "no result"}
     if row["status"] not in RESULT:
@@ -83,6 +96,17 @@ def _square(row: Row | None) -> dict[str, Any]:
     look = ("undefined" if row.get("untrained") else "control") if row["attack"] == NONE else shade(row.get("harm"))
     lines = [*lines, *_detected(row["metrics"]), *short(row)]
     return {**square, "look": look, "main": main, "lines": lines, "heads": places}
+
+
+def _place(row: Row | None) -> float | None:
+    """By what a column is sorted: its harm, or what is right in a control; None without either."""
+    if row is None or row["status"] not in RESULT:
+        return None
+    if row["attack"] == NONE:
+        value = telling(row["metrics"], Tells.CORRECT)
+        return None if value is None else round(float(value["value"]), 4)
+    harm = row.get("harm")
+    return None if harm is None or harm["value"] is None else round(drawn(harm), 4)
 
 
 def _contents(row: Row, card: GoalCard | None) -> tuple[str, list[tuple[str, ...]]]:

@@ -6,12 +6,9 @@ As in every figure, an SVG holds numbers and shapes only; what its height means 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
 from fedsec.api import Asks, Form, GoalCard, Shown
 from fedsec.comparison.rows import BUDGET, NONE, goal_of
-from fedsec.report import plots
+from fedsec.report.chart import Chart, Scale, in_percent, linear, logarithmic, plain, style
 from fedsec.report.scorecard import settings_label
 
 BATCH = "federation.batch_size"
@@ -158,22 +155,24 @@ def _phase(axis: str, attack: str, lines: Mapping[str, Sequence[_Point]], number
     svgs: list[str] = []
     heights: list[str] = []
     goal = every[0].goal
+
+    def x_of(point: _Point) -> float:
+        return float(point.about["mean"]) if counted else point.x
+
+    across_scale = _across([*map(x_of, every), *bounds])
     for shown in (goal.headline[0], *goal.beside):
         if not all(_has(point.row, shown) for point in every):
             continue
-        figure, axes = plots.canvas("tokens of an update" if counted else "its value", "")
+        chart = Chart(across_scale, _heights(every, shown), ("tokens of an update" if counted else "its value", ""))
         for index, own in enumerate(lines.values()):
-            at = sorted(
-                ((p.about["mean"] if counted else p.x, p.row["metrics"][shown.metric]) for p in own),
-                key=lambda one: one[0],
+            _draw(
+                chart, index, sorted(((x_of(p), p.row["metrics"][shown.metric]) for p in own), key=lambda one: one[0])
             )
-            _draw(axes, index, at)
         for bound in bounds:
-            axes.axvline(bound, color=plots.INK, linewidth=1, dashes=(4, 3), alpha=0.7)
-        _scale(axes, [p.about["mean"] if counted else p.x for p in every] + list(bounds), shown.form)
-        svgs.append(plots.svg(figure, f"phase{number}-{len(svgs)}"))
+            chart.plain([(bound, chart.up.low), (bound, chart.up.high)], "bound")
+        svgs.append(chart.svg())
         heights.append(shown.axis)
-    legend = tuple(Line(name, index + 1, **plots.style(index)) for index, name in enumerate(lines))
+    legend = tuple(Line(name, index + 1, **style(index)) for index, name in enumerate(lines))
     marks = tuple(f"{text} ({bound})" for bound, text in sorted(bounds.items()))
     return Phase(attack, across, legend, marks, tuple(heights), tuple(svgs))
 
@@ -184,26 +183,26 @@ def _bounds(about: Row) -> dict[int, str]:
     return {bound: text for bound, text in known.items() if bound}
 
 
-def _draw(axes: Axes, index: int, at: Sequence[tuple[float, Row]]) -> None:
-    colour = plots.stand_in(index)
-    (line,) = axes.plot([x for x, _ in at], [value["value"] for _, value in at], color=colour, linewidth=1.8)
-    line.set_marker(plots.MARKERS[index % len(plots.MARKERS)])
-    line.set_markersize(5)
-    if dashes := plots.DASHES[index % len(plots.DASHES)]:
-        line.set_dashes([d / 1.8 for d in dashes])
+def _draw(chart: Chart, index: int, at: Sequence[tuple[float, Row]]) -> None:
+    points = [(x, float(value["value"])) for x, value in at]
     for x, value in at:
         if value["ci_low"] is not None and value["ci_high"] is not None:
-            axes.plot([x, x], [value["ci_low"], value["ci_high"]], color=colour, linewidth=1, alpha=0.6)
+            chart.line([(x, value["ci_low"]), (x, value["ci_high"])], index, "reach")
+    chart.line(points, index)
+    chart.marks(points, index)
+    chart.ends({index: points[-1][1]})
 
 
-def _scale(axes: Axes, places: Sequence[float], form: Form) -> None:
-    axes.set_ylim(max(min(-0.03, axes.get_ylim()[0]), -1.03), 1.03)
-    if form == Form.NUMBER:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f}"))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    if min(places) > 0 and max(places) / min(places) > _WIDE:
-        axes.set_xscale("log")
-        axes.minorticks_off()
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+def _heights(points: Sequence[_Point], shown: Shown) -> Scale:
+    """From nothing to everything, and below where a value is."""
+    values = [point.row["metrics"][shown.metric] for point in points]
+    lows = [value["value"] if value["ci_low"] is None else value["ci_low"] for value in values]
+    return linear(max(min(-0.03, *lows), -1.03), 1.03, plain if shown.form == Form.NUMBER else in_percent)
+
+
+def _across(places: Sequence[float]) -> Scale:
+    """Logarithmic for what reaches far."""
+    low, high = min(places), max(places)
+    if low > 0 and high / low > _WIDE:
+        return logarithmic(low / 1.2, high * 1.2, lambda value: f"{value:.3g}")
+    return linear(low - 0.04 * (high - low), high + 0.04 * (high - low), plain)

@@ -1,89 +1,111 @@
-"""The worst case of each defense as tables: what every attack on the training costs it, most accuracy left first."""
+"""The last column of the matrix: the attack that does each defense the most harm."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsec.api import Form, Tells
-from fedsec.comparison.harm import harm_by
-from fedsec.comparison.rows import NONE, correct, damage, damage_in, telling
-from fedsec.report.bars import axis, bar, scale_of
-from fedsec.report.findings import controls_first
-from fedsec.report.grid import shade
-from fedsec.report.numbers import evidence, percent, span
-from fedsec.report.scorecard import by_setting
-from fedsec.report.worst_findings import by_worst_case, correct_words, is_ranked, unranked, worse_than_plain
+from fedsec.api import Tells
+from fedsec.comparison.harm import drawn
+from fedsec.comparison.rows import NONE, RESULT, telling
+from fedsec.report.findings import undefined
+from fedsec.report.numbers import percent, span
+from fedsec.report.worst_findings import is_ranked, worse_than_plain
+
+LEVELS = (0.05, 0.2, 0.5, 0.8)
+"""Where a shade of harm ends and the next begins."""
 
 Row = Mapping[str, Any]
 
 
-def worst_tables(rows: Sequence[Row], worst_case: Sequence[Row]) -> list[dict[str, Any]]:
-    """A table per varied setting in which two defenses or more have a worst case and can be ranked by it.
+def shade(harm: Row | None) -> str:
+    """The look of a square by the harm in it: `harm0` to `harm4`, or `undefined`."""
+    if harm is None or harm["value"] is None:
+        return "undefined"
+    return f"harm{sum(drawn(harm) >= level for level in LEVELS)}"
+
+
+def worst_square(rows: Sequence[Row], attacks: Sequence[str], damages: Sequence[Row] = ()) -> dict[str, Any]:
+    """The square of a defense's worst attack by harm; attacks whose intervals overlap its own are named beside it.
 
     Args:
-        rows: the scorecard's summary.
-        worst_case: the scorecard's.
+        rows: the summary's, of one defense and setting.
+        attacks: all that any defense of this table met.
+        damages: the scorecard's `worst_case` of this setting.
     """
-    tables = []
-    grouped = by_setting(rows)
-    for label, entries in by_setting(worst_case).items():
-        if sum(map(is_ranked, entries)) > 1 and all(correct(entry["metrics"]) for entry in entries):
-            tables.append({"label": label, **_table(grouped[label], entries)})
-    return tables
+    faced = [row for row in rows if row["attack"] != NONE]
+    known = [row for row in faced if row["status"] == "ok" and (row.get("harm") or {}).get("value") is not None]
+    unknown = _unknown(faced, attacks)
+    square: dict[str, Any] = {
+        "look": "na",
+        "main": "none",
+        "lines": [],
+        "heads": (),
+        "undefined": None,
+        "idle": "",
+        "unadapted": False,
+        "sort": None,
+        "worst": True,
+    }
+    if not known:
+        blocked = any(row["status"] == "blocked" for row in faced)
+        why = "no attack on what stays visible was run" if blocked else "no attack has a result"
+        open_ones = [row for row in faced if undefined(row)]
+        look = "blocked" if blocked else "undefined" if open_ones else "na"
+        main = "blocked" if blocked else "undefined" if open_ones else "none"
+        return {**square, "look": look, "main": main, "lines": [why, *unknown] if not open_ones else unknown}
+    worst = max(known, key=lambda row: float(row["harm"]["value"]))
+    alike = [row["attack"] for row in known if row is not worst and _overlap(row["harm"], worst["harm"])]
+    lines = [worst["attack"], f"interval {_ends(worst['harm'])}"]
+    if alike:
+        lines.append(f"not told apart from {few(alike)}")
+    elif len(known) > 1:
+        lines.append(f"worst of {len(known)} attacks")
+    return {
+        **square,
+        "look": shade(worst["harm"]),
+        "main": percent(drawn(worst["harm"])),
+        "lines": [*lines, *unknown, *_damage(worst["defense"], damages)],
+        "unadapted": worst["defense"] != NONE and not any(row["adaptive"] for row in faced if row["status"] in RESULT),
+        "sort": round(drawn(worst["harm"]), 4),
+    }
 
 
-def _table(rows: Sequence[Row], entries: Sequence[Row]) -> dict[str, Any]:
-    at = {(row["attack"], row["defense"]): row for row in rows}
-    attacks = controls_first(row["attack"] for row in rows if damage_in(row["metrics"]))
-    before = {entry["defense"]: _accuracy(at.get((NONE, entry["defense"]))) for entry in entries}
-    after = {entry["defense"]: correct(entry["metrics"]) for entry in entries}
-    shown = [value for metric in (*before.values(), *after.values()) if metric for value in _reach(metric)]
-    scale = scale_of(shown)
-    plain = next((entry for entry in entries if entry["defense"] == NONE and is_ranked(entry)), None)
-    lines = []
-    for entry in by_worst_case(entries):
-        defense = entry["defense"]
-        control, left = before[defense], after[defense]
-        tail = telling(entry["metrics"], Tells.TAIL)
-        lines.append(
-            {
-                "defense": "no defense" if defense == NONE else defense,
-                "worse": plain is not None and is_ranked(entry) and worse_than_plain(entry, plain),
-                "unranked": unranked(entry),
-                "bar": bar(scale, control["value"] if control else None, left, left.get("baseline")),
-                "left": f"{percent(left['value'])}, {evidence(left, Form.PERCENT, 'guess')}",
-                "tail": f"last fifth of the rounds: {percent(tail['value'])}{_guess(tail)}" if tail else "",
-                "control": percent(control["value"]) if control else "none",
-                "squares": [_square(at.get((attack, defense)), entry) for attack in attacks],
-            }
-        )
-    words = correct_words(entry["metrics"] for entry in entries)
-    return {"attacks": attacks, "words": words, "axis": axis(scale), "lines": lines}
+def _unknown(faced: Sequence[Row], attacks: Sequence[str]) -> list[str]:
+    """The attacks that may do more: those that failed, were cut short, or whose harm nobody knows."""
+    settled = {row["attack"] for row in faced if row["status"] in ("ok", "blocked", "n/a") and not undefined(row)}
+    missing = [attack for attack in attacks if attack not in (NONE, *settled)]
+    return [f"may be worse, open: {few(missing)}"] if missing else []
+
+
+def _damage(defense: str, damages: Sequence[Row]) -> list[str]:
+    """What is left at worst in the last rounds, and that the plain mean would do better, where that is known."""
+    entry = next((one for one in damages if one["defense"] == defense), None)
+    plain = next((one for one in damages if one["defense"] == NONE and is_ranked(one)), None)
+    if entry is None:
+        return []
+    tail = telling(entry["metrics"], Tells.TAIL)
+    lines = (
+        [f"last fifth of the rounds under {entry['attack']}: {percent(tail['value'])}{_guess(tail)}"] if tail else []
+    )
+    worse = plain is not None and is_ranked(entry) and worse_than_plain(entry, plain)
+    return [*lines, *(["▼ worse than the plain mean"] if worse else [])]
 
 
 def _guess(metric: Row) -> str:
     return "" if metric.get("baseline") is None else f"; guess {percent(metric['baseline'])}"
 
 
-def _accuracy(row: Row | None) -> Any:
-    return correct(row["metrics"]) if row else None
+def _ends(harm: Row) -> str:
+    """The interval of a harm, as far as there is harm."""
+    return span({end: None if harm[end] is None else drawn({"value": harm[end]}) for end in ("ci_low", "ci_high")})
 
 
-def _reach(metric: Row) -> list[float]:
-    ends = ("value", "ci_low", "ci_high", "baseline")
-    return [float(metric[end]) for end in ends if metric.get(end) is not None]
+def _overlap(one: Row, other: Row) -> bool:
+    """Whether two harms' intervals meet; without intervals nothing is told apart."""
+    ends = (one["ci_low"], one["ci_high"], other["ci_low"], other["ci_high"])
+    return None in ends or bool(one["ci_low"] <= other["ci_high"] and other["ci_low"] <= one["ci_high"])
 
 
-def _square(row: Row | None, entry: Row) -> dict[str, Any]:
-    """What one attack costs one defense."""
-    told, lost = damage(), damage_in(row["metrics"]) if row is not None else None
-    if row is not None and row["status"] != "ok":
-        look = "na" if row["status"] == "n/a" else row["status"]
-        return {"look": look, "main": f"⚠ {look}" if look == "error" else row["status"], "interval": "", "worst": False}
-    if row is None or lost is None or told is None:
-        return {"look": "missing", "main": "no result", "interval": "", "worst": False}
-    return {
-        "look": shade(harm_by(told[0], row["metrics"], own=False)),
-        "main": percent(lost["value"], ""),
-        "interval": span(lost, ""),
-        "worst": row["attack"] == entry["attack"],
-    }
+def few(labels: Sequence[str]) -> str:
+    """Three of them, and how many more."""
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return ", ".join(labels[:3]) + more

@@ -362,7 +362,8 @@ class Page(HTMLParser):
             assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if not {"script", "style"} & set(self._open):
+            self.words.append(data)
 
     @property
     def text(self) -> str:

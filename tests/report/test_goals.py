@@ -9,9 +9,10 @@ from fedsec.comparison.harm import drawn, harm_of
 from fedsec.errors import FedsecError
 from fedsec.report.findings import findings
 from fedsec.report.frames import as_html, as_text, frame
-from fedsec.report.grid import grids, shade
+from fedsec.report.grid import grids
 from fedsec.report.html import render
 from fedsec.report.scorecard import build
+from fedsec.report.worst import shade
 
 from .support import (
     Content,
@@ -54,8 +55,8 @@ def plants(hits: list[int] = HITS, base: list[int] = BASE, **fields: Any) -> Con
 
 
 def square(*contents: Content) -> dict[str, Any]:
-    """The first square of the last attack."""
-    found: dict[str, Any] = grids(rows_of(*contents))[0]["lines"][-1][1][0]
+    """The last attack's square of the first defense."""
+    found: dict[str, Any] = grids(rows_of(*contents))[0]["lines"][0]["squares"][-1]
     return found
 
 
@@ -212,7 +213,7 @@ def test_membership_is_told_by_its_auc_and_low_false_alarms() -> None:
         " | 80 % of members at 1 % false alarms | interval 73.9 to 85 %; the blind attack 1 %"
     )
     text = Page(render(*scored(contents))).text.replace("\u00a0", " ")
-    assert "membership/auc 0.985 0.968 to 0.993 0.500 400 wilson attacker chance 0.500, best 1.000" in text
+    assert "membership/auc 0.985 0.968 to 0.993; n 400 guess 0.500, chance 0.500, best 1.000" in text
     assert "realised-fpr 0.005, threshold -1.25, true-positives 160, members 200" in text
     assert "Harm 97 % by membership/auc" in text
     assert "No texts were kept" not in text
@@ -254,7 +255,7 @@ def test_a_free_rider_is_told_by_its_weight_even_where_there_is_none() -> None:
     assert said(control, unknown).startswith("Undefended, lazy has no value (weight of free-riders); it leaves 80 %")
     assert shown(control, unknown).startswith("no value | weight of free-riders | 80 % accuracy left")
     assert "its harm is undefined: nothing could count" in said(control, unknown), "no damage is no harmless one"
-    assert "robustness/free-ride-weight no value none" in Page(render(*scored([control, unknown]))).text
+    assert "robustness/free-ride-weight no value n 0" in Page(render(*scored([control, unknown]))).text
 
 
 def test_a_goal_with_nothing_to_tell_in_one_setting_is_told_by_the_others() -> None:
@@ -292,8 +293,8 @@ def test_metrics_without_a_value_are_shown_as_such_everywhere() -> None:
     record = {"expected": {"scenario": "a/b", "verified": True, "figures": figures}}
     text = Page(render(*scored([control, attacked], **record))).text
     assert "no value" in text
-    assert "membership/auc no value none 0 none attacker" in text
-    assert "cost/upload-bytes no value none 0 none attacker" in text
+    assert "membership/auc no value n 0" in text
+    assert "cost/upload-bytes no value n 0" in text
     assert "0.01 no value not measured" in text
     assert shown(control) == "no value"
     assert findings(rows_of(control)) == ["Without an attack, the undefended model has no value."]
@@ -329,11 +330,11 @@ def test_details_show_the_start_and_what_was_measured() -> None:
     ]
     text = Page(render(*scored([trained(start={"rows": 200, "steps": 50}, rounds=rounds)]))).text
     assert "started from 200 public rows, 50 steps" in text
-    assert "What plug-ins measured in the rounds" in text
-    assert "dp-lora/clip-fraction 0.5833 1 0.25 3" in text
-    assert "<b>/x 3 3 3 1" in text
+    mean = "mean over clients, seeds and"
+    assert f"dp-lora/clip-fraction 0.5833 {mean} 3 rounds; first 1, last 0.25" in text
+    assert f"<b>/x 3 {mean} 1 rounds; first 3, last 3" in text
     plain = Page(render(*scored([trained()]))).text
-    assert "What plug-ins measured" not in plain
+    assert mean not in plain
     assert "started from" not in plain
 
 

@@ -63,7 +63,7 @@ def test_the_report_says_what_was_never_verified_and_escapes_sources(verified: b
     record = {"expected": {"scenario": "name", "verified": verified, "figures": [_figure(0.75)]}}
     page = render(record, scorecard.build("name", "key", contents), contents)
     assert ("Not verified" in page) == (not verified)
-    assert "<script>" not in page
+    assert page.count("<script>") == 1
     assert "as published in a table" in page
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from fedsec.cli.summary import print_result
 from fedsec.comparison.rows import learned
-from fedsec.report import plots
 from fedsec.report.classes import about_classes
+from fedsec.report.curves import curves
 from fedsec.report.findings import findings
+from fedsec.report.front import fronts_drawn
 from fedsec.report.grid import grids
 from fedsec.report.html import render
 from fedsec.report.scorecard import build
-from fedsec.report.worst import worst_tables
 from fedsec.report.worst_findings import worst_findings
 from fedsec.result import RunResult
 
@@ -94,12 +94,13 @@ def test_the_front_and_its_figure_leave_out_what_did_not_learn() -> None:
     rows = rows_of(*cells(90, 51, 85))
     front = {row["defense"]: row["pareto"] for row in rows if row["attack"] != "none"}
     assert front == {"none": True, "noise": False, "clip": True}, "no harm, and no model either"
-    (panel,) = plots.scatter(rows, ["none", "noise", "clip"]).panels
-    assert "var(--s1)" not in panel.svg
-    assert "var(--s2)" in panel.svg
+    fronts = build("a/b", "0" * 16, cells(90, 51, 85))["fronts"]
+    (panel,) = fronts_drawn(fronts, ["none", "noise", "clip"]).panels
+    assert 'class="m1 c1 big' not in panel.svg
+    assert 'class="m0 c2 big' in panel.svg
     rows = rows_of(*cells(51, 51, 51))
     assert not any(row["pareto"] for row in rows)
-    assert plots.scatter(rows, ["none", "noise", "clip"]).panels == ()
+    assert fronts_drawn(build("a/b", "0" * 16, cells(51, 51, 51))["fronts"], ["none", "noise", "clip"]).panels == ()
 
 
 def test_the_worst_case_ranks_nothing_that_did_not_learn() -> None:
@@ -111,11 +112,6 @@ def test_the_worst_case_ranks_nothing_that_did_not_learn() -> None:
     assert "dp" not in ranking
     assert "(in brackets 95 % intervals; always the largest class: 50 %), most first" in ranking
     assert apart == "Not ranked by the worst case, as the model did not learn without an attack either: dp."
-    (table,) = worst_tables(rows_of(*cells), entries)
-    unranked = {line["defense"]: line["unranked"] for line in table["lines"]}
-    assert unranked["dp"] == "the model did not learn without an attack either"
-    assert [line["defense"] for line in table["lines"]][-1] == "dp"
-    assert all('class="guess"' in line["bar"] and "guess 50" in line["left"] for line in table["lines"])
 
 
 def test_where_the_undefended_control_did_not_learn_there_is_no_ranking() -> None:
@@ -124,13 +120,17 @@ def test_where_the_undefended_control_did_not_learn_there_is_no_ranking() -> Non
     assert [entry["harm"]["value"] for entry in card["worst_case"]] == [None, None]
     (only,) = worst_findings(card["worst_case"])
     assert only.startswith("Not ranked by the worst case, the harm being undefined: no defense, krum")
-    assert worst_tables(card["summary"], card["worst_case"]) == []
 
 
 def test_squares_mark_controls_and_what_is_held_against_them() -> None:
     reads = beside(52, attack="dager", metrics=leakage(0.5, 0.5))
     (table,) = grids(rows_of(beside(52), acted(50), reads, beside(80, defense="krum")))
-    looks = {(attack, d): one for attack, row in table["lines"] for d, one in zip(table["defenses"], row, strict=True)}
+    attacks = [head["attack"] for head in table["attacks"]]
+    looks = {
+        (attack, line["defense"]): one
+        for line in table["lines"]
+        for attack, one in zip(attacks, line["squares"], strict=True)
+    }
     assert looks["none", "none"]["idle"] == "no better than a guess: did not learn"
     assert looks["flip", "none"]["idle"] == "its control did not learn"
     assert looks["dager", "none"]["idle"] == "", "reading is held against no control"
@@ -149,8 +149,8 @@ def test_the_report_shows_the_guess_everywhere() -> None:
     ]
     source = render(*scored(cells[:4]))
     text = plain(Page(source).text)
-    assert "last fifth of the rounds: 42 %; guess 50 %" in text
-    assert "utility/tail-accuracy 42 % 32.8 to 51.8 % 50 %" in text
+    assert "last fifth of the rounds under flip: 42 %; guess 50 %" in text
+    assert "utility/tail-accuracy 42 % 32.8 to 51.8 %; n 100 guess 50 %" in text
     assert "⚠ no better than a guess" not in text
     assert "⚠ no better than a guess: did not learn" in Page(render(*scored(cells[4:]))).text
 
@@ -158,11 +158,9 @@ def test_the_report_shows_the_guess_everywhere() -> None:
 def test_curves_have_a_dotted_line_at_the_guess() -> None:
     with_guess, without = beside(80), beside(80)
     del without["cell"]["metrics"][ACCURACY]["baseline"]
-    dotted = [
-        plots.curves([one], ["none"]).panels[0].svg.count("stroke-dasharray: 1,3") for one in (with_guess, without)
-    ]
+    dotted = [curves([one], ["none"]).panels[0].svg.count('class="guess"') for one in (with_guess, without)]
     assert dotted == [1, 0]
-    (far,) = plots.curves([beside(80, 0.02, curve=[0.7, 0.8])], ["none"]).panels
+    (far,) = curves([beside(80, 0.02, curve=[0.7, 0.8])], ["none"]).panels
     assert ">0 %</text>" in far.svg, "the axis reaches down to it"
 
 

@@ -128,7 +128,7 @@ def test_it_is_said_before_every_result_and_in_the_table() -> None:
     )
     assert short(rows[0]) == ["6 of 6 honest updates dropped", "2 of 2 rounds skipped"]
     assert training_findings(rows_of(trained(), _acting())) == []
-    squares = dict(grids(rows)[0]["lines"])["none"]
+    squares = [line["squares"][0] for line in grids(rows)[0]["lines"]]
     assert squares[0]["look"] == "undefined"
     assert squares[2]["look"] == "control"
     assert "1 of 6 honest updates dropped" in squares[2]["lines"]
