@@ -56,12 +56,12 @@ def head_to_head_tables(entries: Sequence[Entry], width: int) -> list[Table]:
     """
     if len(entries) < 2:
         return []
-    names = _Column("defense", [str(entry["defense"]).replace("+", "\n+") for entry in entries])
+    names = _Column("defense", [_broken(str(entry["defense"])) for entry in entries])
     columns = [
         *(_of_goal(goal, entries) for goal in entries[0]["goals"]),
-        _Column("price:\naccuracy lost\n(points)", [_price(entry) for entry in entries]),
+        _Column("price\n(points of\naccuracy)", [_price(entry) for entry in entries]),
         _Column("guarantee", [_promised(entry) for entry in entries]),
-        _Column("bytes of a client\nand seconds, per round", list(_amounts(entries))),
+        _Column("per round\n(bytes are a\nclient's)", list(_amounts(entries))),
     ]
     tables = [_table(names, part, width) for part in _parts(names.width, columns, width)]
     tables[0].title = "Head-to-head: the harm of the worst attack for each goal, and the price"
@@ -93,6 +93,11 @@ def _table(names: _Column, columns: Sequence[_Column], width: int) -> Table:
     for row in zip(names.cells, *(column.cells for column in columns), strict=True):
         table.add_row(*(Text(_shown(cell)) for cell in row))
     return table
+
+
+def _broken(label: str) -> str:
+    """A stack's label, a line for each defense and each one's parameters."""
+    return label.replace("+", "\n+").replace("(", "\n(")
 
 
 def _shown(text: str) -> str:
@@ -167,9 +172,9 @@ def _amounts(entries: Sequence[Entry]) -> "Iterator[str]":
             if found is None:
                 continue
             ratio = "" if found["ratio"] is None else f"x {found['ratio']:.2f}"
-            plain = entry["defense"] == "none"
+            same = entry["defense"] == "none" or ratio == "x 1.00"
             text = amount(found["value"], unit) if single else ratio
-            lines.append(f"{verb} {text}{f' ({ratio})' if single and ratio and not plain else ''}")
+            lines.append(f"{verb} {text}{f' ({ratio})' if single and ratio and not same else ''}")
         yield "\n".join(lines) or "no result"
 
 

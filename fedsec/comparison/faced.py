@@ -49,7 +49,6 @@ class Faced:
             "compared": len(names),
             "adaptive": any(one.row["adaptive"] for one in self.ran),
             "unknown": list(self.unknown),
-            "ranked_by": None if self.span is None else list(self.span),
         }
 
     def _near(self, attack: str) -> bool:

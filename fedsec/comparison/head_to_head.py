@@ -118,6 +118,7 @@ def _ranks(
             "rank": places.get(stack),
             others: [labels[one] for one in alike(spans, stack)] if stack in places else [],
             "unranked": why or (None if stack in places else _ALONE),
+            "ranked_by": list(spans[stack]) if stack in spans else None,
         }
         for stack, why in reasons.items()
     }

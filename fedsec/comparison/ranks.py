@@ -38,6 +38,17 @@ def ranks(spans: Mapping[Name, Span]) -> dict[Name, int]:
     return {name: found[name] for name in spans}
 
 
+def farthest(spans: Mapping[Name, Span]) -> tuple[Name, Name] | None:
+    """Two that intervals tell apart, the lower first: the one that ends first and the one that begins last; else None.
+
+    Args:
+        spans: at least one.
+    """
+    first = min(spans, key=lambda name: spans[name].high)
+    last = max(spans, key=lambda name: spans[name].low)
+    return (first, last) if below(spans[first], spans[last]) else None
+
+
 def alike(spans: Mapping[Name, Span], name: Name) -> list[Name]:
     """The others whose intervals overlap that of `name`, in their order."""
     own = spans[name]

@@ -6,7 +6,7 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Form
 from fedsec.comparison.groups import span_of
-from fedsec.comparison.ranks import below
+from fedsec.comparison.ranks import Span, below, farthest
 from fedsec.comparison.rows import NONE, words_for
 from fedsec.report.findings import brief
 from fedsec.report.numbers import percent, reach, span
@@ -137,22 +137,27 @@ def _adaptive(entry: Entry) -> Iterator[str]:
 
 def _ranking(lead: str, column: Mapping[str, Mapping[str, Any]], *, apart: bool = True) -> Iterator[str]:
     """Who has which rank, and who has none."""
-    places: dict[int, list[str]] = {}
-    for name, one in column.items():
+    places: dict[int, dict[str, Span]] = {}
+    for name, one in sorted(column.items(), key=lambda item: item[1]["ranked_by"] or []):
         if one["rank"] is not None:
-            places.setdefault(one["rank"], []).append(name)
+            places.setdefault(one["rank"], {})[name] = Span(*one["ranked_by"])
     if len(places) == 1:
-        yield f"Not told apart {lead}: {_listed(next(iter(places.values())))}."
+        yield f"Nobody has a rank of their own {lead}: {shared(next(iter(places.values())))}."
     elif places:
-        ranked = "; ".join(f"{rank}. {_shared(names)}" for rank, names in sorted(places.items()))
+        ranked = "; ".join(f"{rank}. {shared(spans)}" for rank, spans in sorted(places.items()))
         yield f"Ranked {lead}, least first: {ranked}."
     left = [f"{name} ({brief(one['unranked']).rstrip('.')})" for name, one in column.items() if one["unranked"]]
     if left and apart:
         yield f"Not ranked {lead}: {'; '.join(left)}."
 
 
-def _shared(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{_listed(names)}, not told apart"
+def shared(spans: Mapping[str, Span]) -> str:
+    """Those of one rank, least first, and whom intervals tell apart among them."""
+    names, pair = list(spans), farthest(spans)
+    if len(names) == 1:
+        return names[0]
+    ends = "" if pair is None else f" from their neighbours, though {pair[0]} has less than {pair[1]}"
+    return f"{_listed(names)}, not told apart{ends}"
 
 
 def _listed(names: Sequence[str]) -> str:

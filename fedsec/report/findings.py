@@ -7,7 +7,7 @@ from typing import Any
 from fedsec.api import Form, GoalCard, Shown, Tells
 from fedsec.comparison.groups import span_of
 from fedsec.comparison.harm import drawn
-from fedsec.comparison.ranks import Span, below
+from fedsec.comparison.ranks import Span, below, farthest
 from fedsec.comparison.rows import (
     BUDGET,
     NONE,
@@ -74,14 +74,12 @@ def _told(rows: Sequence[Row]) -> tuple[set[str], list[str]]:
         return {row["defense"] for row in rows}, []
     notes, told = [], {NONE}
     if fared:
-        better = min(fared, key=lambda name: (fared[name][1].high, fared[name][0]))
-        other = max(fared, key=lambda name: (fared[name][1].low, fared[name][0]))
-        if below(fared[better][1], fared[other][1]):
-            told |= {better, other}
-            note = f"{better} fares better than {other}, by intervals that separate; the table has the others."
+        pair = farthest({name: reach for name, (_, reach) in fared.items()})
+        told |= set(pair or list(fared)[:1])
+        if pair:
+            note = f"{pair[0]} fares better than {pair[1]}, by intervals that separate; the table has the others."
             notes.append(f"Of {len(fared)} defenses, {note}")
         else:
-            told.add(better)
             notes.append(f"{len(fared)} defenses with a result are not told apart; the table has the others.")
     if unknown:
         reason = next(iter(unknown.values()))

@@ -7,7 +7,7 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Tells
 from fedsec.comparison.groups import span_of
-from fedsec.comparison.ranks import Span, below, ranks
+from fedsec.comparison.ranks import Span, below, farthest, ranks
 from fedsec.comparison.rows import NONE, correct, damage_in, guess_words, guesses, name_telling, words_for
 from fedsec.report.findings import NOT_LEARNED, brief, undefined
 from fedsec.report.numbers import percent, span
@@ -43,13 +43,15 @@ def _by_what_is_left(entries: Sequence[Row], where: str) -> str:
     """The worst cases in the order of what is left, numbered where intervals separate."""
     left = f"by the {correct_words(entry['metrics'] for entry in entries)} left"
     lead = f"Worst case per rule{where}, {left} (in brackets 95\u00a0% intervals{_guessed(entries)})"
-    places = ranks({number: _left_over(entry) for number, entry in enumerate(entries)})
+    spans = {number: _left_over(entry) for number, entry in enumerate(entries)}
+    places = ranks(spans)
     in_order = sorted(places, key=lambda number: (places[number], _by_most_left(entries[number])))
     if max(places.values()) == 1:
         lines = ";\n".join(_worst(entries[number]) for number in in_order)
-        return f"{lead}, not told apart:\n{lines}."
+        ends = " from their neighbours" if farthest(spans) else ""
+        return f"{lead}, most first, not told apart{ends}:\n{lines}."
     lines = ";\n".join(f"{places[number]}. {_worst(entries[number])}" for number in in_order)
-    return f"{lead}, most first; what has the same number is not told apart:\n{lines}."
+    return f"{lead}, most first; neighbours with the same number are not told apart:\n{lines}."
 
 
 def _left_over(entry: Row) -> Span:

@@ -69,7 +69,7 @@ def test_the_worst_attack_counts_and_ranks_go_by_separated_intervals() -> None:
     assert worst["b"]["compared"] == 2
     assert found["c"]["worst"]["goal"] == GOAL
     words = said(*cells)
-    assert "1. c; 2. no defense, a and b, not told apart." in words
+    assert "1. c; 2. b, a and no defense, not told apart from their neighbours, though b has less than" in words
     assert "best" not in words
     assert "No defense: x does 90 % of the possible harm" in words
 
@@ -322,6 +322,20 @@ def test_members_of_a_suite_are_held_together_by_resolved_stacks() -> None:
     assert own["utility_cost"]["value"] == pytest.approx(90 / 400)
     assert (none["rank"], own["rank"]) == (2, 1)
     assert none["worst"]["goal"] == "reconstruction"
+
+
+def test_a_chain_of_overlaps_is_no_rank_and_says_who_is_told_apart() -> None:
+    cells = [*controls(none=330, a=320, b=320), tells(0.8), tells(0.77, "a"), tells(0.74, "b")]
+    cells[3:] = [{**one, "cell": {**one["cell"], "metrics": _narrow(one)}} for one in cells[3:]]
+    assert {name: one["rank"] for name, one in goals(table(*cells)).items()} == {"none": 1, "a": 1, "b": 1}
+    ending = ": b, a and no defense, not told apart from their neighbours, though b has less than no defense."
+    assert ending in said(*cells)
+
+
+def _narrow(content: Content) -> dict[str, Any]:
+    metrics: dict[str, Any] = content["cell"]["metrics"]
+    value = metrics["membership/auc"]["value"]
+    return {**metrics, "membership/auc": {**metrics["membership/auc"], "ci_low": value - 0.02, "ci_high": value + 0.02}}
 
 
 def test_defenses_that_no_adaptive_attack_faced_are_marked() -> None:

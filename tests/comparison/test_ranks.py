@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsec.comparison.ranks import Span, alike, below, ranks
+from fedsec.comparison.ranks import Span, alike, below, farthest, ranks
 
 spans = st.dictionaries(
     st.integers(0, 30),
@@ -38,6 +38,14 @@ def test_ranks_are_those_of_components_of_overlaps(of: dict[int, Span]) -> None:
         }
         assert set(alike(of, one)) == touching
         assert {found[name] for name in touching} <= {found[one]}
+
+
+@given(spans.filter(bool))
+def test_the_pair_farthest_apart_is_told_apart_if_any_is(of: dict[int, Span]) -> None:
+    pairs = [(one, other) for one in of for other in of if of[one].high < of[other].low]
+    found = farthest(of)
+    assert (found is None) == (not pairs)
+    assert found is None or found in pairs
 
 
 def test_a_chain_of_overlaps_shares_one_rank() -> None:

@@ -152,7 +152,7 @@ def said(cells: list[Content]) -> str:
 def test_findings_rank_the_worst_cases_and_name_what_is_worse_than_the_mean() -> None:
     words = said(grid_of(USUAL))
     assert words.index("1. bulyan: 77 %") < words.index("2. no defense: 50 %") < words.index("2. krum: 40 %")
-    assert "most first; what has the same number is not told apart:" in words
+    assert "most first; neighbours with the same number are not told apart:" in words
     assert "30 points [21 to 39] lost to adaptive" in words
     assert (
         "krum does worse under its worst attack (adaptive) than the plain mean under its own (flip): by 10 points"
@@ -173,7 +173,7 @@ def test_a_rule_that_may_be_worse_by_chance_is_not_told_apart() -> None:
     cells = grid_of({"none": {"none": 84, "flip": 50}, "krum": {"none": 70, "flip": 49}})
     words = said(cells)
     assert "does worse" not in words
-    assert ", not told apart:\nno defense: 50 % [40.4 to 59.6] left" in words
+    assert ", most first, not told apart:\nno defense: 50 % [40.4 to 59.6] left" in words
     assert not any("plain mean" in words_of(square) for square in last(cells).values())
 
 
