@@ -12,6 +12,8 @@ class ExitCode(IntEnum):
     """A mistake in usage or configuration."""
     CELLS_MISSING = 11
     """A cell ended in an error or is missing."""
+    INCOMPARABLE = 12
+    """Runs cannot be compared, or there is no baseline that this run can be compared with."""
     INTERRUPTED = 130
 
 
@@ -42,3 +44,9 @@ class WrongAnswerError(FedsecError, ValueError):
 
 class NotARunError(FedsecError):
     """The folder holds no run, or one that this version cannot read."""
+
+
+class IncomparableError(FedsecError):
+    """Two runs have nothing that can be compared; the message names what differs."""
+
+    exit_code = ExitCode.INCOMPARABLE

@@ -1,12 +1,18 @@
 """`fedsec.run` turns a scenario or a suite into a result; a result can also be rebuilt from a run's folder."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
+from fedsec.comparison.align import flat
+from fedsec.config import yaml_tree
+from fedsec.config.paths import with_paths
 from fedsec.config.schema import Scenario
 from fedsec.config.suite import Suite
+from fedsec.errors import FedsecError
 from fedsec.report.members import member_list
 from fedsec.report.scorecard import build
 from fedsec.store.rundir import RunDirectory
@@ -14,7 +20,11 @@ from fedsec.store.rundir import RunDirectory
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedsec.comparison.compare import Comparison
     from fedsec.runner.observer import Observer
+
+_NO_SETTINGS = ("schema", "name", "summary", "matrix", "gate")
+"""What of a scenario is no setting of its cells; what its matrix varies is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,22 @@ def rebuild(path: Path) -> RunResult:
     """
     from fedsec.report.html import render
 
+    result, record = read(path)
+    directory = RunDirectory(result.path)
+    scorecard = json.dumps(result.scorecard, indent=1, ensure_ascii=False, allow_nan=False)
+    directory.write_text("scorecard.json", scorecard + "\n")
+    kept = any(content.get("texts") for content in result.cells)
+    page = render(record, result.scorecard, result.cells)
+    directory.write_text("report.html", page, 0o600 if kept else 0o644)
+    return result
+
+
+def read(path: Path) -> tuple[RunResult, dict[str, Any]]:
+    """Return the result of a run from its cells, and its record; nothing is written.
+
+    Raises:
+        NotARunError: no readable run there.
+    """
     directory = RunDirectory.open(path)
     record = directory.read_json("record.json")
     found, missing = _cells(directory, record)
@@ -123,10 +149,27 @@ def rebuild(path: Path) -> RunResult:
     scorecard = build(str(record.get("scenario")), directory.path.name, contents)
     if record.get("members"):
         scorecard["members"] = member_list(record, scorecard["cells"])
-    directory.write_text("scorecard.json", json.dumps(scorecard, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    kept = any(content.get("texts") for content in contents)
-    directory.write_text("report.html", render(record, scorecard, contents), 0o600 if kept else 0o644)
-    return RunResult(directory.path, scorecard, contents, missing)
+    return RunResult(directory.path, scorecard, contents, missing), record
+
+
+def compare(results: Sequence[RunResult]) -> "Comparison":
+    """Compare runs with the first of them, cell by cell; they are called A, B, ... in their order.
+
+    Args:
+        results: 2 to 26.
+
+    Raises:
+        IncomparableError: no cell can be compared; the message names what differs.
+    """
+    from fedsec.comparison import compare as comparison
+    from fedsec.comparison.align import Run
+
+    return comparison.compare(
+        [
+            Run(name, result.scorecard["cells"], result.cells, _settings(result.path), result.scorecard["scenario"])
+            for name, result in zip(ascii_uppercase, results, strict=False)
+        ]
+    )
 
 
 def _cells(run: RunDirectory, record: dict[str, Any]) -> tuple[list[tuple[str, dict[str, Any]]], int]:
@@ -141,3 +184,27 @@ def _cells(run: RunDirectory, record: dict[str, Any]) -> tuple[list[tuple[str, d
 def _named(content: dict[str, Any], scenario: str) -> dict[str, Any]:
     """A cell's content whose row names the scenario that it stands in."""
     return {**content, "cell": {"scenario": scenario, **content["cell"]}}
+
+
+def _settings(run: Path) -> dict[str, dict[str, Any]]:
+    """The settings of each scenario of a run, by dotted path; none where they cannot be read.
+
+    A path counts by its last part: where a file lay is no setting.
+    """
+    name = "scenario.resolved.yaml"
+    try:
+        data = yaml_tree.parse(yaml_tree.decode((run / name).read_bytes(), name), name).data
+    except (OSError, FedsecError):
+        return {}
+    listed = data.get("scenarios", [data])
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {
+        str(one.get("name")): flat(
+            {
+                key: value
+                for key, value in with_paths(one, lambda path: Path(path).name, str(run)).items()
+                if key not in _NO_SETTINGS
+            }
+        )
+        for one in found
+    }

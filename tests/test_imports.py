@@ -35,7 +35,7 @@ FLOORS = {
     "runner": {"api", "cell", "config", "errors", "federation", "plan", "plugin_files", "store"},
     "comparison": {"api", "errors", "metrics", "registry"},
     "report": {"api", "comparison", "errors", "metrics", "registry"},
-    "result": {"config", "report", "runner", "store"},
+    "result": {"comparison", "config", "errors", "report", "runner", "store"},
     "__init__": {"config", "plugin_files", "result"},
     "testing": {
         "api", "cell", "comparison", "config", "data", "errors", "federation", "goals", "maths", "metrics", "models",

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedsec.cli import (
+    compare_verb,
     doctor_verb,
     init_verb,
     list_verb,
@@ -36,6 +37,7 @@ app.command("plan")(plan_verb.plan)
 app.command("run")(run_verb.run)
 app.command("runs")(runs_verb.runs)
 app.command("report")(report_verb.report)
+app.command("compare")(compare_verb.compare)
 app.command("doctor")(doctor_verb.doctor)
 
 

@@ -35,7 +35,7 @@ class Run:
     """The cells' files, as the rows."""
     settings: Mapping[str, Mapping[str, Any]]
     """By scenario, every setting by its dotted path; empty where it cannot be read."""
-    scenario: str = ""
+    scenario: str
     """The scenario or suite that ran; that of rows which name none."""
 
 
@@ -139,7 +139,8 @@ def contrast(old: tuple[Run, Row, Content], new: tuple[Run, Row, Content]) -> Co
     same = [path for kind, paths in _CONTENT.items() if _shared(hashes, kind) for path in paths]
     settings = [effective(run, row) for run, row, _ in (old, new)]
     varied = {path for _, row, _ in (old, new) for path in row["settings"]}
-    unlike = [one for one in _unlike(*settings) if not _under(one[0], {*varied, *same})]
+    known = [bool(run.settings.get(_scenario(run, row))) for run, row, _ in (old, new)]
+    unlike = [one for one in _unlike(*settings) if all(known) and not _under(one[0], {*varied, *same})]
     names = [run.name for run, _, _ in (old, new)]
     refused = [f"{path} is {_told(values, names)}" for path, *values in unlike if _means(path)]
     refused += [
@@ -155,7 +156,9 @@ def contrast(old: tuple[Run, Row, Content], new: tuple[Run, Row, Content]) -> Co
     if given[0] != given[1]:
         told.append(("content of threat.auxiliary", given[0], given[1]))
     others = [path for path, _, _ in told if path.startswith("data.") and not _under(path, _SAME_ROWS)]
-    return Contrast(tuple(refused), tuple(told), not refused and not others and all(settings))
+    if not all(known):
+        told.append(("settings that can be read", known[0], known[1]))
+    return Contrast(tuple(refused), tuple(told), not refused and not others and all(known))
 
 
 _ABSENT = object()
@@ -193,9 +196,7 @@ def _at(settings: Mapping[str, Any], path: str) -> Any:
 
 
 def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Paths with other values; none where one side is not known at all."""
-    if not old or not new:
-        return
+    """Paths with other values."""
     for path in [*old, *(path for path in new if path not in old)]:
         one, other = old.get(path), new.get(path)
         if canonical(one) != canonical(other):

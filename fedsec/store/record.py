@@ -10,11 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fedsec.store.sources import scoring_hash, training_hash
+
 _LIBRARIES = ("fedsec", "torch", "transformers", "peft", "tokenizers", "numpy", "scipy", "rouge-score")
 
 
 def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """Return versions, git state of the engine's checkout, and the machine, without user names, paths and secrets.
+    """Return versions, what the engine's sources are, and the machine, without user names, paths and secrets.
 
     Args:
         threads: of every worker's numerics; results depend on it in their last bits.
@@ -25,6 +27,7 @@ def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> d
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _LIBRARIES},
         "git": _git_state(Path(__file__)),
+        "sources": {"training": training_hash(), "scoring": scoring_hash()},
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": threads,

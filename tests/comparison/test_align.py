@@ -171,5 +171,5 @@ def test_a_varied_setting_is_no_difference() -> None:
 
 def test_without_settings_nothing_is_known_of_the_rows() -> None:
     old = run("A", [row()])
-    bare = Run("B", [row()], [{"key": "k", "inputs": INPUTS}], {})
-    assert _contrast(old, bare) == Contrast((), (), same_rows=False)
+    bare = Run("B", [row()], [{"key": "k", "inputs": INPUTS}], {}, "example")
+    assert _contrast(old, bare) == Contrast((), (("settings that can be read", True, False),), same_rows=False)

@@ -1,6 +1,6 @@
 """Differences between two measurements: intervals, p values, Holm's correction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isinf, sqrt
 from typing import Any, NamedTuple, Self
@@ -119,16 +119,24 @@ class Difference:
 def difference(new: Mapping[int, Measured], old: Mapping[int, Measured]) -> Difference:
     """The difference of two measurements by seed: paired where seeds agree, unpaired otherwise.
 
-    It is paired if at least two seeds agree, or one does and is all that one of them has; other seeds are left out.
-
     Args:
         new: at least one, by seed.
         old: likewise.
     """
-    both = sorted(new.keys() & old.keys())
-    if len(both) > 1 or (both and min(len(new), len(old)) == 1):
-        return paired([new[seed] for seed in both], [old[seed] for seed in both])
+    pairs = paired_seeds(new, old)
+    if pairs:
+        return paired([new[seed] for seed in pairs], [old[seed] for seed in pairs])
     return unpaired([new[seed] for seed in sorted(new)], [old[seed] for seed in sorted(old)])
+
+
+def paired_seeds(new: Iterable[int], old: Iterable[int]) -> list[int]:
+    """The seeds that `difference` pairs; none where it leaves them unpaired.
+
+    At least two have to agree, or one that is all that one side has; other seeds are then left out.
+    """
+    one, other = set(new), set(old)
+    both = sorted(one & other)
+    return both if len(both) > 1 or min(len(one), len(other)) == 1 else []
 
 
 def paired(new: Sequence[Measured], old: Sequence[Measured]) -> Difference:
