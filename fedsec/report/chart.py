@@ -1,13 +1,22 @@
-"""Small figures as inline SVG: axes, lines, bands, dots and numbers beside them.
+"""Small figures as inline SVG, which matplotlib lays out: axes, lines, bands, dots and numbers beside them.
 
 An SVG holds numbers and shapes only. Names, which may be hostile, stand in the HTML around it, where they are escaped;
 the numbers in a figure refer to the legend there. Looks come from the page's style sheet, so that figures follow dark
-mode and a page of a hundred of them stays small.
+mode and a page of a hundred of them stays small: of matplotlib's SVG the shapes and the places of texts are kept.
 """
 
+import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator, NullLocator
 
 COLOURS, DASHES = 6, ((), (7, 3), (2, 2), (9, 3, 2, 3))
 """The CSS defines --s0 to --s5; dashes are in units of a figure. Lines differ in both, and every other one's marks are
@@ -17,6 +26,8 @@ MOST_PANELS = 48
 
 WIDTH, HEIGHT, FONT = 340, 230, 12
 LEFT, RIGHT, TOP, BOTTOM = 62, 28, 10, 48
+_DOTS = 72
+"""Per inch, so that matplotlib's points are units of the figure."""
 _GAP = 13
 """Between the middles of two numbers that would else lie on each other."""
 _AROUND = tuple(
@@ -27,6 +38,9 @@ _AROUND = tuple(
 """Where a number may stand beside its dot."""
 _NEAR = 16
 """From a dot to its number; a thin line joins them beyond."""
+_LOOK = "look: "
+"""What we put before the names of our own groups in matplotlib's SVG."""
+_SVG = "{http://www.w3.org/2000/svg}"
 
 Place = tuple[float, float]
 Words = Callable[[float], str]
@@ -53,15 +67,14 @@ class Scale(NamedTuple):
 
     low: float
     high: float
-    ticks: tuple[float, ...]
+    ticks: Locator
     words: Words
     log: bool = False
 
-    def share(self, value: float) -> float:
-        """Where a value stands between both ends, 0 to 1; at the end for one beyond it."""
-        ends = (self.low, self.high, min(max(value, self.low), self.high))
-        low, high, at = map(math.log, ends) if self.log else ends
-        return (at - low) / (high - low)
+    def within(self, values: Iterable[float]) -> np.ndarray:
+        """The values, those beyond an end at the end."""
+        found: np.ndarray = np.clip(np.array(list(values), dtype=float), self.low, self.high)
+        return found
 
 
 def in_percent(value: float) -> str:
@@ -78,10 +91,7 @@ def linear(low: float, high: float, words: Words, ticks: int = 5, *, whole: bool
     """A scale between two values with about so many round ticks; of whole numbers alone if asked for."""
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    step = _round_step((high - low) / ticks)
-    step = max(1.0, step) if whole else step
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return Scale(low, high, tuple(round(place * step, 12) for place in range(first, last + 1)), words)
+    return Scale(low, high, MaxNLocator(ticks, integer=whole, steps=[1, 2, 2.5, 5, 10]), words)
 
 
 def logarithmic(low: float, high: float, words: Words) -> Scale:
@@ -89,7 +99,8 @@ def logarithmic(low: float, high: float, words: Words) -> Scale:
     powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     tens = [10.0**power for power in powers]
     every = max(1, -(-len(tens) // 6))
-    return Scale(low, high, (low, *(ten for ten in tens[::-1][::every][::-1] if ten > 1.9 * low)), words, log=True)
+    ticks = (low, *(ten for ten in tens[::-1][::every][::-1] if ten > 1.9 * low))
+    return Scale(low, high, FixedLocator(ticks), words, log=True)
 
 
 def style(index: int) -> dict[str, str]:
@@ -108,41 +119,56 @@ class Chart:
 
     def __init__(self, across: Scale, up: Scale, names: tuple[str, str]) -> None:
         self.across, self.up = across, up
-        self._parts = [*_axes(self, names)]
+        with mpl.rc_context({"font.size": FONT}):
+            self._figure = Figure(figsize=(WIDTH / _DOTS, HEIGHT / _DOTS), dpi=_DOTS)
+            width, height = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / HEIGHT
+            self._axes = self._figure.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, width, height))
+        self._axes.set_xscale("log" if across.log else "linear")
+        self._axes.set_yscale("log" if up.log else "linear")
+        self._axes.set(xlim=(across.low, across.high), ylim=(up.low, up.high), xlabel=names[0], ylabel=names[1])
+        for axis, scale in ((self._axes.xaxis, across), (self._axes.yaxis, up)):
+            axis.set_major_locator(scale.ticks)
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _, words=scale.words: words(value)))
+        self._axes.tick_params(length=0)
+        self._axes.grid(gid=f"{_LOOK}rule")
+        self._figure.patch.set_visible(False)
+        self._axes.patch.set_visible(False)
+        for side, spine in self._axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_gid(f"{_LOOK}frame")
 
     def at(self, x: float, y: float) -> Place:
-        """Where a point stands in the figure."""
-        width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-        return LEFT + width * self.across.share(x), TOP + height * (1 - self.up.share(y))
+        """Where a point stands in the figure, from its upper left corner."""
+        left, height = self._axes.transData.transform((self.across.within([x])[0], self.up.within([y])[0]))
+        return float(left), HEIGHT - float(height)
 
     def line(self, points: Iterable[Place], index: int, look: str = "", *, steps: bool = False) -> None:
         """A line through points, from left to right; with `steps` a height holds until the next point."""
-        at = [self.at(*point) for point in points]
-        self._parts.append(f'<path class="{_look(index, look)}" d="{_path(_stairs(at) if steps else at)}"/>')
+        self.plain(list(points), _look(index, look), steps=steps)
 
     def plain(self, points: Sequence[Place], look: str, *, steps: bool = False) -> None:
         """A line in the colour of the text, with a look of the style sheet."""
-        at = [self.at(*point) for point in points]
-        self._parts.append(f'<path class="{look}" d="{_path(_stairs(at) if steps else at)}"/>')
+        xs, ys = self._within(points)
+        self._axes.plot(*(_stairs(xs, ys) if steps else (xs, ys)), gid=_LOOK + look, clip_on=False)
 
     def marks(self, points: Iterable[Place], index: int, look: str = "") -> None:
         """A mark at each point: round, and square for every other index."""
-        steps = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in (self.at(*point) for point in points))
-        if steps:
-            self._parts.append(f'<path class="m{index % 2} c{index % COLOURS}{look and " " + look}" d="{steps}"/>')
+        xs, ys = self._within(list(points))
+        self._mark(xs, ys, f"m{index % 2} c{index % COLOURS}{look and ' ' + look}")
 
     def band(
         self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], index: int, *, steps: bool = False
     ) -> None:
         """The area between two lines."""
-        edges = [[self.at(x, y) for x, y in zip(xs, ys, strict=True)] for ys in (lows, highs)]
-        below, above = (_stairs(edge) if steps else edge for edge in edges)
-        self._parts.append(f'<path class="band c{index % COLOURS}" d="{_path([*above, *below[::-1]])}z"/>')
+        edges = [self._within(list(zip(xs, ys, strict=True))) for ys in (lows, highs)]
+        below, above = (_stairs(*edge) if steps else edge for edge in edges)
+        around = [np.concatenate([one, other[::-1]]) for one, other in zip(above, below, strict=True)]
+        self._axes.fill(*around, gid=f"{_LOOK}band c{index % COLOURS}", clip_on=False)
 
     def ring(self, x: float, y: float) -> None:
         """A ring around a point."""
-        left, top = self.at(x, y)
-        self._parts.append(f'<circle class="ring" cx="{_n(left)}" cy="{_n(top)}" r="8"/>')
+        self._mark(*self._within([(x, y)]), "ring")
 
     def ends(self, heights: Mapping[int, float]) -> None:
         """The number of each line to the right of its end, pushed apart where lines end together."""
@@ -152,7 +178,7 @@ class Chart:
         for place, (top, index) in enumerate(placed):
             # Never so low that the numbers still to come would leave the figure.
             at = max(at, min(top, lowest + _GAP * place))
-            self._text(WIDTH - RIGHT + 6, at + 4, index + 1, f"c{index % COLOURS}")
+            self._text(WIDTH - RIGHT + 6, at, index + 1, f"c{index % COLOURS}", "left")
             at += _GAP
 
     def numbers(self, dots: Mapping[Place, Sequence[int]]) -> None:
@@ -166,32 +192,62 @@ class Chart:
             left, top = mine[0] + dx, mine[1] + dy
             taken.append((left, top, half))
             if math.hypot(dx, dy) > _NEAR:
-                self._parts.append(f'<path class="join" d="{_path([mine, (left, top)])}"/>')
-            self._text(left, top + 4, text, "middle")
+                ends = [mine[0], left], [HEIGHT - mine[1], HEIGHT - top]
+                self._axes.plot(*ends, transform=None, gid=f"{_LOOK}join", clip_on=False)
+            self._text(left, top, text, "number", "center")
 
-    def _text(self, x: float, y: float, text: object, look: str) -> None:
-        self._parts.append(f'<text class="{look}" x="{_n(x)}" y="{_n(y)}">{text}</text>')
+    def _within(self, points: Sequence[Place]) -> tuple[np.ndarray, np.ndarray]:
+        """Points as two rows of coordinates, those beyond an end of a scale at the end."""
+        return self.across.within(x for x, _ in points), self.up.within(y for _, y in points)
+
+    def _mark(self, xs: np.ndarray, ys: np.ndarray, look: str) -> None:
+        if len(xs):
+            self._axes.plot(xs, ys, linestyle="none", marker="o", gid=_LOOK + look, clip_on=False)
+
+    def _text(self, x: float, y: float, text: object, look: str, side: str) -> None:
+        """A text whose middle stands so far below the figure's upper edge."""
+        at: dict[str, Any] = {"ha": side, "va": "center", "fontsize": FONT, "gid": _LOOK + look}
+        self._figure.text(x / WIDTH, 1 - y / HEIGHT, str(text), **at)
 
     def svg(self) -> str:
         """The figure as an element that scales."""
-        return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="presentation">{"".join(self._parts)}</svg>'
+        stream = io.StringIO()
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
+            FigureCanvasSVG(self._figure).print_svg(stream)  # type: ignore[no-untyped-call, unused-ignore]
+        parts = "".join(_kept(ElementTree.fromstring(stream.getvalue()), ""))  # noqa: S314 - written a line above
+        return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="presentation">{parts}</svg>'
 
 
-def _axes(chart: Chart, names: tuple[str, str]) -> Iterable[str]:
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    places = [(chart.at(tick, chart.up.low)[0], chart.across.words(tick)) for tick in chart.across.ticks]
-    heights = [(chart.at(chart.across.low, tick)[1], chart.up.words(tick)) for tick in chart.up.ticks]
-    grid = [f"M{_n(x)} {TOP}V{bottom}" for x, _ in places] + [f"M{LEFT} {_n(y)}H{right}" for y, _ in heights]
-    yield f'<path class="rule" d="{"".join(grid)}"/><path class="frame" d="M{LEFT} {TOP}V{bottom}H{right}"/>'
-    for x, text in places:
-        yield f'<text class="middle" x="{_n(x)}" y="{bottom + 16}">{text}</text>'
-    for y, text in heights:
-        yield f'<text class="end" x="{LEFT - 6}" y="{_n(y + 4)}">{text}</text>'
-    if names[0]:
-        yield f'<text class="middle" x="{(LEFT + right) / 2:g}" y="{HEIGHT - 10}">{names[0]}</text>'
-    if names[1]:
-        middle = (TOP + bottom) / 2
-        yield f'<text class="middle" x="12" y="{middle:g}" transform="rotate(-90 12 {middle:g})">{names[1]}</text>'
+def _kept(element: ElementTree.Element, look: str) -> Iterator[str]:
+    """The shapes and texts below an element of matplotlib's SVG, with our look in place of its styles.
+
+    Args:
+        element: a group of it, or the whole.
+        look: that of the group around it, as we named it.
+    """
+    named = element.get("id", "")
+    look = named.removeprefix(_LOOK) if named.startswith(_LOOK) else look
+    if element.tag == f"{_SVG}path" and look:
+        yield f'<path class="{look}" d="{_short(element.get("d", ""))}"/>'
+    elif element.tag == f"{_SVG}text":
+        yield _text(element, look)
+    elif look and (marks := [(_n(one.get("x")), _n(one.get("y"))) for one in element.iterfind(f"{_SVG}use")]):
+        yield "".join(f'<circle class="{look}" cx="{x}" cy="{y}" r="8"/>' for x, y in marks if look == "ring")
+        steps = "".join(f"M{x} {y}h0" for x, y in marks if look != "ring")
+        yield f'<path class="{look}" d="{steps}"/>' if steps else ""
+    elif element.tag != f"{_SVG}defs":
+        for child in element:
+            yield from _kept(child, look)
+
+
+def _text(element: ElementTree.Element, look: str) -> str:
+    """A text: what it says, where it stands, and whether that is its middle or its end."""
+    anchor = re.search(r"text-anchor: (middle|end)", element.get("style", ""))
+    looks = " ".join(filter(None, (look, anchor and anchor[1])))
+    turned = element.get("transform", "")
+    turn = f' transform="{_short(turned)}"' if "rotate" in turned and "rotate(-0 " not in turned else ""
+    place = f'x="{_n(element.get("x"))}" y="{_n(element.get("y"))}"' if element.get("x") else ""
+    return f'<text class="{looks}" {place}{turn}>{element.text}</text>'
 
 
 def _look(index: int, look: str) -> str:
@@ -199,27 +255,19 @@ def _look(index: int, look: str) -> str:
     return f"line c{index % COLOURS}{dashed}{look and ' ' + look}"
 
 
-def _path(points: Sequence[Place]) -> str:
-    return "".join(f"{'L' if place else 'M'}{_n(x)} {_n(y)}" for place, (x, y) in enumerate(points))
+def _stairs(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of steps, each of which holds its height until the next point."""
+    return np.repeat(xs, 2)[1:], np.repeat(ys, 2)[:-1]
 
 
-def _stairs(points: Sequence[Place]) -> list[Place]:
-    """The corners of the steps between points, without those that change nothing."""
-    found: list[Place] = list(points[:1])
-    for x, y in points[1:]:
-        if round(y, 1) != round(found[-1][1], 1):
-            found += [(x, found[-1][1]), (x, y)]
-    return [*found, (points[-1][0], found[-1][1])] if points else []
+def _short(text: str) -> str:
+    """A path with one digit behind each point, and no more spaces than it needs."""
+    rounded = re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda found: _n(found[0]), text)
+    return re.sub(r" ?\n? ?([MLCQzHV]) ?", r"\1", rounded).strip()
 
 
-def _n(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
-
-
-def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is no smaller."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(times * power for times in (1, 2, 2.5, 5, 10) if times * power >= least * (1 - 1e-9))
+def _n(number: str | None) -> str:
+    return f"{float(number or 0):.1f}".removesuffix(".0")
 
 
 def _cost(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedsec.metrics.stats.intervals import clopper_pearson
-from fedsec.report.chart import logarithmic, plain
+from fedsec.report.chart import LEFT, RIGHT, WIDTH, Chart, linear, logarithmic, plain
 from fedsec.report.html import render
 from fedsec.report.roc import _band, _curve, rocs
 
@@ -91,5 +91,7 @@ def test_names_stay_out_of_the_figure(name: str) -> None:
 
 
 def test_a_logarithmic_scale_clips_what_it_cannot_show() -> None:
-    scale = logarithmic(0.01, 1.0, plain)
-    assert [scale.share(value) for value in (0.0, 0.01, 0.1, 1.0, 2.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+    chart = Chart(logarithmic(0.01, 1.0, plain), linear(0.0, 1.0, plain), ("", ""))
+    places = [chart.at(value, 0.0)[0] for value in (0.0, 0.01, 0.1, 1.0, 2.0)]
+    left, right = LEFT, WIDTH - RIGHT
+    assert places == pytest.approx([left, left, (left + right) / 2, right, right])
