@@ -22,9 +22,10 @@ Column = tuple[str, Callable[[Pair], str]]
 _MOST_LINES = 20
 """Lines of one kind that a terminal is given; `--json` has all."""
 _MOST_LABELS = 6
-_SHORT = 60
-FEW_SEEDS = 4
-"""Seeds below which Student's t leaves an interval more than three times its standard error wide on either side."""
+_SHORT, _REASON = 60, 160
+"""Characters of a value and of a reason."""
+_FEW = 4
+"""Seeds below which Student's t leaves an interval more than four times its standard error wide to either side."""
 
 
 def print_comparison(comparison: Comparison, runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
@@ -122,7 +123,7 @@ def _findings(comparison: Comparison) -> Iterator[str]:
 
 def _few_seeds(pair: Pair) -> bool:
     tested = any(figure.adjusted is not None for figure in pair.figures)
-    return tested and min(len(pair.seeds) or len(pair.where.cells[run]) for run in (0, pair.run)) < FEW_SEEDS
+    return tested and min(len(pair.seeds) or len(pair.where.cells[run]) for run in (0, pair.run)) < _FEW
 
 
 def _sentence(comparison: Comparison, pair: Pair, figure: Figure) -> str:
@@ -174,7 +175,7 @@ def _left_out(comparison: Comparison, run: int) -> Iterator[str]:
     for pair in pairs:
         for reason in pair.refused:
             reasons.setdefault(reason, []).append(_label(comparison, pair.where.scenario, pair.where.first))
-    yield from _limited([f"Not compared, {reason}: {_few(labels)}" for reason, labels in reasons.items()])
+    yield from _limited([f"Not compared, {_first_line(reason)}: {_few(labels)}" for reason, labels in reasons.items()])
     yield from _limited(_alone(comparison, [one for one in comparison.lone if run in (one.has, one.lacks)]))
 
 
@@ -198,6 +199,11 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _label(comparison: Comparison, scenario: str, row: Mapping[str, Any]) -> str:
     member = f"{scenario}: " if _of_suites(comparison) else ""
     return f"{member}{row['attack']} vs {row['defense']}"
+
+
+def _first_line(reason: str) -> str:
+    line = reason.split("\n", 1)[0]
+    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
 def _few(labels: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ _TEXTS = (
     "data.chat",
 )  # fmt: skip
 """What else decides which texts a figure is about."""
+_MODEL = ("model.name", "model.task")
 _TRAINED = ("model.tuning", "model.dropout", "model.precision", "model.start")
 """What of the model is how it is trained, and not which one it is."""
 _SAME_ROWS = ("data.partition", "data.candidates", "data.trusted")
@@ -142,7 +143,12 @@ def contrast(old: tuple[Run, Row, Content], new: tuple[Run, Row, Content]) -> Co
     known = [bool(run.settings.get(_scenario(run, row))) for run, row, _ in (old, new)]
     unlike = [one for one in _unlike(*settings) if all(known) and not _under(one[0], {*varied, *same})]
     names = [run.name for run, _, _ in (old, new)]
-    refused = [f"{path} is {_told(values, names)}" for path, *values in unlike if _means(path)]
+    other_model = any(path == "model.name" for path, _, _ in unlike)  # whose parameters say nothing more
+    refused = [
+        f"{path} is {_told(values, names)}"
+        for path, *values in unlike
+        if _means(path) and not (other_model and path.startswith("model.") and path not in _MODEL)
+    ]
     refused += [
         f"the content of the {kind} is not the same in {names[0]} and {names[1]}"
         for kind in _CONTENT

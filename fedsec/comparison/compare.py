@@ -180,9 +180,11 @@ def _pair(runs: Sequence[Run], where: Aligned, run: int) -> tuple[Pair, Contrast
     old, new = ((one, *next(iter(cells.values()))) for one, cells in sides)
     unlike = contrast(old, new)
     ran = [{seed: both for seed, both in cells.items() if both[0]["status"] in RESULT} for _, cells in sides]
-    refused = list(unlike.refused) or [
-        f"no result in {one.name}: {_status(cells)}" for (one, cells), own in zip(sides, ran, strict=True) if not own
-    ]
+    missing: dict[str, list[str]] = {}
+    for (one, cells), own in zip(sides, ran, strict=True):
+        if not own:
+            missing.setdefault(_status(cells), []).append(one.name)
+    refused = list(unlike.refused) or [f"no result in {' and '.join(names)}: {why}" for why, names in missing.items()]
     if refused:
         return Pair(where, run, (), tuple(refused), (), ()), unlike
     seeds = paired_seeds(*ran)
