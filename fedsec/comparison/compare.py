@@ -8,6 +8,7 @@ import numpy as np
 
 from fedsec.api import Tells
 from fedsec.comparison.align import Aligned, Content, Contrast, Row, Run, align, canonical, contrast, flat
+from fedsec.comparison.prices import rights
 from fedsec.comparison.rows import NONE, RESULT, damage, goals_of, name_telling
 from fedsec.errors import IncomparableError
 from fedsec.metrics.stats.differences import Difference, Measured, difference, holm, paired_seeds
@@ -276,14 +277,7 @@ def _figures(sides: Sequence[Mapping[int, tuple[Row, Content]]], same_rows: bool
 def _read(cell: tuple[Row, Content], name: str, by_row: str | None) -> Measured | None:
     """A metric of a cell, with its test rows if it is the one that is about them."""
     row, content = cell
-    return Measured.read(row["metrics"][name], _right(content) if name == by_row else None)
-
-
-def _right(content: Content) -> np.ndarray | None:
-    """How right the model was on each test row: 0 or 1, or the share of a text's tokens; None where that is unknown."""
-    if content.get("correct"):
-        return np.array([character == "1" for character in content["correct"]], dtype=float)
-    return np.array(content["right"], dtype=float) if content.get("right") else None
+    return Measured.read(row["metrics"][name], rights(content) if name == by_row else None)
 
 
 def _told_names(row: Row) -> list[str]:
