@@ -156,6 +156,13 @@ def test_seeds_that_agree_by_chance_claim_no_certainty(trials: int, seeds: int) 
     assert paired(bare, bare).p_value == 1.0
 
 
+def test_equal_differences_of_what_is_no_fraction_have_the_values_own_intervals() -> None:
+    """Such as a harm of 1 in every seed without a defense, and of 0 in every seed with it."""
+    new, old = [_plain(0.0, 0.3)] * 3, [_plain(1.0, 0.4)] * 3
+    assert _ends(paired(new, old)) == pytest.approx((-1.5, -0.5))
+    assert _ends(paired([_plain(0.0)] * 2, [_plain(1.0)] * 2)) == (-1.0, -1.0)
+
+
 COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 ANY = st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=4)
 

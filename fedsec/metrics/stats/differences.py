@@ -9,6 +9,8 @@ import numpy as np
 
 from fedsec.metrics.stats.accounts import Account, Added, Ends, Mean, Student
 
+_ROUNDING = 1e-12
+"""Standard errors that are smaller are 0."""
 _DRAWS = 4000
 """Quantiles that stand for a distribution."""
 
@@ -151,9 +153,10 @@ def paired(new: Sequence[Measured], old: Sequence[Measured]) -> Difference:
         new: one for each seed, at least one.
         old: of the same seeds in the same order.
 
-    Source: Student, Biometrika 1908; Newcombe, Statistics in Medicine 17:2635, 1998, method 10. Deviations: a seed's
-    difference of fractions is known to half a step only, whose variance is added, so that seeds that agree by chance
-    do not claim to know everything; rows between 0 and 1 are correlated like those that are 0 or 1.
+    Source: Student, Biometrika 1908; Newcombe, Statistics in Medicine 17:2635, 1998, method 10. Deviations: seeds that
+    agree by chance do not claim to know everything: a seed's difference of fractions is known to half a step only, whose
+    variance is added, and where all differences are equal the values' own intervals count as well. Rows between 0 and 1
+    are correlated like those that are 0 or 1.
     """
     pairs = list(zip(new, old, strict=True))
     accounts: list[Account] = []
@@ -166,6 +169,8 @@ def paired(new: Sequence[Measured], old: Sequence[Measured]) -> Difference:
         rounding = float(np.mean([_rounding(one) + _rounding(other) for one, other in pairs]))
         error = sqrt((float(apart.var(ddof=1)) + rounding) / len(pairs))
         accounts.append(Student(error, len(pairs) - 1.0))
+        if error < _ROUNDING and all(one.low is not None for one in (*new, *old)):  # agreement by chance proves nothing
+            accounts.append(Added(_mean_ends(new), _mean_ends(old), 0.0))
         method, count = "t-pairs", len(pairs)
     elif not by_row:
         return unpaired(new, old)
