@@ -154,9 +154,9 @@ def paired(new: Sequence[Measured], old: Sequence[Measured]) -> Difference:
         old: of the same seeds in the same order.
 
     Source: Student, Biometrika 1908; Newcombe, Statistics in Medicine 17:2635, 1998, method 10. Deviations: seeds that
-    agree by chance do not claim to know everything: a seed's difference of fractions is known to half a step only, whose
-    variance is added, and where all differences are equal the values' own intervals count as well. Rows between 0 and 1
-    are correlated like those that are 0 or 1.
+    agree by chance do not claim to know everything: a seed's difference of fractions is known to half a step only and
+    that variance is added, and where all differences are equal the values' own intervals count as well. Rows between 0
+    and 1 are correlated like those that are 0 or 1.
     """
     pairs = list(zip(new, old, strict=True))
     accounts: list[Account] = []
