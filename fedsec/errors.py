@@ -10,10 +10,14 @@ class ExitCode(IntEnum):
     INTERNAL = 1
     USAGE = 2
     """A mistake in usage or configuration."""
+    GATE_FAILED = 10
+    """A limit of the scenario is broken, or something is worse than the baseline."""
     CELLS_MISSING = 11
     """A cell ended in an error or is missing."""
     INCOMPARABLE = 12
     """Runs cannot be compared, or there is no baseline that this run can be compared with."""
+    INCONCLUSIVE = 13
+    """Under `--strict`: nothing failed, and something could not be decided."""
     INTERRUPTED = 130
 
 
@@ -48,5 +52,11 @@ class NotARunError(FedsecError):
 
 class IncomparableError(FedsecError):
     """Two runs have nothing that can be compared; the message names what differs."""
+
+    exit_code = ExitCode.INCOMPARABLE
+
+
+class BaselineError(FedsecError):
+    """There is no baseline, or none that this run can be compared with."""
 
     exit_code = ExitCode.INCOMPARABLE

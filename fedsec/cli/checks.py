@@ -38,7 +38,7 @@ class Finding:
 _KNOWN_VARIABLES = (
     "FEDSEC_DATA", "FEDSEC_MODELS", "FEDSEC_CACHE", "FEDSEC_OUT", "FEDSEC_WORKERS", "FEDSEC_THREADS", "FEDSEC_MEMORY",
     "FEDSEC_DEVICE", "FEDSEC_DISPLAY", "FEDSEC_JSON", "FEDSEC_SET", "FEDSEC_FORCE", "FEDSEC_ALLOW_PLUGINS",
-    "FEDSEC_ALL",
+    "FEDSEC_ALL", "FEDSEC_BASELINE", "FEDSEC_STRICT", "FEDSEC_FORMAT", "FEDSEC_FILES",
 )  # fmt: skip
 """Their values are shown; of any other FEDSEC_* variable only the name, which may be a secret's."""
 

@@ -7,8 +7,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedsec.cli import (
+    baseline_verb,
     compare_verb,
     doctor_verb,
+    gate_verb,
     init_verb,
     list_verb,
     plan_verb,
@@ -38,6 +40,8 @@ app.command("run")(run_verb.run)
 app.command("runs")(runs_verb.runs)
 app.command("report")(report_verb.report)
 app.command("compare")(compare_verb.compare)
+app.command("gate")(gate_verb.gate)
+app.add_typer(baseline_verb.app, name="baseline")
 app.command("doctor")(doctor_verb.doctor)
 
 

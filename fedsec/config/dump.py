@@ -29,7 +29,7 @@ def whole(scenario: Scenario | Suite, members: Sequence[dict[str, Any]]) -> dict
     """The data of a scenario or a suite, made of those of its members."""
     if isinstance(scenario, Suite):
         head = {"schema": SCHEMA_VERSION, "name": scenario.name, "summary": scenario.summary}
-        return {**head, "scenarios": list(members)}
+        return {**head, "scenarios": list(members), "gate": [rule.model_dump() for rule in scenario.gate]}
     return members[0]
 
 

@@ -18,6 +18,7 @@ from fedsec.config.components import (
 )
 from fedsec.config.cross import cross_findings
 from fedsec.config.fields import allowed, annotation_at, choices, keys_at, nearest
+from fedsec.config.gate import gate_findings
 from fedsec.config.problems import TreePath, show
 from fedsec.config.schema import Component, Scenario
 from fedsec.config.valid import Look, Valid, no_look
@@ -51,8 +52,9 @@ def examine(
     if "model" in data:
         prepared["model"], findings = model_section(data["model"])
     attacks: list[Entry] = []
+    stacks: list[Entry] = []
     if isinstance(data.get("matrix"), dict):
-        prepared["matrix"], attacks, faults = _matrix(data["matrix"])
+        prepared["matrix"], attacks, stacks, faults = _matrix(data["matrix"])
         findings = findings + faults
     findings = [*findings, *schema_version(data), *_repeated(data, "matrix", "seed")]
     findings += _repeated(data, "threat", "knowledge")
@@ -60,6 +62,7 @@ def examine(
     valid = Valid(prepared, [path for path, _ in misfits] + list(faulty))
     findings += misfits
     findings += cross_findings(valid, attacks, exempt)
+    findings += _gate(prepared, valid, attacks, stacks, findings)
     findings += look(Valid(prepared, [path for path, _ in findings] + list(faulty)))
     return Outcome(scenario, findings, valid)
 
@@ -73,11 +76,26 @@ def schema_version(data: dict[str, Any]) -> list[Finding]:
     return []
 
 
-def _matrix(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Entry], list[Finding]]:
+def _gate(
+    data: dict[str, Any], valid: Valid, attacks: list[Entry], stacks: list[Entry], faults: list[Finding]
+) -> list[Finding]:
+    """What is wrong with the rules; what they are about is looked for in lists of the matrix that have no faults."""
+    rules = data.get("gate")
+    if not isinstance(rules, list):
+        return []
+    sound = [valid.has("gate", place) for place in range(len(rules))]
+    faulty = {path[:2] for path, _ in faults}
+    whole = {key for key in ("attack", "defense") if valid.has("matrix", key) and ("matrix", key) not in faulty}
+    known = (attacks if "attack" in whole else None, stacks if "defense" in whole else None)
+    return list(gate_findings(rules, *known, sound))
+
+
+def _matrix(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Entry], list[Entry], list[Finding]]:
     """The matrix in normal form: the controls first, faulty entries left out."""
     matrix = dict(raw)
     findings: list[Finding] = []
     attacks: list[Entry] = []
+    stacks: list[Entry] = []
     if isinstance(raw.get("attack"), list):
         attacks, faults = attack_entries(raw["attack"])
         chosen = [Component(name=CONTROL), *(one for entry in attacks for one in entry.stack)]
@@ -87,7 +105,7 @@ def _matrix(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Entry], list[Find
         stacks, faults = defense_entries(raw["defense"])
         matrix["defense"] = [[], *([one.model_dump() for one in entry.stack] for entry in stacks if entry.stack)]
         findings += faults
-    return matrix, attacks, findings
+    return matrix, attacks, stacks, findings
 
 
 def _repeated(data: dict[str, Any], section: str, key: str) -> list[Finding]:

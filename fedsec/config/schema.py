@@ -311,6 +311,36 @@ class Matrix(_Part):
     """Paths of this file, each with the values it takes, crossed with the rest."""
 
 
+Label = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class GateRule(_Part):
+    """What is demanded of one metric in the cells of an attack and a defense."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=200)]
+    """A metric (`fedsec list metrics`); or `NAME/MEASUREMENT`, what the plug-in NAME measured, its mean over rounds."""
+    attack: Label
+    """`none` or a name of the matrix; parameters in brackets, `sign-flip(scale=10)`, narrow the match."""
+    defense: Label
+    """Likewise; a stack is joined by `+`."""
+    max: float | None = None
+    """The value, the mean over seeds, may not be above it."""
+    min: float | None = None
+    """The value may not be below it."""
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+    """By how much the value may be worse than the baseline's; a baseline is not asked for if absent."""
+    minimum_effect: Annotated[float, Field(ge=0)] = 0.0
+    """A difference from the baseline that is not larger is none, however sure it is."""
+
+    @property
+    def label(self) -> str:
+        """What names the rule: `metric/attack/defense`."""
+        return f"{self.metric}/{self.attack}/{self.defense}"
+
+
+Rules = Annotated[list[GateRule], Field(max_length=1000)]
+
+
 class Scenario(_Part):
     """A whole scenario, resolved."""
 
@@ -326,6 +356,8 @@ class Scenario(_Part):
     evaluation: Evaluation = Evaluation()
     threat: Threat = Threat()
     matrix: Matrix
+    gate: Rules = []
+    """What `fedsec gate` demands of a run."""
     keep_text: bool = False
     """Store recovered and original texts and show them in the report; private text is never kept unasked."""
 
@@ -345,3 +377,5 @@ class SuiteFile(_Part):
     """Stacks that all of them face in place of their own, as in `matrix.defense`; their own if absent."""
     seed: Seeds | None = None
     """Seeds of all of them; their own if absent."""
+    gate: Rules = []
+    """What `fedsec gate` demands of a run; the scenarios' own rules do not count."""

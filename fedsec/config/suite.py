@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedsec.config.check import check
-from fedsec.config.components import Finding
+from fedsec.config.components import Entry, Finding
 from fedsec.config.examine import against_schema, schema_version
+from fedsec.config.gate import gate_findings
 from fedsec.config.overrides import Setting, apply_settings, split_path
 from fedsec.config.paths import starting_at
 from fedsec.config.problems import ConfigError, Problem, TreePath, show
-from fedsec.config.schema import Scenario, SuiteFile
+from fedsec.config.schema import GateRule, Scenario, SuiteFile
 from fedsec.config.tree import Origin, Tree
 from fedsec.config.valid import Look
 from fedsec.errors import FedsecError
 
 ENDINGS = (".yaml", ".yml")
-_OWN = ("name", "summary", "scenarios", "defense", "seed")
+_OWN = ("name", "summary", "scenarios", "defense", "seed", "gate")
 """Keys of a suite that `--set` may replace; any other path is one of its scenarios'."""
 _FOR_MATRIX = ("defense", "seed")
 _FORM = "allowed: a shipped name, a file, or a mapping of `scenario` and what to `set` in it"
@@ -37,6 +38,8 @@ class Suite:
     """The question that it answers."""
     members: tuple[Scenario, ...]
     """In the suite's order; no two have the same name."""
+    gate: tuple[GateRule, ...] = ()
+    """What `fedsec gate` demands of a run; what the scenarios demand by themselves does not count here."""
 
 
 def members_of(scenario: Scenario | Suite) -> tuple[Scenario, ...]:
@@ -74,7 +77,15 @@ def suite_of(
     problems += [tree.problem(path, message) for path, message in _repeated([scenario for scenario, _ in found])]
     if file is None or problems:
         return None, problems
-    return Suite(file.name, file.summary, tuple(members)), []
+    problems = [tree.problem(path, message) for path, message in _gate(tree.data.get("gate"), members)]
+    return (None, problems) if problems else (Suite(file.name, file.summary, tuple(members), tuple(file.gate)), [])
+
+
+def _gate(rules: Any, members: Sequence[Scenario]) -> list[Finding]:
+    """What is wrong with a suite's rules: each is about cells of one scenario at least."""
+    attacks = [Entry((), [one]) for member in members for one in member.matrix.attack]
+    stacks = [Entry((), stack) for member in members for stack in member.matrix.defense]
+    return list(gate_findings(rules, attacks, stacks, [True] * len(rules or ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,8 @@ class _Members:
         for settings in (matrix, self.settings):
             tree, faults = apply_settings(tree, settings)
             problems += faults
+        # A suite's defenses may not be those that its scenarios' own rules are about.
+        tree = replace(tree, data={key: value for key, value in tree.data.items() if key != "gate"})
         scenario, faults = check(tree, self.look)
         problems += faults
         return (None if problems else scenario), problems

@@ -30,7 +30,7 @@ class Valid:
         self._data = data
         self._broken = frozenset(broken)
 
-    def has(self, *path: str) -> bool:
+    def has(self, *path: str | int) -> bool:
         """Whether nothing is wrong at, above or below a path."""
         return not any(path[: len(broken)] == broken or broken[: len(path)] == path for broken in self._broken)
 

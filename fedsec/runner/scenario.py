@@ -41,7 +41,9 @@ def run_directory(scenario: Scenario | Suite, out: Path) -> RunDirectory:
     contents = [by_content(dump(member)) for member in members_of(scenario)]
     for content in contents:
         del content["threat"]["attack_seconds"]  # under another limit the same run goes on
-    return RunDirectory(out / scenario.name / digest(whole(scenario, contents)))
+    found = whole(scenario, contents)
+    del found["gate"]  # so that another demand runs nothing again
+    return RunDirectory(out / scenario.name / digest(found))
 
 
 def run_scenario(scenario: Scenario | Suite, out: Path, observer: Observer, machine: Machine | None = None) -> Finished:
