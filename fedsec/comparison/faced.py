@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsec.api import Tells
-from fedsec.comparison.groups import RAN, Group, Place, Row, scenario_of, span_of, span_of_worst, worst_of
+from fedsec.comparison.groups import RAN, Group, Place, Row, scenario_of, span_of, span_of_worst, where_of, worst_of
 from fedsec.comparison.ranks import Span, below
 from fedsec.comparison.rows import BUDGET, name_telling
 
@@ -26,7 +26,7 @@ class Faced:
     ran: tuple[Group, ...]
     """The groups with a harm of an attack that ran."""
     unknown: tuple[str, ...]
-    """Attacks without a whole result."""
+    """Attacks without a whole result, with the place of those that have one in another."""
     span: Span | None
     """Where the worst harm lies; None without an interval."""
     unranked: str | None
@@ -87,7 +87,10 @@ def faced(own: Sequence[Group], rivals: Collection[Group], learned: Mapping[tupl
         )
     if unranked is None and span is None:
         unranked = "its harm has no interval"
-    unknown = tuple(dict.fromkeys(name for _, name in lost))
+    elsewhere = {str(one.row["attack"]) for one in ran if one.slot not in lost}
+    rows = {one.slot: one.row for one in (*rivals, *own)}
+    named = (f"{slot[1]} ({where_of(rows[slot])})" if slot[1] in elsewhere else slot[1] for slot in lost)
+    unknown = tuple(dict.fromkeys(named))
     reason = worst.row["reason"] if status in ("ok", BUDGET, "blocked") and worst else _reason(status, own)
     return Faced(status=status, reason=reason, worst=worst, ran=ran, unknown=unknown, span=span, unranked=unranked)
 

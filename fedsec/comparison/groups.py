@@ -57,6 +57,12 @@ def scenario_of(row: Row) -> str:
     return str(row.get("scenario") or "")
 
 
+def where_of(row: Row) -> str:
+    """A row's place in words: its scenario in a suite, and its varied settings."""
+    settings = (f"{path.rsplit('.', 1)[-1]}={value}" for path, value in row["settings"].items())
+    return ", ".join(filter(None, (scenario_of(row), *settings)))
+
+
 def controls_of(groups: Iterable[Group]) -> dict[tuple[Place, str], Group]:
     """The trainings without an attack that have a result, by place and stack."""
     return {(one.place, one.stack): one for one in groups if one.row["attack"] == NONE and one.row["status"] in RAN}

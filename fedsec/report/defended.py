@@ -93,8 +93,8 @@ def _open(entry: Entry) -> Iterator[str]:
 
 def _state(one: Mapping[str, Any]) -> str:
     """Why a goal has no figure."""
-    reason = f", {brief(one['reason']).rstrip('.')}" if one["reason"] else ""
-    return f"{one['status']}{reason}"
+    told = one["reason"] if one["status"] in ("error", "undefined") else None
+    return f"{one['status']}{f', {clause(told)}' if told else ''}"
 
 
 def price(entry: Entry) -> str:
@@ -146,9 +146,23 @@ def _ranking(lead: str, column: Mapping[str, Mapping[str, Any]], *, apart: bool 
     elif places:
         ranked = "; ".join(f"{rank}. {shared(spans)}" for rank, spans in sorted(places.items()))
         yield f"Ranked {lead}, least first: {ranked}."
-    left = [f"{name} ({brief(one['unranked']).rstrip('.')})" for name, one in column.items() if one["unranked"]]
-    if left and apart:
-        yield f"Not ranked {lead}: {'; '.join(left)}."
+    left = [(name, one) for name, one in column.items() if one["unranked"] and apart]
+    if places or any(one["status"] not in ("missing", "n/a") for _, one in left):
+        why: dict[str, list[str]] = {}
+        for name, one in left:
+            why.setdefault(_short(one), []).append(name)
+        told = "; ".join(f"{_listed(names)} ({reason})" for reason, names in why.items())
+        yield from [f"Not ranked {lead}: {told}."] if told else []
+
+
+def _short(one: Mapping[str, Any]) -> str:
+    """Why a goal ranks a defense not; what does not apply has its reason told with its scenario."""
+    return "it does not apply" if one["status"] == "n/a" else clause(one["unranked"])
+
+
+def clause(reason: str) -> str:
+    """As much of a reason as a clause holds."""
+    return brief(reason).rstrip(".")
 
 
 def shared(spans: Mapping[str, Span]) -> str:

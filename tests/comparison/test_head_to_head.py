@@ -108,7 +108,7 @@ def test_what_is_no_whole_result_is_not_ranked(cell: Content | None, status: str
     assert table(*cells)["a"]["unranked"] == f"{GOAL}: {why}"
     assert found["a"]["versus_none"] is None
     lead = "Not ranked by the most harm that somebody does who wants to tell whose records were trained on"
-    assert f"{lead}: a ({why})" in said(*cells)
+    assert f"{lead}: a ({why.removesuffix(': no')})" in said(*cells)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,17 @@ def test_a_hole_where_others_have_a_figure_leaves_no_rank(second: Content, why: 
     assert (found["status"], found["attack"], found["unranked"]) == ("ok", "listener", why or found["unranked"])
     assert (found["rank"] is None) == (why is not None)
     assert found["unknown"] == (["y"] if why and "whole" in why else [])
+
+
+def test_an_attack_that_failed_in_one_place_is_named_with_it() -> None:
+    def at(size: int, *cells: Content) -> list[Content]:
+        return [{**one, "cell": {**one["cell"], "settings": {"federation.batch_size": size}}} for one in cells]
+
+    cells = [*controls(none=330, a=320), tells(0.9), tells(0.6, "a")]
+    failed = not_run("error", "boom", attack="listener", defense="a", goal=GOAL)
+    found = goals(table(*at(1, *cells), *at(8, *cells[:3], failed)))["a"]
+    assert found["unknown"] == ["listener (batch_size=8)"]
+    assert found["unranked"] == "listener has no whole result"
 
 
 def test_an_attack_that_fails_against_everybody_ranks_nobody_down() -> None:
