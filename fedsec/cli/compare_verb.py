@@ -36,6 +36,10 @@ def compare(
     found = [result.read(run) for run in runs]
     results = [one for one, _ in found]
     _check_distinct(results)
+    for one in results:
+        if not one.complete:
+            counts = f"{one.missing} missing, {one.errors} in error, {one.budget} whose time was over"
+            typer.echo(f"{one.path} is incomplete: {counts}. To finish it, run its scenario again.", err=True)
     comparison = result.compare(results)
     if as_json:
         listed = [_described(one, record) for one, record in found]
@@ -44,10 +48,6 @@ def compare(
         from fedsec.cli.compared import print_comparison
 
         print_comparison(comparison, [(one.path, record) for one, record in found])
-    for one in results:
-        if not one.complete:
-            counts = f"{one.missing} missing, {one.errors} in error, {one.budget} whose time was over"
-            typer.echo(f"{one.path} is incomplete: {counts}. To finish it, run its scenario again.", err=True)
     if not all(one.complete for one in results):
         raise typer.Exit(ExitCode.CELLS_MISSING)
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsec.api import Form
-from fedsec.comparison.compare import LEVEL, SAME, Comparison, Figure, Lone, Pair, Told
+from fedsec.comparison.compare import LEVEL, SAME, Comparison, Figure, Pair, Told
+from fedsec.comparison.lone import Lone
 from fedsec.comparison.rows import form_of, words_for
 from fedsec.report.numbers import percent
 from fedsec.report.scorecard import settings_label
@@ -184,7 +185,8 @@ def _alone(comparison: Comparison, lone: Sequence[Lone]) -> list[str]:
     found: dict[tuple[int, tuple[int, ...]], list[str]] = {}
     for one in lone:
         settings = f" at {settings_label(one.where.settings)}" if one.where.settings else ""
-        label = f"{_label(comparison, one.where.scenario, one.row)}{settings}"
+        near = f" ({_first_line(one.near)})" if one.near and not one.has else ""  # once is enough
+        label = f"{_label(comparison, one.where.scenario, one.row)}{settings}{near}"
         found.setdefault((one.has, one.seeds), []).append(label)
     return [
         f"Only in {comparison.runs[has].name}: {_few(labels)}, {_seeds(seeds)}"

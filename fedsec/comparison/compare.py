@@ -8,6 +8,7 @@ import numpy as np
 
 from fedsec.api import Tells
 from fedsec.comparison.align import Aligned, Content, Contrast, Row, Run, align, canonical, contrast, flat
+from fedsec.comparison.lone import Lone, lone_cells
 from fedsec.comparison.prices import rights
 from fedsec.comparison.rows import NONE, RESULT, damage, goals_of, name_telling
 from fedsec.errors import IncomparableError
@@ -105,21 +106,6 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Lone:
-    """Cells that one of two runs has and the other has not."""
-
-    where: Aligned
-    has: int
-    lacks: int
-    seeds: tuple[int, ...]
-
-    @property
-    def row(self) -> Row:
-        """A row of theirs."""
-        return self.where.cells[self.has][self.seeds[0]][0]
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Runs beside the first of them."""
 
@@ -144,7 +130,13 @@ class Comparison:
                 for one in self.told
             ],
             "only": [
-                {**_place(one.where, one.row), "run": one.has, "not_in": one.lacks, "seeds": list(one.seeds)}
+                {
+                    **_place(one.where, one.row),
+                    "run": one.has,
+                    "not_in": one.lacks,
+                    "seeds": list(one.seeds),
+                    "near": one.near,
+                }
                 for one in self.lone
             ],
             "cells": [pair.as_json() for pair in self.pairs],
@@ -171,7 +163,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if all(pair.refused for pair in pairs):
         raise IncomparableError(_why(runs, pairs))
     told = [one for run in range(1, len(runs)) for one in (*_settings(found, run), *_machine(runs, run))]
-    lone = [one for run in range(1, len(runs)) for where in aligned for one in _lone(where, run)]
+    lone = [one for run in range(1, len(runs)) for one in lone_cells(runs, aligned, run)]
     return Comparison(tuple(runs), tuple(_adjusted(pairs)), tuple(told), tuple(lone))
 
 
@@ -333,14 +325,6 @@ def _made_by(contents: Iterable[Content]) -> dict[str, str]:
         for what, value in flat({key: made[key] for key in _MACHINE if made.get(key) is not None}).items():
             found.setdefault(what, set()).add(str(value))
     return {what: ", ".join(sorted(values)) for what, values in found.items()}
-
-
-def _lone(where: Aligned, run: int) -> Iterator[Lone]:
-    """The seeds of aligned cells that only the first run has, and those that only another has."""
-    for has, lacks in ((0, run), (run, 0)):
-        seeds = tuple(sorted(where.cells[has].keys() - where.cells[lacks].keys()))
-        if seeds:
-            yield Lone(where, has, lacks, seeds)
 
 
 def _place(where: Aligned, row: Row) -> dict[str, Any]:

@@ -192,3 +192,15 @@ def test_pairing_is_that_of_the_statistics() -> None:
     figure = _figure(found.pairs[0], "utility/accuracy")
     assert found.pairs[0].seeds == (0, 1)
     assert figure.new - figure.old == pytest.approx(figure.difference.value)
+
+
+def test_cells_of_the_same_names_say_which_parameters_keep_them_apart() -> None:
+    """A version that gives an attack a new parameter makes other cells of it."""
+    old, new = (
+        run(name, [*controls(RIGHT[:1]), trained(RIGHT[0], attack="ipm", position="client", attack_params=given)])
+        for name, given in (("A", {"scale": 1.0}), ("B", {"scale": 1.0, "rows": 3}))
+    )
+    near = "ipm.rows is absent in A and 3 in B"
+    assert [one.near for one in compare([old, new]).lone] == [near, "ipm.rows is 3 in B and absent in A"]
+    other = run("B", [*controls(RIGHT[:1]), trained(RIGHT[0], attack="alie", position="client")])
+    assert [one.near for one in compare([old, other]).lone] == [None, None]
