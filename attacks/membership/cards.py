@@ -2,6 +2,10 @@
 
 from fedsec.api import Asset, AttackCard, Behaviour, Knowledge, Position, ThreatModel
 
+from .causal_cards import CARDS as CAUSAL
+from .shadow_cards import CARDS as BY_SHADOWS
+from .update_cards import CARDS as ON_UPDATES
+
 
 def _threat(*knowledge: Knowledge) -> ThreatModel:
     return ThreatModel(
@@ -15,6 +19,9 @@ def _threat(*knowledge: Knowledge) -> ThreatModel:
 
 
 CARDS = (
+    *ON_UPDATES,
+    *BY_SHADOWS,
+    *CAUSAL,
     AttackCard(
         name="loss",
         summary="Takes a record for a member the more, the lower its loss is under the released model.",

@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from fedsec.api.views import Tokens as Tokens
     from fedsec.api.views import Train as Train
     from fedsec.api.views import TrainingSettings as TrainingSettings
+    from fedsec.api.views import TrainShadows as TrainShadows
     from fedsec.api.views import Triggered as Triggered
     from fedsec.api.views import TriggerView as TriggerView
     from fedsec.api.views import Update as Update
@@ -211,6 +212,7 @@ _HOMES = {
     "StepView": "views",
     "Tokens": "views",
     "Train": "views",
+    "TrainShadows": "views",
     "TrainingSettings": "views",
     "TriggerView": "views",
     "Triggered": "views",
@@ -312,6 +314,7 @@ __all__ = [
     "ThreatModel",
     "Tokens",
     "Train",
+    "TrainShadows",
     "TrainingSettings",
     "TriggerView",
     "Triggered",

@@ -97,6 +97,12 @@ class Truth:
     candidates: tuple[Candidate, ...]
     members: tuple[bool, ...]
     """Whether each candidate is held by a client."""
+    candidate_rows: tuple[int, ...] = ()
+    """The number of each candidate's training row, as in the `rows` of the secrets."""
+    holders: tuple[int | None, ...] = ()
+    """The client that holds each candidate; None for one that is withheld."""
+    clients: tuple[int, ...] = ()
+    """`Evidence.clients`: what the columns of an answer about each client stand for."""
     rounds: Sequence[Any]
     """Summaries of all rounds."""
     malicious: frozenset[int]

@@ -238,7 +238,13 @@ class MembershipScorer(Protocol):
     """An attack of the goal `membership`: an adversary tells records that were trained on from withheld ones."""
 
     def score(self, candidates: tuple[Candidate, ...], evidence: Evidence) -> "torch.Tensor":
-        """Return how much each candidate looks like a member [candidates], fp64, higher for a member; no NaN."""
+        """Return how much each candidate looks like a member, fp64, higher for a member; no NaN.
+
+        [candidates]: whether any client holds it. [candidates, clients], of an attack on updates: whether each of
+        `evidence.clients` trained on it in a round that is seen, or all of them together, in one column, where only
+        sums are seen. All scores are held against one threshold, so those about different clients have to be on one
+        scale.
+        """
         ...
 
 

@@ -36,6 +36,7 @@ class Knowledge(StrEnum):
     AUXILIARY_TEXT = "auxiliary-text"
     """Public text (`threat.auxiliary`), as an `Auxiliary`."""
     CLIENT_TEXTS_DISTRIBUTION = "client-texts-distribution"
+    """Records of the clients' data set that nobody holds, as many as there are candidates."""
     BASE_MODEL = "base-model"
     """The parameters before training."""
     BENIGN_UPDATES = "benign-updates"

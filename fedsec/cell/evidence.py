@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -21,12 +22,14 @@ from fedsec.api import (
     RoundView,
     ServerView,
     Tokens,
+    Train,
     WireView,
     Work,
 )
 from fedsec.cell.auxiliary import PublicText
-from fedsec.cell.resources import attack_plugin, malicious_clients, training_settings
+from fedsec.cell.resources import attack_plugin, malicious_clients, tokeniser, training_settings
 from fedsec.cell.work import CellWork
+from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.plugins import checked
 from fedsec.federation.release import logits_of, released
 from fedsec.federation.transcript import Observed, Secret, Vault
@@ -208,6 +211,16 @@ def secrets_of(cell: Cell, trained: "Trained") -> dict[int, dict[int, Secret]]:
     return {number: secrets_in(cell, trained.outcome.observed[number], vault) for number in cell.rounds}
 
 
+def seen_clients(cell: Cell, trained: "Trained", watcher: CellWatcher | None = None) -> tuple[int, ...]:
+    """Return the clients whose single updates the attack sees in any of its rounds, ascending."""
+    if not cell.rounds or Asset.ROWS not in sight_of(cell, trained, watcher):
+        return ()
+    if cell.observes:  # the rounds themselves are gone
+        arrived = [one.clients for one in trained.outcome.rounds if one.round in cell.rounds]
+        return tuple(sorted({c for own in arrived for c in own} - {c for own in arrived for c in _friends(cell, own)}))
+    return tuple(sorted({c for number in cell.rounds for c in targets(cell, trained.outcome.observed[number])}))
+
+
 def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any, looked: Looked) -> Evidence:
     """Return everything that a cell's attack may see; its views load the resident model.
 
@@ -234,20 +247,36 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
         looked.shown = vector.clone()
         return logits_of(around.model, looked.shown, queries, around.tokenizer.pad_token_id)
 
-    granted = _noted(looked, _lasting(cell, trained))
+    granted, trains = _noted(looked, _lasting(cell, trained)), sees and Knowledge.BASE_MODEL in knowledge(cell)
     return Evidence(
         rounds=() if cell.observes else cell.rounds,
         at=at,
+        clients=seen_clients(cell, trained),
         released=(lambda: released_view(cell, trained, looked)) if sees else None,
         ask=ask if sees else None,
         question=question,
         classes=around.classes,
         tokenizer=around.tokenizer,
+        simulate=_simulate(cell, around) if trains else None,
+        shadows=partial(trained.shadows.train, around.model) if trains and trained.shadows is not None else None,
         training=training_settings(cell.scenario),
         granted=granted,
         generator=SeedTree(cell.seed).torch("attack"),
         work=looked.work,
     )
+
+
+def _simulate(cell: Cell, around: Surroundings) -> Train:
+    """Return training in one place by the clients' protocol."""
+    own = OwnTraining(
+        around.model,
+        training_settings(cell.scenario),
+        tokeniser(cell.scenario, around.tokenizer),
+        around.tokenizer,
+        around.classes,
+        dropout=around.model.setup.dropout,
+    )
+    return own.train
 
 
 def round_view(
@@ -367,18 +396,23 @@ def _of(observed: Observed, clients: tuple[int, ...]) -> torch.Tensor:
 
 def _colluders(cell: Cell, observed: Observed) -> tuple[int, ...]:
     """Return the clients of the round that collude with the attacker; a curious client colludes with itself."""
+    return _friends(cell, observed.clients)
+
+
+def _friends(cell: Cell, clients: tuple[int, ...]) -> tuple[int, ...]:
+    """Return which of these senders of a round's updates collude with the attacker."""
     if cell.forges:
         hostile = malicious_clients(cell.scenario, cell.seed)
-        return tuple(client for client in observed.clients if client in hostile)
+        return tuple(client for client in clients if client in hostile)
     count = 1 if cell.attack_position == Position.CLIENT else cell.scenario.threat.colluding
-    if cell.attack_position not in (Position.CLIENT, Position.SERVER) or not count or not observed.clients:
+    if cell.attack_position not in (Position.CLIENT, Position.SERVER) or not count or not clients:
         return ()
     everybody = cell.scenario.federation.clients
     order = SeedTree(cell.seed).numpy("colluding").permutation(everybody)
     if cell.attack_position == Position.CLIENT:
-        return next((int(client),) for client in order if client in observed.clients)
+        return next((int(client),) for client in order if client in clients)
     chosen = {int(client) for client in order[:count]}
-    return tuple(client for client in observed.clients if client in chosen)
+    return tuple(client for client in clients if client in chosen)
 
 
 def _aggregate(cell: Cell, observed: Observed) -> torch.Tensor:
@@ -414,6 +448,7 @@ def _lasting(cell: Cell, trained: "Trained") -> dict[Knowledge, Any]:
         Knowledge.BASE_MODEL: trained.outcome.start.clone,
         Knowledge.DEFENSE_SETTINGS: lambda: cell.told,
         Knowledge.AUXILIARY_TEXT: lambda: trained.around.public.of(cell.scenario).auxiliary,
+        Knowledge.CLIENT_TEXTS_DISTRIBUTION: trained.peers,
     }
     return {kind: available[kind]() for kind in knowledge(cell) if kind in available}
 

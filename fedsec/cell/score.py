@@ -1,6 +1,6 @@
 """From a trained federation and an attack to a cell of the scorecard."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -11,6 +11,7 @@ from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
 from fedsec.cell.evidence import CellWatcher, Looked, check_untouched, evidence_of, secrets_of, sight_of
 from fedsec.cell.head import BLOCKED, BUDGET, NOT_APPLICABLE, OK, RAN, head_of
+from fedsec.cell.pool import Pool
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
 from fedsec.cell.training import Trained, lacking
@@ -132,8 +133,8 @@ def _pursued(cell: Cell, trained: Trained, key: str, work: CellWork, *, blocked:
             "attack; choose other threat.attack_rounds, or more clients"
         )
     plan = trained.staged if cell.acts else staged(cell, trained.materials)
-    truth, generator = truth_of(cell, trained, secrets, plan.question, plan.kept), _generators(cell)
-    evidence = evidence_of(cell, trained, secrets, plan.question, Looked())
+    evidence, generator = evidence_of(cell, trained, secrets, plan.question, Looked()), _generators(cell)
+    truth = truth_of(cell, trained, secrets, plan.question, plan.kept, evidence.clients)
     prior = goal.prior(evidence, truth, generator)
     answer, seconds = prior if blocked else None, None
     if cell.asked and not blocked:
@@ -176,7 +177,12 @@ def _check_headline(card: GoalCard, scored: Scored) -> None:
 
 
 def truth_of(
-    cell: Cell, trained: Trained, secrets: Mapping[int, Mapping[int, Secret]], question: Any, kept: Any
+    cell: Cell,
+    trained: Trained,
+    secrets: Mapping[int, Mapping[int, Secret]],
+    question: Any,
+    kept: Any,
+    clients: tuple[int, ...] = (),
 ) -> Truth:
     """What goals and metrics see of a cell.
 
@@ -186,6 +192,7 @@ def truth_of(
         secrets: the truth of the attacked rounds.
         question: what the goal asks about.
         kept: what the goal keeps for its score.
+        clients: those whose single updates the attack sees.
     """
     outcome, materials = trained.outcome, trained.materials
     pool, when = materials.pool, cell.scenario.threat.participation
@@ -199,6 +206,9 @@ def truth_of(
         unheld=tuple(content_ids(ids, trained.tokenizer) for ids in unheld),
         candidates=materials.candidates,
         members=() if pool is None else tuple(pool.members.tolist()),
+        candidate_rows=() if pool is None else tuple(pool.rows.tolist()),
+        holders=() if pool is None else _holders(pool, materials.rows),
+        clients=clients,
         rounds=outcome.rounds,
         malicious=trained.malicious,
         acted=lambda number: when.first <= number <= last,
@@ -210,6 +220,12 @@ def truth_of(
         kept=kept,
         tokenizer=trained.tokenizer,
     )
+
+
+def _holders(pool: Pool, rows: Sequence[np.ndarray]) -> tuple[int | None, ...]:
+    """The client that holds each candidate; None for one that is withheld."""
+    of_row = {int(row): client for client, own in enumerate(rows) for row in own}
+    return tuple(of_row.get(int(row)) for row in pool.rows)
 
 
 def _generators(cell: Cell) -> Callable[[str], Any]:

@@ -12,7 +12,7 @@ from fedsec.api import Asks, Candidate, Goal, Sample, Stage, Staged, TriggerView
 from fedsec.cell.pool import Pool
 from fedsec.cell.resources import attack_plugin
 from fedsec.data.corpus import Corpus, Example
-from fedsec.data.tokens import Tokenised
+from fedsec.data.tokens import Tokenised, chosen
 from fedsec.federation.plugins import checked
 from fedsec.plan.cells import Cell
 from fedsec.seeds import SeedTree
@@ -40,17 +40,28 @@ class Materials:
         """The candidates, in their order."""
         if self.pool is None:
             return ()
-        firsts = self.train.learned_from
-        return tuple(
-            Candidate(
-                text=self.part.train[row].text,
-                label=self.part.train[row].label,
-                prompt=self.part.train[row].prompt,
-                tokens=tuple(self.train.ids[row]),
-                learned_from=None if firsts is None else int(firsts[row]),
-            )
-            for row in self.pool.rows.tolist()
+        rows = self.pool.rows.tolist()
+        return as_candidates([self.part.train[row] for row in rows], chosen(self.train, self.pool.rows))
+
+
+def as_candidates(rows: Sequence[Example], tokens: Tokenised) -> tuple[Candidate, ...]:
+    """Rows as an attack is shown them.
+
+    Args:
+        rows: of a corpus.
+        tokens: the same rows as the model gets them.
+    """
+    firsts = tokens.learned_from
+    return tuple(
+        Candidate(
+            text=row.text,
+            label=row.label,
+            prompt=row.prompt,
+            tokens=tuple(tokens.ids[place]),
+            learned_from=None if firsts is None else int(firsts[place]),
         )
+        for place, row in enumerate(rows)
+    )
 
 
 def goal_of(cell: Cell) -> Goal | None:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
-from fedsec.api import Asset, Knowledge, ModelSetup, Sample, Staged
+from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Sample, Staged, TrainingSettings
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.evidence import CellWatcher, Surroundings
 from fedsec.cell.pool import Pool, pool_of
@@ -24,11 +25,12 @@ from fedsec.cell.resources import (
     tokeniser,
     training_settings,
 )
-from fedsec.cell.staging import Materials, examples_of, staged
+from fedsec.cell.shadows import Shadows, peers
+from fedsec.cell.staging import Materials, as_candidates, examples_of, staged
 from fedsec.cell.start import PublicStart, public_rows, started
 from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Corpus, Example
-from fedsec.data.tokens import Tokenised, content_ids, joined
+from fedsec.data.tokens import Tokenised, chosen, content_ids, joined
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.clients import Adversary
@@ -77,6 +79,10 @@ class Trained:
     """Attacks that observe rounds as they happen, by cell key."""
     start: PublicStart | None = None
     """The start in place of the base model."""
+    peers: Callable[[], tuple[Candidate, ...]] = tuple
+    """Gives records of the clients' kind that nobody holds and that resemble no candidate."""
+    shadows: Shadows | None = None
+    """Trains shadows of the released model; None without candidates."""
 
     @property
     def model(self) -> FlatModel:
@@ -215,7 +221,36 @@ def train(
         fingerprint(around.model.module),
         watchers,
         start,
+        _peers(scenario, corpus, materials, seeds),
+        _shadows(materials, outcome, settings.training, around.model, seeds),
     )
+
+
+def _peers(
+    scenario: Scenario, corpus: Corpus, materials: Materials, seeds: SeedTree
+) -> Callable[[], tuple[Candidate, ...]]:
+    """Return a function that gives records of the clients' kind that nobody holds, looked for once."""
+
+    @cache
+    def found() -> tuple[Candidate, ...]:
+        if materials.pool is None:
+            return ()
+        own = [materials.part.train[row] for row in materials.pool.rows.tolist()]
+        public = () if scenario.model.start is None else public_rows(scenario, corpus, materials.part, own, seeds)
+        rows = peers(corpus, materials.part, own, public, len(own), seeds)
+        return as_candidates(rows, materials.tokenise(rows))
+
+    return found
+
+
+def _shadows(
+    materials: Materials, outcome: Outcome, training: TrainingSettings, model: FlatModel, seeds: SeedTree
+) -> Shadows | None:
+    """Return what trains shadows of the released model."""
+    if materials.pool is None:
+        return None
+    rows = chosen(materials.train, materials.pool.rows)
+    return Shadows(training, outcome.start, rows, materials.tokenizer.pad_token_id, model.setup.dropout, seeds)
 
 
 def _asked(scenario: Scenario, rows: Sequence[Example], tokens: Tokenised) -> Asked | None:

@@ -19,7 +19,12 @@ PROVIDED = {
     (Position.CLIENT, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.CLIENT, Behaviour.MALICIOUS): frozenset({Knowledge.BENIGN_UPDATES, Knowledge.DEFENSE_SETTINGS}),
     (Position.RELEASED_MODEL, Behaviour.CURIOUS): frozenset(
-        {Knowledge.BASE_MODEL, Knowledge.DEFENSE_SETTINGS, Knowledge.AUXILIARY_TEXT}
+        {
+            Knowledge.BASE_MODEL,
+            Knowledge.CLIENT_TEXTS_DISTRIBUTION,
+            Knowledge.DEFENSE_SETTINGS,
+            Knowledge.AUXILIARY_TEXT,
+        }
     ),
 }
 """Adversaries that the engine runs, and the side knowledge that it can hand them."""

@@ -34,6 +34,13 @@ def joined(first: Tokenised, second: Tokenised) -> Tokenised:
     return Tokenised([*first.ids, *second.ids], np.concatenate([first.labels, second.labels]), learned)
 
 
+def chosen(data: Tokenised, rows: Sequence[int] | np.ndarray) -> Tokenised:
+    """These rows of a split, in this order."""
+    picked = np.asarray(rows, dtype=np.int64)
+    learned = None if data.learned_from is None else data.learned_from[picked]
+    return Tokenised([data.ids[row] for row in picked.tolist()], data.labels[picked], learned)
+
+
 class Batch(NamedTuple):
     """Right-padded rows."""
 

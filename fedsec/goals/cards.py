@@ -127,8 +127,13 @@ CARDS = (
             ),
         ),
         requires=("data.candidates",),
-        unit="candidates, all clients' together: held by a client, against held by nobody",
-        limits=("It asks whether any client of the federation holds a record, not which client.",),
+        unit="candidates, against those that nobody holds: held by any client (federation) or, for an attack on single "
+        "updates or their sum, trained on by that client in a round that was seen (batch)",
+        limits=(
+            "Attacks on the released model ask whether any client holds a record, not which client.",
+            "Attacks on updates see what was drawn: a record that is held and was not drawn is left out of the "
+            "headline; membership/holdings-auc counts it.",
+        ),
     ),
     GoalCard(
         name="backdoor",

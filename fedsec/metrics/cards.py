@@ -172,6 +172,8 @@ CARDS = (
             ("blind-auc", "The same of an attack that saw the candidates' words and no model: 0.5 where all is well."),
             ("tpr@fpr=0.01", "Members above the threshold that at most 1 % of the other candidates reach."),
             ("tpr@fpr=0.05", "Members above the threshold that at most 5 % of the other candidates reach."),
+            ("holdings-auc", "The AUC of an attack on updates for all that clients hold, whether it was drawn or not."),
+            ("holdings-tpr@fpr=0.01", "Members found at 1 % false positives, for all that clients hold."),
         )
     ),
     MetricCard(

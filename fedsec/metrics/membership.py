@@ -1,131 +1,131 @@
 """Membership: how well scores tell members from others."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fedsec.api import BetterFor, MetricValue
+from fedsec.metrics.pairs import Pairs, auc, auc_interval
 from fedsec.metrics.roc import roc
-from fedsec.metrics.stats.intervals import Z95, Interval, clopper_pearson
+from fedsec.metrics.stats.intervals import clopper_pearson
+
+__all__ = ["RATES", "auc", "auc_interval", "curves", "membership", "of_updates"]
 
 RATES = (0.01, 0.05)
 """False positive rates at which the true positive rate is told."""
 
 
-def membership(scores: np.ndarray, blind: np.ndarray, members: np.ndarray) -> dict[str, MetricValue]:
+def membership(
+    scores: np.ndarray, blind: np.ndarray, members: np.ndarray, counted: np.ndarray | None = None
+) -> dict[str, MetricValue]:
     """The AUC, and the true positive rate at low false positive rates, with the blind attack's beside each.
 
     Args:
-        scores: of each candidate fp64 [candidates], higher for a member.
-        blind: the same of an attack that saw the candidates' words alone.
-        members: the truth, bool [candidates].
+        scores: of each candidate fp64 [candidates], higher for a member; or about each client [candidates, clients].
+        blind: of an attack that saw the candidates' words alone [candidates].
+        members: the truth, bool, of the scores' shape.
+        counted: which scores count, bool, of the same shape; all if absent.
 
     Source: Carlini et al., "Membership Inference Attacks From First Principles", S&P 2022, section III: the rate at a
     low false positive rate says more than the AUC. Deviations: none.
     """
-    positives, negatives = int(members.sum()), int((~members).sum())
-    known = auc(blind, members) if positives and negatives else None
-    found = {
-        "membership/auc": _area(scores, members, known),
-        "membership/blind-auc": _area(blind, members, None),
-    }
+    pairs, guess = _beside(scores, blind, members, counted)
+    known = auc(guess.scores, guess.members) if pairs.both else None
+    found = {"membership/auc": _area(pairs, known), "membership/blind-auc": _area(guess, None)}
     for rate in RATES:
-        found[f"membership/tpr@fpr={rate:g}"] = _true_positives(scores, blind, members, rate)
+        found[f"membership/tpr@fpr={rate:g}"] = _true_positives(pairs, guess, rate)
     return found
 
 
-def curves(scores: np.ndarray, blind: np.ndarray, members: np.ndarray) -> dict[str, Any]:
-    """The ROC curves of the scores and of the blind attack's as a cell's notes hold them, in counts of candidates.
+def curves(
+    scores: np.ndarray, blind: np.ndarray, members: np.ndarray, counted: np.ndarray | None = None
+) -> dict[str, Any]:
+    """The ROC curves of the scores and of the blind attack's as a cell's notes hold them, in counts of scores.
 
     Args:
-        scores: of each candidate fp64 [candidates], higher for a member.
-        blind: the same of an attack that saw the candidates' words alone.
-        members: the truth, bool [candidates].
+        scores: of each candidate fp64 [candidates], higher for a member; or about each client [candidates, clients].
+        blind: of an attack that saw the candidates' words alone [candidates].
+        members: the truth, bool, of the scores' shape.
+        counted: which scores count, bool, of the same shape; all if absent.
 
     Returns:
-        `members` and `others` count the candidates; `points` and `blind` are curves (see `roc`); `marks` hold for each
+        `members` and `others` count the scores; `points` and `blind` are curves (see `roc`); `marks` hold for each
         false positive rate that is told: that rate, and the false and the true positives at its threshold.
     """
+    own, guess = _beside(scores, blind, members, counted)
+    scores, members = own.scores, own.members
     cuts = {rate: _cut(scores, members, rate) for rate in RATES}
     return {
         "members": int(members.sum()),
         "others": int((~members).sum()),
         "points": roc(scores, members),
-        "blind": roc(blind, members),
+        "blind": roc(guess.scores, members),
         "marks": [[rate, false, hits] for rate, (_, hits, false) in cuts.items()],
     }
 
 
-def auc(scores: np.ndarray, members: np.ndarray) -> float:
-    """The share of (member, other) pairs in which the member scores higher; ties count half.
-
-    Source: Mann and Whitney, 1947, as ranks. Deviations: none.
-    """
-    from scipy.stats import rankdata
-
-    positives = int(members.sum())
-    pairs = positives * (len(members) - positives)
-    return float((rankdata(scores)[members].sum() - positives * (positives + 1) / 2) / pairs)
-
-
-def auc_interval(scores: np.ndarray, members: np.ndarray, z: float = Z95) -> Interval:
-    """Interval of the AUC, over candidates.
+def of_updates(
+    scores: np.ndarray, blind: np.ndarray, drawn: np.ndarray, held: np.ndarray, withheld: np.ndarray
+) -> dict[str, MetricValue]:
+    """The same for scores about clients: of what was drawn in the rounds seen, and beside it of all that they hold.
 
     Args:
-        scores: of each candidate [candidates].
-        members: the truth, bool [candidates].
-        z: of the normal distribution; 1.96 gives 95 %, 3.29 gives 99.9 %.
+        scores: fp64 [candidates, clients].
+        blind: of an attack that saw the candidates' words alone [candidates].
+        drawn: whether the client trained on the candidate in a round that was seen, bool [candidates, clients].
+        held: whether it holds the candidate, bool [candidates, clients].
+        withheld: whether nobody holds it, bool [candidates].
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988, as placements among the other kind, on the logit scale
-        (Pepe, "The Statistical Evaluation of Medical Tests", 2003, section 5.2), where the normal approximation holds
-        for fewer candidates.
-    Deviations: at least 1.5 over the number of the rarer kind to either side, so that a perfect separation still leaves
-        room for a candidate that was not drawn.
+    Source: as `membership`. Deviations: a record that is held and was not drawn is left out of the first.
     """
-    from scipy.stats import rankdata
-
-    own, other = scores[members], scores[~members]
-    both = rankdata(np.concatenate([own, other]))
-    placed = (both[: len(own)] - rankdata(own)) / len(other)  # [members]
-    among = 1.0 - (both[len(own) :] - rankdata(other)) / len(own)  # [others]
-    spread = sum(float(one.var(ddof=1)) / len(one) for one in (placed, among) if len(one) > 1)
-    least, middle = 1.5 * z / Z95 / min(len(own), len(other)), float(placed.mean())
-    low, high = middle - least, middle + least
-    if 0.0 < middle < 1.0:
-        logit, step = np.log(middle / (1 - middle)), z * float(np.sqrt(spread)) / (middle * (1 - middle))
-        low, high = min(low, _expit(logit - step)), max(high, _expit(logit + step))
-    return Interval(max(0.0, low), min(1.0, high), "delong-logit")
+    others = np.broadcast_to(withheld[:, None], scores.shape)
+    metrics = membership(scores, blind, drawn, drawn | others)
+    whole = membership(scores, blind, held, held | others)
+    for name in ("auc", "tpr@fpr=0.01"):
+        metrics[f"membership/holdings-{name}"] = replace(whole[f"membership/{name}"], chance=None, best=None)
+    return metrics
 
 
-def _expit(value: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-value)))
+def _beside(
+    scores: np.ndarray, blind: np.ndarray, members: np.ndarray, counted: np.ndarray | None
+) -> tuple[Pairs, Pairs]:
+    """The scores that count, and the blind attack's, which are about every client the same."""
+    alike = blind.reshape(len(blind), *[1] * (scores.ndim - 1))
+    return Pairs.of(scores, members, counted), Pairs.of(np.broadcast_to(alike, scores.shape), members, counted)
 
 
-def _area(scores: np.ndarray, members: np.ndarray, blind: float | None) -> MetricValue:
-    positives = int(members.sum())
-    if not positives or positives == len(members):
-        return MetricValue(value=None, unit="fraction", better_for=BetterFor.ATTACKER, n=0)
-    interval = auc_interval(scores, members)
+def _area(pairs: Pairs, blind: float | None) -> MetricValue:
+    if not pairs.both:
+        return _nothing()
+    interval = auc_interval(pairs.scores, pairs.members) if pairs.clients < 2 else pairs.auc_interval()
     scale: dict[str, Any] = {} if blind is None else {"baseline": blind, "chance": max(0.5, blind), "best": 1.0}
     return MetricValue(
-        value=auc(scores, members),
+        value=auc(pairs.scores, pairs.members),
         unit="fraction",
         better_for=BetterFor.ATTACKER,
-        n=len(members),
+        n=pairs.candidates,
         ci_low=interval.low,
         ci_high=interval.high,
         method=interval.method,
+        detail=pairs.counts if pairs.clients else None,
         **scale,
     )
 
 
-def _true_positives(scores: np.ndarray, blind: np.ndarray, members: np.ndarray, rate: float) -> MetricValue:
+def _nothing() -> MetricValue:
+    return MetricValue(value=None, unit="fraction", better_for=BetterFor.ATTACKER, n=0)
+
+
+def _true_positives(pairs: Pairs, blind: Pairs, rate: float) -> MetricValue:
     """The true positive rate at the lowest threshold whose false positive rate is at most `rate`."""
+    if not pairs.both:
+        return _nothing()
+    members = pairs.members
     positives, negatives = int(members.sum()), int((~members).sum())
-    if not positives or not negatives:
-        return MetricValue(value=None, unit="fraction", better_for=BetterFor.ATTACKER, n=0)
-    threshold, hits, false = _cut(scores, members, rate)
-    interval = clopper_pearson(hits, positives)
+    threshold, hits, false = _cut(pairs.scores, members, rate)
+    effective = pairs.effective((pairs.scores >= threshold).astype(float))
+    interval = clopper_pearson(hits / positives * effective, effective)
     return MetricValue(
         value=hits / positives,
         unit="fraction",
@@ -134,14 +134,13 @@ def _true_positives(scores: np.ndarray, blind: np.ndarray, members: np.ndarray, 
         ci_low=interval.low,
         ci_high=interval.high,
         method=interval.method,
-        baseline=_cut(blind, members, rate)[1] / positives,
+        baseline=_cut(blind.scores, members, rate)[1] / positives,
         detail={
             "realised-fpr": false / negatives,
             "threshold": threshold,
             "true-positives": float(hits),
             "false-positives": float(false),
-            "members": float(positives),
-            "others": float(negatives),
+            **pairs.counts,
         },
     )
 

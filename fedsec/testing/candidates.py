@@ -58,6 +58,7 @@ def check_null(subject: Subject) -> None:
     scores, (members,) = claims(subject, trained), coins
     if not _one_each(scores, members):
         return
+    scores = scores if scores.ndim == 1 else scores.mean(axis=1)
     low, high, _ = auc_interval(scores, members, z=Z)
     require(
         low <= HALF <= high,
@@ -87,5 +88,5 @@ def check_words(subject: Subject, trained: Trained) -> None:
 
 
 def _one_each(scores: Any, members: np.ndarray) -> bool:
-    """Whether an answer is one score for each candidate; goals may ask something else about them."""
-    return isinstance(scores, np.ndarray) and scores.shape == members.shape
+    """Whether an answer is a score for each candidate, or for each and each client; goals may ask something else."""
+    return isinstance(scores, np.ndarray) and scores.ndim in (1, 2) and scores.shape[:1] == members.shape

@@ -29,10 +29,16 @@ DECODER = [
     "model={name: tiny-gpt2, task: causal-lm, dropout: false, trained_on: canned-words, training_steps: 150}",
     "data={name: canned-words, max_tokens: 32}",
 ]
+# One batch of each client's in every round, as attacks on single updates have it best.
+GRADIENTS = [
+    "federation={clients: 8, rounds: 3, batch_size: 2, optimizer: sgd, learning_rate: 0.1, update: gradient}",
+    "threat.attack_rounds=all",
+]
 # Minutes on a real encoder, or seconds each for what differs little from another; what else they promise is tested in
-# attacks/reconstruction and attacks/poisoning.
+# attacks/.
 SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case", "distributed-backdoor"}
 SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
+SLOW |= {"gradient-difference", "fedmia", "loss-series", "lira", "rmia", "shadow-classifier", "min-k", "zlib"}
 SLOW_DEFENSES = {"dp-lora", "bucketing"}
 """Whose effect takes many trainings to show; their cards and their conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
@@ -69,6 +75,12 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "min-max": {"overrides": SPREAD},
     "min-sum": {"overrides": SPREAD},
     "mimic": {"overrides": SPREAD},
+    # What enters the query of a single layer at [CLS] is the same for every text.
+    "projection-residual": {"overrides": [*GRADIENTS, "model={name: tiny-bert, layers: 2, dropout: false}"]},
+    "gradient-cosine": {"overrides": GRADIENTS},
+    "gradient-difference": {"overrides": GRADIENTS},
+    "fedmia": {"overrides": GRADIENTS},
+    "loss-series": {"overrides": ["threat.attack_rounds=all"]},
     "label-flip": {"overrides": ["threat.malicious=4"]},
     "clean-label": {"strongest": {"keep": 0.0}, "overrides": ["threat.malicious=4", "federation.local_steps=6"]},
     "edge-case": {"overrides": ["data.max_tokens=32"]},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.metrics.blind import blind_scores
-from fedsec.metrics.membership import auc, auc_interval, membership
+from fedsec.metrics.membership import auc, auc_interval, membership, of_updates
 from fedsec.metrics.stats.intervals import clopper_pearson
 
 
@@ -122,3 +122,50 @@ def test_the_blind_attack_finds_what_words_give_away_and_nothing_else() -> None:
 def test_the_blind_attack_says_nothing_where_there_is_nothing_to_learn() -> None:
     assert blind_scores(["a b"] * 4, np.ones(4, dtype=bool), np.random.default_rng(0)).tolist() == [0.0] * 4
     assert len(blind_scores([], np.zeros(0, dtype=bool), np.random.default_rng(0))) == 0
+
+
+def _about_clients(draw: np.random.Generator, clients: int, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of 40 records about each client, of which it holds 5, and how well they tell differs by client."""
+    held = np.zeros((40 + 5 * clients, clients), dtype=bool)
+    for client in range(clients):
+        held[5 * client : 5 * client + 5, client] = True
+    gain = 1.0 + spread * draw.standard_normal(clients)
+    return draw.standard_normal(held.shape) + gain * held, held, np.arange(len(held)) >= 5 * clients
+
+
+def test_scores_about_clients_are_held_against_records_that_nobody_holds() -> None:
+    scores, held, withheld = _about_clients(np.random.default_rng(0), 4, 0.0)
+    drawn = held & (np.arange(60) % 5 > 0)[:, None]
+    found = of_updates(scores, np.zeros(60), drawn, held, withheld)
+    own, others = scores[drawn], scores[withheld].ravel()
+    slow = (own[:, None] > others).mean()
+    value = found["membership/auc"]
+    assert value.value == pytest.approx(slow)
+    assert value.detail == {"members": 16.0, "others": 160.0, "clients": 4.0}
+    assert value.n == 56
+    assert found["membership/holdings-auc"].value == pytest.approx((scores[held][:, None] > others).mean())
+    assert found["membership/holdings-auc"].chance is None
+    assert found["membership/blind-auc"].value == 0.5
+
+
+def test_intervals_of_scores_about_clients_allow_for_clients_that_differ() -> None:
+    """One threshold for clients that are told apart by more and by less: records of one client say less each."""
+    from scipy.stats import norm
+
+    draw, covered, rates, tries = np.random.default_rng(3), 0, 0, 100
+    area = float(norm.cdf(1.0 / np.sqrt(2 + 0.6**2)))  # of a difference of two scores and of what clients differ by
+    for _ in range(tries):
+        scores, held, withheld = _about_clients(draw, 8, 0.6)
+        found = of_updates(scores, np.zeros(len(scores)), held, held, withheld)
+        value, rate = found["membership/auc"], found["membership/tpr@fpr=0.05"]
+        assert value.ci_low is not None
+        assert value.ci_high is not None
+        assert rate.ci_low is not None
+        covered += value.ci_low <= area <= value.ci_high
+        rates += rate.ci_low <= float(rate.value or 0.0)
+    assert covered >= 0.9 * tries
+    assert rates == tries
+    scores, held, withheld = _about_clients(draw, 8, 0.0)
+    narrow = of_updates(scores, np.zeros(len(scores)), held, held, withheld)["membership/auc"]
+    plain = auc_interval(scores[held | withheld[:, None]], held[held | withheld[:, None]])
+    assert (narrow.ci_high or 0) - (narrow.ci_low or 0) >= 0.9 * (plain.high - plain.low)

@@ -20,7 +20,7 @@ from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.extraction import extraction_recall
 from fedsec.metrics.free_ride import free_ride_weight
 from fedsec.metrics.leakage import leakage, match
-from fedsec.metrics.membership import membership
+from fedsec.metrics.membership import membership, of_updates
 from fedsec.metrics.refusals import refusals
 from fedsec.metrics.robustness import detection
 from fedsec.metrics.tail import tail_accuracy
@@ -64,6 +64,7 @@ def _produced() -> dict[str, Any]:
     ids = tuple(tokenizer("call ann lee today", add_special_tokens=False)["input_ids"])
     secret = Secret((ids,), (len(ids) + 2,), (0,), (("ann lee",),))
     claim = Reconstruction(client=0, tokens=ids, score=0.0, verified=True)
+    held = np.array([False, True, False, True])
     rounds: Any = [
         SimpleNamespace(
             upload_bytes=8,
@@ -93,6 +94,7 @@ def _produced() -> dict[str, Any]:
             np.random.default_rng(0),
         ),
         **refusals(_RIGHT, guarded=True),
+        **of_updates(np.arange(4.0)[:, None], np.zeros(4), held[:, None], held[:, None], ~held),
         **membership(np.arange(4.0), np.zeros(4), np.array([False, True, False, True])),
         **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0])),
         "robustness/lifespan-rounds": lifespan([(1, 0.9), (2, 0.1)], 1),

@@ -41,19 +41,19 @@ def wilson(successes: float, trials: int) -> Interval:
     return Interval(low, high, "wilson")
 
 
-def clopper_pearson(successes: int, trials: int) -> Interval:
+def clopper_pearson(successes: float, trials: float) -> Interval:
     """The exact interval of a rate, which covers it in at least 95 of 100 cases however few trials there are.
 
     Args:
-        successes: between 0 and `trials`.
+        successes: between 0 and `trials`; may be fractional where trials are clusters.
         trials: independent trials; without any the interval is [0, 1].
 
     Source: Clopper and Pearson, Biometrika 1934, through quantiles of the beta distribution. Deviations: none.
     """
     from scipy.stats import beta
 
-    low = 0.0 if successes == 0 else float(beta.ppf(0.025, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(beta.ppf(0.975, successes + 1, trials - successes))
+    low = 0.0 if successes <= 0 else float(beta.ppf(0.025, successes, trials - successes + 1))
+    high = 1.0 if successes >= trials else float(beta.ppf(0.975, successes + 1, trials - successes))
     return Interval(low, high, "clopper-pearson")
 
 
