@@ -90,6 +90,7 @@ def run(
     threads: int = 1,
     memory: int | str | None = None,
     device: str = "auto",
+    source: Path | str | None = None,
 ) -> RunResult:
     """Run a scenario or a suite, or what an earlier run of it left undone, and write its scorecard and report.
 
@@ -104,6 +105,7 @@ def run(
         threads: threads of every worker's numerics; results depend on it in their last bits.
         memory: bytes, or a size such as `8GB`, that all workers together may use; 80 % of what is free if absent.
         device: `auto`, `cpu` or `cuda`.
+        source: the scenario's file, at whose `gate:` the gate's findings point.
 
     Raises:
         FedsecError: no cell could run, for one reason that all share; another process runs this scenario; a setting
@@ -114,7 +116,9 @@ def run(
     from fedsec.runner.scenario import run_scenario
 
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory), device=device)
-    finished = run_scenario(scenario, Path(out), observer or Observer(), machine)
+    finished = run_scenario(
+        scenario, Path(out), observer or Observer(), machine, None if source is None else Path(source)
+    )
     return rebuild(finished.run.path)
 
 

@@ -53,7 +53,7 @@ def run(
     loaded, _ = look_and_load(scenario, overrides, runs=True)
     try:
         with redirect_stdout(sys.stderr):  # what a plug-in prints is no data
-            result = _run(loaded, out, display, machine)
+            result = _run(loaded, out, display, machine, source_of(scenario))
     except KeyboardInterrupt:  # caught here: typer turns it into a silent exit
         typer.echo("\nInterrupted. The same command continues where it left off.", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -71,10 +71,12 @@ def run(
         raise typer.Exit(ExitCode.CELLS_MISSING)
 
 
-def _run(scenario: "Scenario | Suite", out: Path, display: Display | None, machine: "Machine") -> "RunResult":
+def _run(
+    scenario: "Scenario | Suite", out: Path, display: Display | None, machine: "Machine", source: Path | None
+) -> "RunResult":
     from fedsec.cli.display import make_observer
     from fedsec.result import rebuild
     from fedsec.runner.scenario import run_scenario
 
     with make_observer(display) as observer:
-        return rebuild(run_scenario(scenario, out, observer, machine).run.path)
+        return rebuild(run_scenario(scenario, out, observer, machine, source).run.path)

@@ -121,6 +121,18 @@ def _text(what: str | Path) -> tuple[str, str, str]:
     return name, yaml_tree.decode(_read(Path(what)), name), os.path.dirname(name)  # noqa: PTH120  ("" stays "")
 
 
+def source_of(what: str | Path) -> Path | None:
+    """The file that a scenario or suite is read from; None where it is no ordinary file.
+
+    Args:
+        what: as `load_scenario` takes it.
+    """
+    if isinstance(what, str) and not what.endswith(ENDINGS):
+        found = shipped_files().get(what)
+        return found if isinstance(found, Path) else None
+    return Path(what)
+
+
 def _unknown_name(name: str) -> UnknownNameError:
     near = nearest(name, [known for known, _ in shipped()])
     return UnknownNameError(

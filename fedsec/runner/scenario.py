@@ -46,7 +46,13 @@ def run_directory(scenario: Scenario | Suite, out: Path) -> RunDirectory:
     return RunDirectory(out / scenario.name / digest(found))
 
 
-def run_scenario(scenario: Scenario | Suite, out: Path, observer: Observer, machine: Machine | None = None) -> Finished:
+def run_scenario(
+    scenario: Scenario | Suite,
+    out: Path,
+    observer: Observer,
+    machine: Machine | None = None,
+    source: Path | None = None,
+) -> Finished:
     """Run what is missing; the same command again continues where a crash or an interruption left off.
 
     Args:
@@ -54,6 +60,7 @@ def run_scenario(scenario: Scenario | Suite, out: Path, observer: Observer, mach
         out: folder of runs.
         observer: told about progress.
         machine: workers, threads, memory and device; one process with one thread if absent.
+        source: the file that it was read from, which findings point at; unknown if absent.
 
     Raises:
         FedsecError: every cell failed for this one reason before any could run; another process runs this scenario;
@@ -63,10 +70,17 @@ def run_scenario(scenario: Scenario | Suite, out: Path, observer: Observer, mach
     device = resolve_device(machine.device)
     run = run_directory(scenario, out)
     with run.lock():
-        return _run(scenario, run, observer, machine, device)
+        return _run(scenario, run, observer, machine, device, source)
 
 
-def _run(scenario: Scenario | Suite, run: RunDirectory, observer: Observer, machine: Machine, device: str) -> Finished:
+def _run(
+    scenario: Scenario | Suite,
+    run: RunDirectory,
+    observer: Observer,
+    machine: Machine,
+    device: str,
+    source: Path | None,
+) -> Finished:
     planned = members(scenario)
     tasks = distinct(planned)
     before = {task.key: content for task in tasks if (content := run.cell(task.key)) is not None}
@@ -76,7 +90,10 @@ def _run(scenario: Scenario | Suite, run: RunDirectory, observer: Observer, mach
     observer.started([task.cell for task in tasks], [task.cell for task in waiting])
     run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
     record = _record(scenario, planned, made_by, run.record(), resumes=bool(waiting))
-    run.write_record({**record, "plugins": _plugins(run.path)})
+    read_from = (
+        {} if source is None else {"source": os.path.relpath(os.path.realpath(source), os.path.realpath(run.path))}
+    )
+    run.write_record({**record, "plugins": _plugins(run.path), **read_from})
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (*RAN, BLOCKED) for content in before.values())
     recorder = Recorder(run, observer, made_by, started)

@@ -179,6 +179,8 @@ class _Record(_Part):
     device: str = ""
     randomness: str = ""
     plugins: list[str] = []
+    source: str | None = None
+    """The scenario's file, seen from the run's folder."""
     expected: _Expected | None = None
     members: Annotated[list[_Member], Field(min_length=1)] | None = None
     """Of a suite; each of its cells is one of `cells`."""

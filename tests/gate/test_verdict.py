@@ -35,7 +35,8 @@ def _cli(*words: object) -> Result:
 
 
 def _worse(by: float, defense: str = "krum") -> Any:
-    return lambda attack, own, seed: usual(attack, own, seed) - (by if own == defense else 0.0)
+    """Cells that are worse by that on average, and not by the same in every seed."""
+    return lambda attack, own, seed: usual(attack, own, seed) - (by + 0.01 * (seed % 2) if own == defense else 0.0)
 
 
 def test_the_same_run_passes(trusted: tuple[Path, Path]) -> None:
@@ -53,7 +54,7 @@ def test_a_run_that_is_worse_by_more_than_the_tolerance_fails(tmp_path: Path, tr
     assert verdict.exit_code == ExitCode.GATE_FAILED
     failed = verdict.worst_first[0]
     assert failed.difference is not None
-    assert failed.difference["value"] == pytest.approx(-0.2, abs=0.01)
+    assert failed.difference["value"] == pytest.approx(-0.204, abs=0.001)
     assert failed.difference["method"] == "t-pairs"
 
 
