@@ -60,7 +60,7 @@ def gate(
     verdict = judge(looked := looked_at(run), baseline, strict=strict)
     faults = write(verdict, files or looked.path, [one.value for one in formats] or FORMATS)
     if as_json:
-        typer.echo(json.dumps(verdict.as_json(), ensure_ascii=False))
+        typer.echo(json.dumps(verdict.as_json()))
     else:
         _print(verdict)
     from fedsec.report.visible import visible

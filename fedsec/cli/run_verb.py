@@ -45,6 +45,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a scenario or suite, or what an earlier run of it left undone; print its table and where the report is."""
+    from fedsec.config.load import source_of
     from fedsec.runner.machine import Machine, parse_memory, thread_variables_set
 
     thread_variables_set(threads)  # before torch is loaded, which reads them then

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from fedsec.gate.verdict import Check, Verdict
+from fedsec.report.visible import visible
 
 COLUMNS = (
     "outcome", "scenario", "metric", "attack", "defense", "settings", "unit", "value", "ci_low", "ci_high", "seeds",
@@ -38,4 +39,7 @@ def _row(check: Check) -> list[Any]:
 
 def _safe(value: Any) -> Any:
     """A text that no spreadsheet computes; numbers stay what they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
