@@ -31,6 +31,10 @@ class SeedTree:
         """Return a numpy generator for that purpose."""
         return np.random.default_rng(self._sequence(purpose, round_number, client))
 
+    def key(self, purpose: str, round_number: int = 0, client: int = -1) -> bytes:
+        """Return a key of 32 bytes for that purpose, as secret as the seed."""
+        return self._sequence(purpose, round_number, client).generate_state(4, np.uint64).tobytes()
+
     def torch(self, purpose: str, *, round_number: int = 0, client: int = -1) -> torch.Generator:
         """Return a torch CPU generator for that purpose."""
         state = self._sequence(purpose, round_number, client).generate_state(1, np.uint64)[0]

@@ -80,7 +80,9 @@ class OnlyTheSum:
     """A defense, steps 5 and 6: a protocol after which the server reads the sum only."""
 
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: RoundContext) -> Exchanged:
-        return Exchanged(weighted_sum(rows, weights), upload_bytes=4 * context.layout.size)
+        return Exchanged(
+            weighted_sum(rows.nan_to_num(0.0).clamp(-1e6, 1e6), weights), upload_bytes=4 * context.layout.size
+        )
 
 
 class DropFirst:

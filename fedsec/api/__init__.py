@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fedsec.api.hooks import Filter as Filter
     from fedsec.api.hooks import GlobalModelHook as GlobalModelHook
     from fedsec.api.hooks import MembershipScorer as MembershipScorer
+    from fedsec.api.hooks import MessageHook as MessageHook
     from fedsec.api.hooks import ModelHook as ModelHook
     from fedsec.api.hooks import Observer as Observer
     from fedsec.api.hooks import Poisoner as Poisoner
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from fedsec.api.views import ColluderView as ColluderView
     from fedsec.api.views import Encoding as Encoding
     from fedsec.api.views import Evidence as Evidence
+    from fedsec.api.views import ExchangeContext as ExchangeContext
     from fedsec.api.views import Exchanged as Exchanged
     from fedsec.api.views import KeyHolderView as KeyHolderView
     from fedsec.api.views import Layout as Layout
@@ -147,6 +149,7 @@ _HOMES = {
     "Filter": "hooks",
     "GlobalModelHook": "hooks",
     "MembershipScorer": "hooks",
+    "MessageHook": "hooks",
     "ModelHook": "hooks",
     "Observer": "hooks",
     "Poisoner": "hooks",
@@ -189,6 +192,7 @@ _HOMES = {
     "ColluderView": "views",
     "Encoding": "views",
     "Evidence": "views",
+    "ExchangeContext": "views",
     "Exchanged": "views",
     "Granted": "granted",
     "KeyHolderView": "views",
@@ -250,6 +254,7 @@ __all__ = [
     "Encoding",
     "Evidence",
     "Exchange",
+    "ExchangeContext",
     "Exchanged",
     "Extractor",
     "Filter",
@@ -267,6 +272,7 @@ __all__ = [
     "Measured",
     "MembershipScorer",
     "Message",
+    "MessageHook",
     "MetricCard",
     "MetricValue",
     "Mixed",

@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsec.api.privacy import Calibrated, PrivacyTerms
+from fedsec.api.protocols import Message
 from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
     BroadcastView,
     Candidate,
     ClientView,
+    ColluderView,
     Evidence,
+    ExchangeContext,
     Exchanged,
     Mixed,
     ModelSetup,
@@ -110,18 +113,31 @@ class UpdateHook(Protocol):
         ...
 
 
+class MessageHook(Protocol):
+    """Step 5: a malicious client or server alters what it says in a protocol of secure aggregation.
+
+    The party's own message follows the protocol. It has no hold over the network: others know that it said this.
+    """
+
+    def on_message(self, message: Message, view: "ColluderView | BroadcastView") -> bytes:
+        """Return what the party says instead of `message.content`; the view of a server names the receiver."""
+        ...
+
+
 class Exchange(Protocol):
     """Steps 5 and 6: a defense is a protocol by which clients and server add updates up and nobody reads single rows.
 
-    The plug-in plays every party of the protocol. The card's `aggregation` states what the server can read, and the
-    engine hands out views by that. Rules and filters that need rows do not apply beside it.
+    The plug-in makes every party of the protocol, and the engine carries their messages (`context.wire`). The card's
+    `aggregation` states what the server can read, and the engine hands out views by that. Rules and filters that need
+    rows do not apply beside it.
     """
 
-    def exchange(self, rows: "torch.Tensor", weights: "torch.Tensor", context: RoundContext) -> Exchanged:
+    def exchange(self, rows: "torch.Tensor", weights: "torch.Tensor", context: ExchangeContext) -> Exchanged:
         """Return the weighted sum of the rows, as the party that can read it reads it.
 
         Args:
-            rows: what the clients put in, fp32 [clients, parameters]; must not be changed.
+            rows: what the clients put in, fp32 [clients, parameters]; must not be changed. Nobody but the client has
+                seen a row: a malicious one may hold anything, NaN included, which the client's encoder bounds.
             weights: fp64 [clients].
             context: of the round.
         """
@@ -277,6 +293,7 @@ METHODS = (
     "on_data",
     "on_step",
     "on_update",
+    "on_message",
     "exchange",
     "mix",
     "weights",
@@ -289,7 +306,7 @@ METHODS = (
 """The hooks' method names, in the order of a round. An attack also has the method that its goal's card names."""
 OBSERVE = "observe"
 CALIBRATE = "calibrate"
-CLIENT_SIDE = ("on_data", "on_step", "on_update")
+CLIENT_SIDE = ("on_data", "on_step", "on_update", "on_message")
 """Hooks of which every client has an instance of its own."""
 
 
@@ -297,7 +314,7 @@ def acting(threat: ThreatModel) -> tuple[str, ...]:
     """Return the hooks by which an adversary of that position and behaviour can act; none for a curious one."""
     if threat.behaviour != Behaviour.MALICIOUS:
         return ()
-    return {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast",)}.get(threat.position, ())
+    return {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast", "on_message")}.get(threat.position, ())
 
 
 def implements(plugin: object, method: str) -> bool:

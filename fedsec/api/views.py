@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.protocols import Message
 from fedsec.api.threat import Knowledge
 from fedsec.api.work import Limited, Part, Reconstruction, own_generator
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from fedsec.api.privacy import GaussianMechanism
+    from fedsec.api.protocols import Secrets, Wire
     from fedsec.maths.rows import Rows
 
 
@@ -161,6 +163,9 @@ class RoundView(Limited):
     """Claimed example counts of the cohort; empty for a position that does not see them."""
     upload_bytes: int
     """Size of a client's message in bytes, which nothing hides."""
+    messages: tuple[Message, ...] = ()
+    """What a protocol of secure aggregation sent, as far as it crossed this position: everything at the server and on a
+    wire without TLS, its own messages at another party."""
     colluders: tuple[int, ...] = ()
     """Clients of the cohort that share their updates with this party; a curious client has itself."""
     own_rows: "torch.Tensor | None" = None
@@ -561,6 +566,16 @@ class RoundContext:
     generator: "torch.Generator"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeContext(RoundContext):
+    """What a protocol of secure aggregation has of the engine, beside what a server-side defense knows."""
+
+    wire: "Wire"
+    """Carries messages between the protocol's parties."""
+    secrets: "Secrets"
+    """Where the parties' keys and masks of this round come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """What an aggregation rule returns whose update is more than a weighted sum of the round's rows."""
@@ -586,13 +601,17 @@ class Exchanged:
     """What a protocol of secure or homomorphic aggregation returns."""
 
     vector: "torch.Tensor | None"
-    """The weighted sum [parameters], fp32, finite; None if the protocol gave up."""
-    upload_bytes: int
-    """Bytes that a client sends in the round, all steps of the protocol together."""
-    download_bytes: int = 0
-    """Bytes that a client receives beside the model."""
+    """The weighted sum [parameters], fp32, finite; None if the protocol gave up. Where `clients` are not all, it is
+    divided by the sum of their weights."""
+    upload_bytes: int | None = None
+    """Bytes that a client sends in the round, all steps of the protocol together; the most that any client sent over
+    the context's wire where absent."""
+    download_bytes: int | None = None
+    """Bytes that a client receives beside the model; the most that any received over the wire where absent."""
     skipped: str | None = None
     """Why there is no sum, if there is none: the global model is kept for that round."""
+    clients: tuple[int, ...] | None = None
+    """The clients whose updates are in the sum; None for all of them."""
 
 
 def _size(shape: Sequence[int]) -> int:

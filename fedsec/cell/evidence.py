@@ -9,12 +9,14 @@ import torch
 
 from fedsec import registry
 from fedsec.api import (
+    AUTHORITY,
     Aggregation,
     Asset,
     Evidence,
     Granted,
     KeyHolderView,
     Knowledge,
+    Message,
     ParticipantView,
     Position,
     PublicModel,
@@ -311,6 +313,7 @@ def round_view(
         started=observed.started.clone() if informed and module is not None and observed.started is not None else None,
         examples=observed.examples if informed else (),
         upload_bytes=observed.upload_bytes,
+        messages=_messages(cell, observed, friends),
         colluders=friends,
         own_rows=_of(observed, friends) if friends else None,
         training=training_settings(cell.scenario),
@@ -360,6 +363,15 @@ def check_untouched(cell: Cell, around: Surroundings, looked: Looked, frozen: tu
             raise RuntimeError(f"{cell.attack_label} changed the model that it was shown; an attack only looks")
     if around.public.changed():
         raise RuntimeError(f"{cell.attack_label} changed the language model that it was granted; an attack only looks")
+
+
+def _messages(cell: Cell, observed: Observed, friends: tuple[int, ...]) -> tuple[Message, ...]:
+    """Return what a protocol sent, as far as it crossed the attack's position: all of it passes by the server."""
+    position = cell.attack_position
+    if position == Position.SERVER or (position == Position.WIRE and not cell.scenario.federation.tls):
+        return observed.messages
+    own = {*friends, *([AUTHORITY] if position == Position.KEY_HOLDER else [])}
+    return tuple(message for message in observed.messages if {message.sender, message.receiver} & own)
 
 
 class _Rows(NamedTuple):

@@ -394,5 +394,6 @@ def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:
         evaluate_every=federation.evaluate_every,
         declared_malicious=in_round(scenario, scenario.threat.declared),
         observe=observe,
+        randomness=scenario.randomness,
         availability=AvailabilitySettings(**federation.availability.model_dump()),
     )

@@ -183,6 +183,8 @@ class Availability(_Part):
     """Sigma of the clients' log-normal speeds. Used with `deadline` only."""
     max_staleness: Annotated[int, Field(ge=0, le=1000)] = 0
     """Rounds by which an update may be late and still count, by 1 / sqrt(1 + rounds). Used with `deadline` only."""
+    protocol_drop_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that a client leaves before it answers in a stage of secure aggregation. Used there only."""
 
 
 class Federation(_Part):
@@ -358,6 +360,9 @@ class Scenario(_Part):
     matrix: Matrix
     gate: Rules = []
     """What `fedsec gate` demands of a run."""
+    randomness: Literal["seeded", "secure"] = "seeded"
+    """Where keys and masks of secure aggregation come from: the seed, or the operating system, which keeps nothing of
+    them and repeats nothing. Noise and sampling are seeded in both."""
     keep_text: bool = False
     """Store recovered and original texts and show them in the report; private text is never kept unasked."""
 

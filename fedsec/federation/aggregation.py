@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import torch
 
 from fedsec.api import (
+    ExchangeContext,
     Exchanged,
     Layout,
     Mixed,
@@ -21,6 +23,7 @@ from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Stack
 from fedsec.maths.rows import Rows, weighted_sum
 from fedsec.seeds import SeedTree
+from fedsec.wire.protocol import InProcessWire
 from fedsec.wire.receive import Received
 
 
@@ -43,6 +46,8 @@ class Aggregate(NamedTuple):
     norms: torch.Tensor | None = None
     """The norm of each received update as it enters the sum, fp64 [clients]; only with filters or a rule with
     weights."""
+    summed: tuple[int, ...] | None = None
+    """The clients whose updates are in an exchange's sum; None if that is all of them."""
 
 
 class Aggregator:
@@ -83,6 +88,7 @@ class Aggregator:
         staleness: tuple[int, ...] = (),
         absent: tuple[int, ...] = (),
         trusted: Callable[[], torch.Tensor] | None = None,
+        wire: InProcessWire | None = None,
     ) -> Aggregate:
         """Return the round's aggregate.
 
@@ -93,14 +99,15 @@ class Aggregator:
             staleness: rounds by which each row is late; empty if none is.
             absent: clients of the cohort that did not report.
             trusted: computes the server's own update [parameters], or None.
+            wire: carries an exchange's messages.
 
         Raises:
             ValueError: a plug-in returned something of the wrong shape or type, or non-finite numbers.
         """
         around = _Around(number, received.clients, received.examples, current, staleness, absent, trusted, None)
         declared = max(0, self._declared - len(received.rejected))
-        if self._stack.exchange is not None and received.clients:
-            found = self._exchange(around, received, declared)
+        if self._stack.exchange is not None and wire is not None and received.clients:
+            found = self._exchange(around, received, declared, wire)
         else:
             rows = Rows(received.rows)
             found = self._applied(received, rows, self._decide(around, rows, declared, self._measurements))
@@ -208,7 +215,7 @@ class Aggregator:
             norms = rows.squared_norms().sqrt()
         return Aggregate(vector, vector, decision.weights, None, received.upload_bytes, 0, norms)
 
-    def _exchange(self, around: "_Around", received: Received, declared: int) -> Aggregate:
+    def _exchange(self, around: "_Around", received: Received, declared: int, wire: InProcessWire) -> Aggregate:
         assert self._stack.exchange is not None  # noqa: S101 - the caller looked
         label, protocol = self._stack.exchange
         count = len(received.clients)
@@ -216,16 +223,24 @@ class Aggregator:
         if refusal:
             return self._skip(received, refusal)
         weights = self._plain(around, torch.eye(count, dtype=torch.float64))
-        context = self._context(around, declared, label)
+        known = self._context(around, declared, label)
+        context = ExchangeContext(**{f.name: getattr(known, f.name) for f in fields(known)}, **_services(wire))
         done = self._measurements.of(label, protocol.exchange(received.rows, weights.clone(), context))
         if not isinstance(done, Exchanged):
             raise ValueError(f"{label} returned {type(done).__name__}, an exchange returns Exchanged")
+        upload = wire.most_sent if done.upload_bytes is None else done.upload_bytes
+        download = wire.most_received if done.download_bytes is None else done.download_bytes
         if done.skipped is not None:
-            skipped = self._skip(received, done.skipped)
-            return skipped._replace(upload_bytes=done.upload_bytes, download_bytes=done.download_bytes)
+            return self._skip(received, done.skipped)._replace(upload_bytes=upload, download_bytes=download)
         _check(done.vector, (self._layout.size,), torch.float32, label)
         assert done.vector is not None  # noqa: S101 - checked
-        return Aggregate(done.vector, done.vector, weights, None, done.upload_bytes, done.download_bytes)
+        if done.clients is None:
+            return Aggregate(done.vector, done.vector, weights, None, upload, download)
+        summed = torch.tensor([client in done.clients for client in received.clients])
+        if not set(done.clients) <= set(received.clients) or not bool(summed.any()):
+            raise ValueError(f"{label} names clients in its sum that put nothing in, or none at all")
+        weights = weights[summed] / weights[summed].sum()
+        return Aggregate(done.vector, done.vector, weights, None, upload, download, summed=tuple(sorted(done.clients)))
 
     def _population(self, rows: Rows, declared: int) -> Population:
         return Population(clients=len(rows), declared_malicious=declared, trusted=self._trusts)
@@ -267,6 +282,10 @@ class Aggregator:
     def _skip(self, received: Received, reason: str) -> Aggregate:
         nothing = torch.zeros(self._layout.size)
         return Aggregate(nothing, nothing, None, reason, received.upload_bytes, 0)
+
+
+def _services(wire: InProcessWire) -> dict[str, Any]:
+    return {"wire": wire, "secrets": wire.secrets}
 
 
 class _Around(NamedTuple):

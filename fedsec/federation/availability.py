@@ -25,6 +25,8 @@ class AvailabilitySettings:
     """Sigma of the log-normal speeds: one draw per client, and half of it per client and round."""
     max_staleness: int = 0
     """The most rounds by which an update may be late and still count."""
+    protocol_drop_out: float = 0.0
+    """Probability that a client leaves before it answers in a stage of a protocol of secure aggregation."""
 
 
 class Attendance(NamedTuple):
@@ -84,6 +86,13 @@ class Availability:
                 if lateness:
                     late[client] = lateness
         return Attendance(tuple(working), late, tuple(absent))
+
+    def leaves(self, number: int, stage: int, client: int) -> bool:
+        """Return whether a client leaves in a round before it answers in a stage of a protocol."""
+        if not self.settings.protocol_drop_out:
+            return False
+        lots = self.seeds.numpy("protocol availability", round_number=number, client=client).random(stage + 1)
+        return bool(lots[stage] < self.settings.protocol_drop_out)
 
     def hold(self, held: Held) -> None:
         """Keep a message until its round; of an invalid one only that it is invalid."""

@@ -39,6 +39,8 @@ class FederationSettings:
     observe: frozenset[int]
     """Rounds that attacks look at after training; the vault keeps the truth of these and of those that `watchers`
     see."""
+    randomness: str = "seeded"
+    """Where keys and masks come from: `seeded` or `secure`."""
     availability: AvailabilitySettings = field(default_factory=AvailabilitySettings)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from fedsec.api import Message
 from fedsec.federation.transcript import Observed
 from fedsec.store.atomic import write_bytes
 
@@ -80,7 +81,10 @@ class RoundStore(Mapping[int, Observed]):
                 if tensor is not None:
                     stream.write(tensor.contiguous().numpy().data)
         partial.replace(values)
-        rest = {**observed.as_json(), **shapes}
+        heads = [[m.stage, m.sender, m.receiver, len(m.content)] for m in observed.messages]
+        if heads:
+            write_bytes(_said(values), b"".join(message.content for message in observed.messages), 0o600)
+        rest = {**observed.as_json(), **shapes, "messages": heads}
         rest["weights"] = None if observed.weights is None else observed.weights.tolist()
         write_bytes(about, json.dumps(rest).encode(), 0o600)
         self._numbers.add(observed.round)
@@ -109,7 +113,9 @@ class RoundStore(Mapping[int, Observed]):
         parts = dict(zip(_TENSORS, mapped.split(sizes), strict=True))
         tensors = {name: None if rest[name] is None else parts[name].view(rest[name]) for name in _TENSORS}
         weights = None if rest["weights"] is None else torch.tensor(rest["weights"], dtype=torch.float64)
-        return Observed.from_json({**rest, **tensors, "weights": weights})
+        return Observed.from_json(
+            {**rest, **tensors, "weights": weights, "messages": _messages(values, rest["messages"])}
+        )
 
     def __iter__(self) -> Iterator[int]:
         return iter(sorted(self._numbers))
@@ -135,6 +141,23 @@ class RoundStore(Mapping[int, Observed]):
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self.folder / f"{number}.f32", self.folder / f"{number}.json"
+
+
+def _said(values: Path) -> Path:
+    """Return where the messages of a round lie, whose tensors lie in `values`."""
+    return values.with_suffix(".messages")
+
+
+def _messages(values: Path, heads: list[list[Any]]) -> tuple[Message, ...]:
+    """Return a protocol's messages by their descriptions; ValueError if their file is of another length."""
+    said = _said(values).read_bytes() if heads else b""
+    if len(said) != sum(length for *_, length in heads):
+        raise ValueError(f"{_said(values)} is not as long as its description says")
+    found, start = [], 0
+    for stage, sender, receiver, length in heads:
+        found.append(Message(stage, sender, receiver, said[start : start + length]))
+        start += length
+    return tuple(found)
 
 
 def _size(shape: list[int] | None) -> int:

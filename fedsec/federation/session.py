@@ -7,7 +7,7 @@ same code: a malicious one has another list of hooks, and a blackboard.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isnan, nan
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import torch
 
 from fedsec.api import (
+    SERVER,
     BroadcastView,
     GaussianMechanism,
     Granted,
     Knowledge,
+    Message,
     ReleaseView,
     Sample,
     Unit,
@@ -27,7 +29,8 @@ from fedsec.api import (
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability, Held
 from fedsec.federation.clients import Clients, Surroundings
-from fedsec.federation.draws import SERVER, cohort_of
+from fedsec.federation.draws import SERVER as OWN_SAMPLES
+from fedsec.federation.draws import cohort_of
 from fedsec.federation.holdings import Held as Own
 from fedsec.federation.holdings import Holdings, check_samples, expected_rows
 from fedsec.federation.measurements import Measurements
@@ -44,7 +47,10 @@ from fedsec.federation.spending import covered_by, notices, open_ledger
 from fedsec.federation.steps import Hooked, StepHooks
 from fedsec.federation.transcript import Observed, RoundSummary, Secret
 from fedsec.models.local import LocalTrainer
-from fedsec.wire.receive import Message, Received, receive
+from fedsec.privacy.keystream import secure, seeded
+from fedsec.wire.protocol import InProcessWire
+from fedsec.wire.receive import Message as Sent
+from fedsec.wire.receive import Received, Rejection, receive
 
 _BYTES_PER_VALUE = 4
 
@@ -121,13 +127,21 @@ class Session:
         before = self._current.clone() if number in self._seen else None
         absent = tuple(one.client for one in attendance.absent)
         trusted = partial(self._own_update, number) if len(self._f.trusted) else None
-        aggregate = self._aggregator.aggregate(number, arrived, self._current, staleness, absent, trusted)  # 6 and 7
+        wire = None if self._f.stack.exchange is None else self._wire(number, attendance, received)
+        aggregate = self._aggregator.aggregate(
+            number, arrived, self._current, staleness, absent, trusted, wire
+        )  # 6 and 7
+        if aggregate.summed is not None:
+            delivery = delivery.of(aggregate.summed)
+            arrived, staleness = delivery.received, delivery.staleness
         if aggregate.skipped is None:
             self._optimizer.step(self._current, aggregate.applied)
             self._aggregator.after_step(number, arrived, self._current, staleness, absent)
         seconds = time.perf_counter() - began
         if before is not None:
-            self._observe(number, before, delivery, aggregate)
+            self._observe(number, before, delivery, aggregate, () if wire is None else tuple(wire.messages))
+        gone = () if wire is None else tuple(Rejection(*one) for one in sorted(wire.absent.items()) if one[0] >= 0)
+        attendance = attendance._replace(absent=attendance.absent + gone)
         self._summaries.append(self._summary(number, losses, arrived, attendance, staleness, aggregate, seconds))
         self.done = number
         if number % settings.evaluate_every == 0 or number == settings.rounds:  # 8
@@ -255,9 +269,9 @@ class Session:
         """Return the update from the server's own samples by the clients' protocol [parameters]."""
         training, seeds = self._f.settings.training, self._f.seeds
         held = Own(self._f.train, self._f.trusted, self._f.examples)
-        chosen = self._holdings.choose(number, SERVER, held.rows, training)
+        chosen = self._holdings.choose(number, OWN_SAMPLES, held.rows, training)
         out = torch.empty_like(self._current)
-        dropout = seeds.torch("dropout", round_number=number, client=SERVER)
+        dropout = seeds.torch("dropout", round_number=number, client=OWN_SAMPLES)
         batches, expected = self._holdings.batches(held, chosen), expected_rows(len(held.rows), training)
         self._trainer.update(self._current, batches, out, dropout, expected_rows=expected)
         return out
@@ -274,7 +288,17 @@ class Session:
     def _altered(self, number: int, client: int, cohort: tuple[int, ...]) -> torch.Tensor:
         f = self._f
         assert f.server is not None  # noqa: S101 - the caller looked
-        view = BroadcastView(
+        view = self._broadcast_view(number, client, cohort)
+        sent = self._measurements.of(f.server.attack.label, self._server.on_broadcast(self._current.clone(), view))
+        fits = isinstance(sent, torch.Tensor) and sent.dtype == torch.float32 and sent.shape == self._current.shape
+        if not fits or not bool(sent.isfinite().all()):
+            raise ValueError(f"{f.server.attack.label} must broadcast finite fp32 parameters of the model's length")
+        return sent.detach().clone()  # type: ignore[no-any-return]
+
+    def _broadcast_view(self, number: int, client: int, cohort: tuple[int, ...], purpose: str = "") -> BroadcastView:
+        f = self._f
+        assert f.server is not None  # noqa: S101 - the caller looked
+        return BroadcastView(
             client=client,
             cohort=cohort,
             round=number,
@@ -284,13 +308,8 @@ class Session:
             tokenizer=f.tokenizer,
             question=f.server.question,
             granted=self._granted,
-            generator=f.seeds.torch(f"attack {f.server.attack.label}", round_number=number, client=client),
+            generator=f.seeds.torch(f"attack {f.server.attack.label}{purpose}", round_number=number, client=client),
         )
-        sent = self._measurements.of(f.server.attack.label, self._server.on_broadcast(self._current.clone(), view))
-        fits = isinstance(sent, torch.Tensor) and sent.dtype == torch.float32 and sent.shape == self._current.shape
-        if not fits or not bool(sent.isfinite().all()):
-            raise ValueError(f"{f.server.attack.label} must broadcast finite fp32 parameters of the model's length")
-        return sent.detach().clone()  # type: ignore[no-any-return]
 
     def _train(self, number: int, attendance: Attendance, received: Mapping[int, torch.Tensor]) -> list[float]:
         """Train all clients into the first rows of the buffer; return the mean loss of each."""
@@ -364,7 +383,7 @@ class Session:
         self,
         number: int,
         attendance: Attendance,
-        messages: Sequence[Message],
+        messages: Sequence[Sent],
         received: Mapping[int, torch.Tensor],
     ) -> "_Delivery":
         """Return what the server receives in this round; late messages are held back."""
@@ -380,10 +399,52 @@ class Session:
         now = sorted([*now, *arrivals], key=lambda held: held.message.client)
         same = len(now) == len(messages) and not arrivals
         out = self._buffer[: len(now)] if same else torch.empty(len(now), len(self._current))
-        found = receive([held.message for held in now], len(self._current), [held.enrolled for held in now], out)
+        readable = self._f.stack.exchange is None  # under masks and ciphertexts, clients' encoders bound their values
+        found = receive(
+            [held.message for held in now],
+            len(self._current),
+            [held.enrolled for held in now],
+            out,
+            readable=readable,
+        )
         return _Delivery(found, [next(h for h in now if h.message.client == c) for c in found.clients], number)
 
-    def _observe(self, number: int, before: torch.Tensor, delivery: "_Delivery", aggregate: Aggregate) -> None:
+    def _wire(self, number: int, attendance: Attendance, received: Mapping[int, torch.Tensor]) -> InProcessWire:
+        """Return what carries the messages of a protocol of secure aggregation in a round."""
+        f, cohort = self._f, attendance.working
+
+        def says(message: Message) -> bytes:
+            if message.sender == SERVER:
+                return self._server_says(number, message, cohort)
+            for label, hook in self._clients.hooks(message.sender, "on_message") if message.sender >= 0 else ():
+                view = self._clients.view(number, message.sender, label, received[message.sender], cohort)
+                said = self._measurements.of(label, hook.on_message(message, view))
+                message = replace(message, content=bytes(said))
+            return message.content
+
+        return InProcessWire(
+            secrets=secure if f.settings.randomness == "secure" else seeded(f.seeds.key, number),
+            leaves=partial(self._availability.leaves, number),
+            says=says,
+            keeps=number in self._seen,
+        )
+
+    def _server_says(self, number: int, message: Message, cohort: tuple[int, ...]) -> bytes:
+        if self._server is None or not implements(self._server, "on_message") or message.receiver < 0:
+            return message.content
+        assert self._f.server is not None  # noqa: S101 - it has a plug-in
+        view = self._broadcast_view(number, message.receiver, cohort, f" {message.stage}")
+        said = self._measurements.of(self._f.server.attack.label, self._server.on_message(message, view))
+        return bytes(said)
+
+    def _observe(
+        self,
+        number: int,
+        before: torch.Tensor,
+        delivery: "_Delivery",
+        aggregate: Aggregate,
+        messages: tuple[Message, ...],
+    ) -> None:
         arrived = delivery.received
         own = any(held.started is not self._current for held in delivery.kept)
         observed = Observed(
@@ -401,6 +462,7 @@ class Session:
             if own
             else None,
             upload_bytes=aggregate.upload_bytes,
+            messages=messages,
         )
         if number in self._f.settings.observe:
             self._f.store.keep(observed)
@@ -457,6 +519,16 @@ class _Delivery:
     kept: list[Held]
     """The messages behind the received rows, in their order."""
     number: int
+
+    def of(self, clients: tuple[int, ...]) -> "_Delivery":
+        """Return what arrived of some clients: those that are in a protocol's sum."""
+        chosen = [place for place, client in enumerate(self.received.clients) if client in clients]
+        arrived = self.received._replace(
+            rows=self.received.rows[chosen],
+            clients=tuple(self.received.clients[place] for place in chosen),
+            examples=tuple(self.received.examples[place] for place in chosen),
+        )
+        return _Delivery(arrived, [self.kept[place] for place in chosen], self.number)
 
     @property
     def staleness(self) -> tuple[int, ...]:

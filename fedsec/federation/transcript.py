@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fedsec.api import Message
 from fedsec.wire.receive import Rejection
 
 _TUPLES = ("cohort", "clients", "examples", "staleness")
@@ -80,6 +81,8 @@ class Observed:
     """The parameters that each of `clients` started from [clients, parameters]; None if that was `start` for all of
     them."""
     upload_bytes: int
+    messages: tuple[Message, ...] = ()
+    """What a protocol of secure aggregation sent."""
 
     def as_json(self) -> dict[str, Any]:
         """Return all fields, tensors unchanged."""

@@ -52,7 +52,7 @@ def start_key(cell: Cell, trained: list[str]) -> str:
 
 
 def _trained(cell: Cell) -> list[Any]:
-    settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation"}))
+    settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation", "randomness"}))
     return [settings, cell.told, cell.seed]
 
 
@@ -73,7 +73,7 @@ def _planting(cell: Cell) -> str | None:
 
 def cell_key(cell: Cell) -> str:
     """Return the hash of everything that a cell's result depends on: settings, sources, data and weights."""
-    read_from = {"model", "data", "federation", "evaluation", "threat", "keep_text"}
+    read_from = {"model", "data", "federation", "randomness", "evaluation", "threat", "keep_text"}
     content = by_content(cell.scenario.model_dump(mode="json", include=read_from))
     del content["threat"]["attack_seconds"]  # what an attack that ended in time has read does not depend on it
     read = inputs(cell.scenario)

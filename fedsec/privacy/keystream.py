@@ -94,4 +94,6 @@ def seeded(key_of: "Callable[[str, int, int], bytes]", round_number: int) -> "Se
 def _of_seed(
     key_of: "Callable[[str, int, int], bytes]", round_number: int, purpose: str, client: int = SERVER
 ) -> KeyStream:
+    if client < SERVER:  # seeds are told apart by clients from -1 on
+        purpose, client = f"{purpose} of party {client}", SERVER
     return KeyStream(key_of(purpose, round_number, client))

@@ -15,13 +15,16 @@ from fedsec.store.sources import scoring_hash, training_hash
 _LIBRARIES = ("fedsec", "torch", "transformers", "peft", "tokenizers", "numpy", "scipy", "rouge-score")
 
 
-def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> dict[str, Any]:
+def environment(
+    *, threads: int = 1, workers: int = 1, device: str = "cpu", randomness: str = "seeded"
+) -> dict[str, Any]:
     """Return versions, what the engine's sources are, and the machine, without user names, paths and secrets.
 
     Args:
         threads: of every worker's numerics; results depend on it in their last bits.
         workers: processes that ran cells; no result depends on it.
         device: `cpu` or `cuda`.
+        randomness: of the scenario.
     """
     return {
         "python": platform.python_version(),
@@ -33,7 +36,7 @@ def environment(*, threads: int = 1, workers: int = 1, device: str = "cpu") -> d
         "threads": threads,
         "workers": workers,
         "device": device,
-        "randomness": "seeded",
+        "randomness": randomness,
     }
 
 

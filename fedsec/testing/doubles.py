@@ -47,6 +47,8 @@ from fedsec.api import (
 )
 from fedsec.maths.rows import Rows, weighted_sum
 
+MAX_ABSOLUTE = 1e6
+
 HEADER_BYTES, CIPHERTEXT_FACTOR = 16, 16
 
 
@@ -59,7 +61,7 @@ class IdealSum:
 
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: RoundContext) -> Exchanged:
         """The weighted sum, as the server reads it."""
-        return Exchanged(weighted_sum(rows, weights), upload_bytes=HEADER_BYTES + 4 * context.layout.size)
+        return Exchanged(weighted_sum(_bounded(rows), weights), upload_bytes=HEADER_BYTES + 4 * context.layout.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ class IdealSealed:
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: RoundContext) -> Exchanged:
         """The weighted sum, as the key holder reads it; ciphertexts are longer than what they hold."""
         size = HEADER_BYTES + CIPHERTEXT_FACTOR * context.layout.size
-        return Exchanged(weighted_sum(rows, weights), upload_bytes=size, download_bytes=size)
+        return Exchanged(weighted_sum(_bounded(rows), weights), upload_bytes=size, download_bytes=size)
+
+
+def _bounded(rows: torch.Tensor) -> torch.Tensor:
+    """What clients' encoders make of any values: nobody else reads a row."""
+    return rows.nan_to_num(0.0).clamp(-MAX_ABSOLUTE, MAX_ABSOLUTE)
 
 
 @dataclass(frozen=True, slots=True)

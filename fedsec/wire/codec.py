@@ -33,6 +33,7 @@ def encode(vector: torch.Tensor, encoding: Encoding, layout: Layout) -> bytes | 
         layout: of the vector.
     """
     values = np.ascontiguousarray(vector.detach().numpy())
+    content: bytes | None
     if encoding.sparse:
         content = _write_sparse(values)
     elif encoding.bits in range(1, _WIDTH + 1):

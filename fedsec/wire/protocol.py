@@ -45,6 +45,20 @@ class InProcessWire:
     """What crossed the network, where it is recorded, in its order; a stage's requests before its answers."""
     absent: dict[int, str] = field(default_factory=dict, init=False)
     """Clients that left before the protocol was over, or stopped, and why."""
+    sent: dict[int, int] = field(default_factory=lambda: defaultdict(int), init=False)
+    """Bytes that each party sent, by its number."""
+    received: dict[int, int] = field(default_factory=lambda: defaultdict(int), init=False)
+    """Bytes that each party received."""
+
+    @property
+    def most_sent(self) -> int:
+        """Return the most bytes that any client sent."""
+        return max((count for party, count in self.sent.items() if party >= 0), default=0)
+
+    @property
+    def most_received(self) -> int:
+        """Return the most bytes that any client received."""
+        return max((count for party, count in self.received.items() if party >= 0), default=0)
 
     def play(self, server: Centre, parties: Mapping[int, Party]) -> Played:
         """Carry a protocol's messages; see `fedsec.api.Wire`."""
@@ -59,8 +73,8 @@ class InProcessWire:
         return Played(
             failed=failed,
             refusals=game.refusals,
-            sent=dict(game.sent),
-            received=dict(game.received),
+            sent=dict(self.sent),
+            received=dict(self.received),
             seconds=dict(game.seconds),
         )
 
@@ -73,8 +87,6 @@ class _Game:
         self._channels = {party: Channel(wire.secrets("channel", party).bytes(32)) for party in parties}
         self._gone: set[int] = set()
         self.refusals: dict[int, str] = {}
-        self.sent: dict[int, int] = defaultdict(int)
-        self.received: dict[int, int] = defaultdict(int)
         self.seconds: dict[int, float] = defaultdict(float)
 
     def stage(self, stage: int) -> None:
@@ -114,8 +126,8 @@ class _Game:
             wire.messages.append(Message(message.stage, sender, receiver, said))
         channel = self._channels[party]
         crossed = channel.seal(stage, sender, receiver, said)
-        self.sent[sender] += len(crossed)
-        self.received[receiver] += len(crossed)
+        wire.sent[sender] += len(crossed)
+        wire.received[receiver] += len(crossed)
         return channel.open(stage, sender, receiver, wire.carries(stage, sender, receiver, crossed))
 
     def _timed(self, party: int, work: Callable[[], _T]) -> _T:

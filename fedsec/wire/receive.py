@@ -48,7 +48,14 @@ class Received(NamedTuple):
     """Claims that exceeded what was enrolled, with their senders."""
 
 
-def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int], out: torch.Tensor) -> Received:
+def receive(
+    messages: Sequence[Message],
+    parameters: int,
+    enrolled: Sequence[int],
+    out: torch.Tensor,
+    *,
+    readable: bool = True,
+) -> Received:
     """Check each message, drop what fails, and stack the rest into `out`.
 
     Args:
@@ -56,11 +63,12 @@ def receive(messages: Sequence[Message], parameters: int, enrolled: Sequence[int
         parameters: length that an update must have.
         enrolled: examples that each of these clients enrolled with; claims are clamped to it.
         out: fp32 buffer [len(messages), parameters]; a payload may already be one of its rows.
+        readable: whether the server reads values; under masks or ciphertexts it checks what they are packed in.
     """
     kept: list[int] = []
     rejected = []
     for index, message in enumerate(messages):
-        reason = fault(message.payload, parameters)
+        reason = fault(message.payload, parameters, readable=readable)
         if reason is None:
             if not _is_that_row(message.payload, out[index]):
                 out[index].copy_(message.payload.detach().clone())  # it may be made of other rows of `out`
@@ -86,19 +94,25 @@ def _size(message: Message, parameters: int) -> int:
     return plain_bytes(parameters) if message.size is None else message.size
 
 
-def fault(payload: object, parameters: int) -> str | None:
-    """Return why a payload cannot be used, or None if it can."""
+def fault(payload: object, parameters: int, *, readable: bool = True) -> str | None:
+    """Return why a payload cannot be used, or None if it can.
+
+    Args:
+        payload: anything.
+        parameters: length that an update must have.
+        readable: whether its values are looked at.
+    """
     if type(payload) is not torch.Tensor:  # a subclass runs code of its own in every operation
         return f"no plain tensor but {_type_name(payload)}"
     if payload.__dict__:  # an attribute named like a method would be called in its place
         return "a tensor with attributes of its own"
     try:
-        return _unsound(payload, parameters)
+        return _unsound(payload, parameters, readable)
     except Exception:  # wrappers that vmap, grad and the like leave behind are plain by type and allow no operation
         return "a tensor that cannot be looked at"
 
 
-def _unsound(vector: torch.Tensor, parameters: int) -> str | None:
+def _unsound(vector: torch.Tensor, parameters: int, readable: bool) -> str | None:
     if vector.dtype != torch.float32:
         return f"dtype {vector.dtype}, expected torch.float32"
     if vector.layout != torch.strided or vector.is_nested or vector.device.type == "meta":
@@ -107,6 +121,8 @@ def _unsound(vector: torch.Tensor, parameters: int) -> str | None:
         return f"shape {_shown(vector.shape)}, expected [{parameters}]"
     if parameters == 0 or not _is_backed(vector):
         return "holds no values"
+    if not readable:
+        return None
     low, high = (float(bound) for bound in torch.aminmax(vector.detach()))  # NaN, if any, comes out of both
     if low != low or high != high:
         return "holds NaN"
