@@ -50,6 +50,44 @@ def _even(population: Population, params: _Params) -> str | None:
     return _enough(population, params)
 
 
+def _decryptable(population: Population, params: _Params) -> str | None:
+    """Sums of two fields have room for few clients, and an authority decrypts no sum of fewer than two."""
+    clients, two = population.clients, int(params.get("fields", 1)) == 2
+    most = (16 if params["keys"] == "shared" else 12) if two else 1000
+    if not 2 <= clients <= most:
+        what = "with two fields in a slot and this kind of key" if two else "of ciphertexts"
+        return f"sums {what} hold 2 to {most} updates, a round has {clients}"
+    return None
+
+
+def _within_scale(population: Population, params: _Params) -> str | None:
+    total = population.clients * float(params["range"])
+    if total > 1 << 30:
+        return f"sums of {population.clients} updates within +-{params['range']:g} overflow: use a smaller range"
+    return _decryptable(population, params)
+
+
+_KEYS = Parameter(
+    name="keys",
+    default="authority",
+    summary="who has the secret key: one party that decrypts, or every client",
+    choices=("authority", "shared"),
+)
+_IN_A_SUM = Parameter(
+    name="threshold",
+    default=0.5,
+    summary="fraction of the round's clients of which more have to be in a sum that is decrypted",
+    unit="fraction",
+    provenance=Provenance.GUESS,
+    minimum=0.0,
+    maximum=0.999,
+)
+_HE_LIMITS = (
+    "The server cannot act on the sum or the model: the authority, or each client under shared keys, takes its step.",
+    "Under shared keys a server that colludes with one client reads every update.",
+    "A malicious client may send any update within the range; nobody can look.",
+)
+
 CARDS = (
     DefenseCard(
         name="secagg",
@@ -103,5 +141,64 @@ CARDS = (
             "The sum itself shows what it shows: attacks on sums and on the released model go on.",
         ),
         cost="CPU 42 ms a client at 50 clients, 20 neighbours and a million parameters, 88 ms with all as neighbours",
+    ),
+    DefenseCard(
+        name="he-bfv",
+        summary="Clients encrypt their updates, the server adds ciphertexts up, and the decrypted sum is exact.",
+        target="fedsec.defenses.secure_aggregation.homomorphic.he_bfv:HEBFV",
+        parameters=(
+            _KEYS,
+            Parameter(
+                name="fields",
+                default=1,
+                summary="entries in a slot; two take half the bytes and leave 14 to 17 bits for each",
+                provenance=Provenance.MEASURED,
+                minimum=1,
+                maximum=2,
+            ),
+            _RANGE,
+            _IN_A_SUM,
+        ),
+        protects="privacy",
+        aggregation=Aggregation.HOMOMORPHIC,
+        keys="keys",
+        rests_on="who holds the key does not collude with the server",
+        guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits; nothing is promised about what "
+        "the sum shows to who decrypts it, or the model to who trains it.",
+        precondition=_decryptable,
+        paper="Fan and Vercauteren, IACR 2012/144; SEAL 4.1.",
+        deviations="two signed fields in a slot; the authority adds the signed ciphertexts up itself",
+        limits=_HE_LIMITS,
+        cost="bytes per parameter: 7.6 up and 15.1 down (shared), 15.1 up and 4 down (authority); half with two fields",
+    ),
+    DefenseCard(
+        name="he-ckks",
+        summary="Clients encrypt their updates, the server adds ciphertexts up, and the sum has a small error.",
+        target="fedsec.defenses.secure_aggregation.homomorphic.he_ckks:HECKKS",
+        parameters=(
+            _KEYS,
+            Parameter(
+                name="flooding",
+                default=30,
+                summary="bits of security of the noise that the authority adds to the sum; 0 adds none",
+                unit="bits",
+                provenance=Provenance.GUESS,
+                minimum=0,
+                maximum=40,
+            ),
+            _RANGE,
+            _IN_A_SUM,
+        ),
+        protects="privacy",
+        aggregation=Aggregation.HOMOMORPHIC,
+        keys="keys",
+        rests_on="who holds the key does not collude with the server",
+        guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits, as long as nobody without the "
+        "key sees a decrypted sum without `flooding`.",
+        precondition=_within_scale,
+        paper="Cheon et al., ASIACRYPT 2017; Li et al., CRYPTO 2022 (flooding); SEAL 4.1.",
+        deviations="two entries in a complex slot; division after decryption; the authority adds ciphertexts up itself",
+        limits=_HE_LIMITS,
+        cost="bytes per parameter: 7.6 up and 15.1 down (shared), 15.1 up and 4 down (authority)",
     ),
 )

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fedsec.api.threat import Aggregation as Aggregation
     from fedsec.api.threat import Asset as Asset
     from fedsec.api.threat import Behaviour as Behaviour
+    from fedsec.api.threat import Keys as Keys
     from fedsec.api.threat import Knowledge as Knowledge
     from fedsec.api.threat import Position as Position
     from fedsec.api.threat import ThreatModel as ThreatModel
@@ -182,6 +183,7 @@ _HOMES = {
     "Aggregation": "threat",
     "Asset": "threat",
     "Behaviour": "threat",
+    "Keys": "threat",
     "Knowledge": "threat",
     "Position": "threat",
     "ThreatModel": "threat",
@@ -266,6 +268,7 @@ __all__ = [
     "Granted",
     "HubSource",
     "KeyHolderView",
+    "Keys",
     "Knowledge",
     "Layout",
     "Limited",

@@ -202,6 +202,9 @@ class DefenseCard(Card):
     aggregation: Aggregation = Aggregation.PLAIN
     """What the server can still read of a round's updates, for a defense with `exchange()`; at most one per stack is
     not plain."""
+    keys: str = ""
+    """The parameter that says who holds the key of homomorphic aggregation, a value of `Keys`; empty where none
+    does, and some key holder decrypts."""
     rests_on: str = ""
     """The condition under which it hides what it hides, e.g. `no client colludes with the server`."""
     needs_rows: bool = False
@@ -227,6 +230,7 @@ class DefenseCard(Card):
             "guarantee": self.guarantee,
             "removes": sorted(a.value for a in self.removes),
             "aggregation": self.aggregation.value,
+            "keys": self.keys,
             "rests_on": self.rests_on,
             "needs_rows": self.needs_rows or self.is_rule,
             "is_rule": self.is_rule,

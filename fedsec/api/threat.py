@@ -58,6 +58,15 @@ class Aggregation(StrEnum):
     """Ciphertexts only; the key holder reads the sum, and so the global model."""
 
 
+class Keys(StrEnum):
+    """Who holds the key that decrypts homomorphic sums."""
+
+    AUTHORITY = "authority"
+    """One party, which the server is not."""
+    SHARED = "shared"
+    """Every client."""
+
+
 class Asset(StrEnum):
     """Something that an attack has to see to run; a defense that removes it blocks the attack."""
 

@@ -574,6 +574,11 @@ class ExchangeContext(RoundContext):
     """Carries messages between the protocol's parties."""
     secrets: "Secrets"
     """Where the parties' keys and masks of this round come from."""
+    lasting: "Secrets"
+    """Where keys come from that last over all rounds, with the same streams in each of them where they are seeded;
+    whoever draws from it keeps the keys in memory alone."""
+    seeded: bool = True
+    """Whether that is a seed, so that whatever is drawn has to be the same in a second run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -612,6 +617,8 @@ class Exchanged:
     """Why there is no sum, if there is none: the global model is kept for that round."""
     clients: tuple[int, ...] | None = None
     """The clients whose updates are in the sum; None for all of them."""
+    sends_model: bool = True
+    """Whether clients are sent the new model besides; they make it of the sum themselves otherwise."""
 
 
 def _size(shape: Sequence[int]) -> int:

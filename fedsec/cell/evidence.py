@@ -15,6 +15,7 @@ from fedsec.api import (
     Evidence,
     Granted,
     KeyHolderView,
+    Keys,
     Knowledge,
     Message,
     ParticipantView,
@@ -384,7 +385,8 @@ class _Rows(NamedTuple):
 def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...]) -> _Rows:
     """Return the rows of clients that do not collude: as sent, or as the sum gives away the last one."""
     others = tuple(client for client in observed.clients if client not in friends)
-    if cell.aggregation == Aggregation.PLAIN and cell.attack_position != Position.CLIENT:
+    decrypts = cell.keys == Keys.SHARED and bool(friends)  # the server's ciphertexts, by a colluding client's key
+    if (cell.aggregation == Aggregation.PLAIN or decrypts) and cell.attack_position != Position.CLIENT:
         return _Rows(others, _of(observed, others))
     return _Rows(others, _left_over(observed, _aggregate(cell, observed), others[0]))
 

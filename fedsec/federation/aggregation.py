@@ -46,6 +46,8 @@ class Aggregate(NamedTuple):
     norms: torch.Tensor | None = None
     """The norm of each received update as it enters the sum, fp64 [clients]; only with filters or a rule with
     weights."""
+    sends_model: bool = True
+    """Whether clients are sent the new model, beside an exchange's messages."""
     summed: tuple[int, ...] | None = None
     """The clients whose updates are in an exchange's sum; None if that is all of them."""
 
@@ -235,12 +237,16 @@ class Aggregator:
         _check(done.vector, (self._layout.size,), torch.float32, label)
         assert done.vector is not None  # noqa: S101 - checked
         if done.clients is None:
-            return Aggregate(done.vector, done.vector, weights, None, upload, download)
-        summed = torch.tensor([client in done.clients for client in received.clients])
-        if not set(done.clients) <= set(received.clients) or not bool(summed.any()):
+            summed = torch.ones(count, dtype=torch.bool)
+        else:
+            summed = torch.tensor([client in done.clients for client in received.clients])
+        if int(summed.sum()) != len(done.clients or received.clients) or not bool(summed.any()):
             raise ValueError(f"{label} names clients in its sum that put nothing in, or none at all")
-        weights = weights[summed] / weights[summed].sum()
-        return Aggregate(done.vector, done.vector, weights, None, upload, download, summed=tuple(sorted(done.clients)))
+        if not bool(summed.all()):
+            weights = weights[summed] / weights[summed].sum()
+        names = None if done.clients is None else tuple(sorted(done.clients))
+        found = Aggregate(done.vector, done.vector, weights, None, upload, download, summed=names)
+        return found._replace(sends_model=done.sends_model)
 
     def _population(self, rows: Rows, declared: int) -> Population:
         return Population(clients=len(rows), declared_malicious=declared, trusted=self._trusts)
@@ -285,7 +291,7 @@ class Aggregator:
 
 
 def _services(wire: InProcessWire) -> dict[str, Any]:
-    return {"wire": wire, "secrets": wire.secrets}
+    return {"wire": wire, "secrets": wire.secrets, "lasting": wire.lasting, "seeded": wire.seeded}
 
 
 class _Around(NamedTuple):

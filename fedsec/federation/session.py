@@ -142,7 +142,10 @@ class Session:
             self._observe(number, before, delivery, aggregate, () if wire is None else tuple(wire.messages))
         gone = () if wire is None else tuple(Rejection(*one) for one in sorted(wire.absent.items()) if one[0] >= 0)
         attendance = attendance._replace(absent=attendance.absent + gone)
-        self._summaries.append(self._summary(number, losses, arrived, attendance, staleness, aggregate, seconds))
+        summary = self._summary(number, losses, arrived, attendance, staleness, aggregate, seconds)
+        if wire is not None:
+            summary = replace(summary, party_seconds=wire.party_seconds, party_bytes=wire.link_bytes)
+        self._summaries.append(summary)
         self.done = number
         if number % settings.evaluate_every == 0 or number == settings.rounds:  # 8
             self._monitor.evaluate(number, self._current)
@@ -422,11 +425,14 @@ class Session:
                 message = replace(message, content=bytes(said))
             return message.content
 
+        secret = f.settings.randomness == "secure"
         return InProcessWire(
-            secrets=secure if f.settings.randomness == "secure" else seeded(f.seeds.key, number),
+            secrets=secure if secret else seeded(f.seeds.key, number),
+            lasting=secure if secret else seeded(f.seeds.key, 0),
             leaves=partial(self._availability.leaves, number),
             says=says,
             keeps=number in self._seen,
+            seeded=not secret,
         )
 
     def _server_says(self, number: int, message: Message, cohort: tuple[int, ...]) -> bytes:
@@ -492,7 +498,8 @@ class Session:
             weights=None if aggregate.weights is None else tuple(aggregate.weights.tolist()),
             skipped=aggregate.skipped,
             upload_bytes=aggregate.upload_bytes,
-            download_bytes=_BYTES_PER_VALUE * self._f.model.layout.size + aggregate.download_bytes,
+            download_bytes=aggregate.sends_model * _BYTES_PER_VALUE * self._f.model.layout.size
+            + aggregate.download_bytes,
             seconds=seconds,
             norms=None if aggregate.norms is None else tuple(aggregate.norms.tolist()),
             measurements=self._measurements.means(),

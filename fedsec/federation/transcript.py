@@ -40,6 +40,11 @@ class RoundSummary:
     """The norm of each received update as it enters the sum; only with filters or a rule with weights."""
     measurements: Mapping[str, float] = field(default_factory=dict)
     """Measurements of hooks, by `plug-in/name`, as means over the clients."""
+    party_seconds: Mapping[str, float] = field(default_factory=dict)
+    """CPU seconds of a protocol: `client` (mean), `server`, and `authority` where there is one."""
+    party_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of a protocol by link: `client-server`, `server-client`, `authority-server`, `server-authority`; those of
+    all clients together."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the record in values that JSON and checkpoints hold."""

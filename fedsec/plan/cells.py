@@ -15,6 +15,7 @@ from fedsec.api import (
     Card,
     DefenseCard,
     GoalCard,
+    Keys,
     Knowledge,
     Population,
     Position,
@@ -154,6 +155,15 @@ class Cell:
         kinds = (registry.defenses().get(component.name).aggregation for component in self.defense)
         return next((kind for kind in kinds if kind != Aggregation.PLAIN), Aggregation.PLAIN)
 
+    @property
+    def keys(self) -> Keys | None:
+        """Who holds the key of homomorphic aggregation under the cell's defenses; None where none of them says."""
+        for component in self.defense:
+            card = registry.defenses().get(component.name)
+            if card.keys:
+                return Keys(str(card.resolve(component.params)[card.keys]))
+        return None
+
     def parties(self, *, colluding: bool = False) -> frozenset[Position]:
         """Return the positions that share what they see: the attack's, and that of clients that collude with it."""
         if self.threat is None:
@@ -170,7 +180,8 @@ class Cell:
         """
         aggregation = self.aggregation if defended else Aggregation.PLAIN
         tls = self.scenario.federation.tls
-        return seen(self.parties(colluding=colluding), aggregation, tls=tls, others=others)
+        keys = self.keys if defended else None
+        return seen(self.parties(colluding=colluding), aggregation, tls=tls, others=others, keys=keys)
 
 
 def attacked_rounds(scenario: Scenario) -> tuple[int, ...]:
@@ -217,6 +228,8 @@ def _refusal_of_attack(cell: Cell) -> str | None:
         return f"{cell.attack_label} needs {' and '.join(lacking)}, which is not handed to a {threat.position}"
     if threat.position == Position.KEY_HOLDER and cell.aggregation != Aggregation.HOMOMORPHIC:
         return "there is no key holder without homomorphic aggregation"
+    if threat.position == Position.KEY_HOLDER and cell.keys == Keys.SHARED:
+        return "every client holds the key, and nobody else: there is no key holder apart from them"
     if threat.position == Position.WIRE and cell.scenario.federation.tls and threat.needs & WHOLE:
         return f"federation.tls is on: on the wire {cell.attack_label} sees the cohort and sizes only"
     return None

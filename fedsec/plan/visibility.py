@@ -1,6 +1,6 @@
 """Visibility: what each position sees of whole updates and models, and of their parts."""
 
-from fedsec.api import Aggregation, Asset, ModelSetup, Position, Role
+from fedsec.api import Aggregation, Asset, Keys, ModelSetup, Position, Role
 
 _WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL})
 _SUM = frozenset({Asset.AGGREGATE, Asset.GLOBAL_MODEL})
@@ -34,7 +34,12 @@ _SEPARATE = frozenset({Role.QUERY, Role.KEY, Role.VALUE})
 
 
 def seen(
-    parties: frozenset[Position], aggregation: Aggregation, *, tls: bool = False, others: int | None = None
+    parties: frozenset[Position],
+    aggregation: Aggregation,
+    *,
+    tls: bool = False,
+    others: int | None = None,
+    keys: Keys | None = None,
 ) -> frozenset[Asset]:
     """Return what colluding parties see together of whole updates and models; the tuning decides on their parts.
 
@@ -44,12 +49,16 @@ def seen(
         aggregation: what the server can read.
         tls: whether the wire is encrypted.
         others: clients of the cohort that are not among the parties; None if the round is not known yet.
+        keys: who decrypts homomorphic sums; None where a key holder does of whom nothing more is known.
     """
     found = frozenset[Asset]().union(
         *(_SEEN[party][aggregation] for party in parties if not (party == Position.WIRE and tls))
     )
-    if {Position.SERVER, Position.KEY_HOLDER} <= parties:
+    holder = Position.CLIENT if keys == Keys.SHARED else Position.KEY_HOLDER
+    if {Position.SERVER, holder} <= parties:
         found |= _WHOLE  # what one receives the other decrypts
+    if Position.WIRE in parties and keys == Keys.AUTHORITY and not tls:
+        found |= _SUM  # the authority sends clients the model as it is
     if Asset.GLOBAL_MODEL in found and parties & RELEASED:
         found |= {Asset.RELEASED_MODEL}  # the last global model, as it is handed out
     # The sum less the colluders' updates is the one that is left; a single update is its own sum.

@@ -86,7 +86,9 @@ def _run(
     before = {task.key: content for task in tasks if (content := run.cell(task.key)) is not None}
     waiting = [task for task in tasks if task.key not in before or runs_again(before[task.key], task.cell)]
     count = machine.count(len(grouped(waiting)), device)
-    made_by = environment(threads=machine.threads, workers=count, device=device, randomness=scenario.randomness)
+    secure = all(one.randomness == "secure" for one in members_of(scenario))
+    randomness = "secure" if secure else "seeded"
+    made_by = environment(threads=machine.threads, workers=count, device=device, randomness=randomness)
     observer.started([task.cell for task in tasks], [task.cell for task in waiting])
     run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
     record = _record(scenario, planned, made_by, run.record(), resumes=bool(waiting))

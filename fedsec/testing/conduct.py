@@ -141,7 +141,7 @@ def _process(subject: Subject, checkpoint: Checkpoint) -> tuple[Trained | None, 
 def everything(subject: Subject, trained: Trained) -> Any:
     """Return the result of a cell without timings: the model, the rounds, and the answer of its attack."""
     outcome, cell = trained.outcome, subject.cell
-    rounds = [replace(one, seconds=0.0) for one in outcome.rounds]
+    rounds = [replace(one, seconds=0.0, party_seconds={}) for one in outcome.rounds]
     says = claims(subject, trained) if cell.asked and (cell.acts or cell.observes) else None
     remembers = [dict(watcher.attack.state()) for watcher in trained.watchers.values()]
     final = (outcome.final.correct.tolist(), outcome.final.loss)

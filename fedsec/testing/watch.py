@@ -17,7 +17,7 @@ from fedsec.maths.rows import Rows
 
 _MAY_CHANGE = {"on_broadcast": (0,), "on_aggregate": (0,), "on_model": (0,), "on_release": (0,), "exchange": (1,)}
 """Arguments that the hook is told to be copies, by place."""
-_NOT_LOOKED_AT = ("generator", "blackboard", "tokenizer", "layout", "wire", "secrets")
+_NOT_LOOKED_AT = ("generator", "blackboard", "tokenizer", "layout", "wire", "secrets", "lasting")
 """Fields of views that may be used up or written to, and those that cannot be changed."""
 
 

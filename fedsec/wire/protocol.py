@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fedsec.api import SERVER, Centre, Message, Party, Played, Refused, Secrets
+from fedsec.api import AUTHORITY, SERVER, Centre, Message, Party, Played, Refused, Secrets
 from fedsec.wire.channel import Channel
 
 _T = TypeVar("_T")
@@ -29,18 +29,22 @@ class InProcessWire:
     """All parties of a round in one process: what they say to one another is bytes, as on a network.
 
     Args:
-        secrets: where the channels' keys come from.
+        secrets: where the parties' secrets of this round come from, the channels' keys among them.
+        lasting: where secrets of the whole training come from.
         leaves: whether a client leaves for good before it answers in a stage.
         says: what a party really says, where it is malicious, in place of the message that it should send.
         carries: what arrives of what was sent: a network that alters messages.
         keeps: whether the messages are recorded.
+        seeded: whether the secrets come from a seed.
     """
 
     secrets: Secrets
+    lasting: Secrets
     leaves: Callable[[int, int], bool] = _stays
     says: Callable[[Message], bytes] = _as_it_is
     carries: Callable[[int, int, int, bytes], bytes] = _arrives
     keeps: bool = False
+    seeded: bool = True
     messages: list[Message] = field(default_factory=list, init=False)
     """What crossed the network, where it is recorded, in its order; a stage's requests before its answers."""
     absent: dict[int, str] = field(default_factory=dict, init=False)
@@ -49,6 +53,26 @@ class InProcessWire:
     """Bytes that each party sent, by its number."""
     received: dict[int, int] = field(default_factory=lambda: defaultdict(int), init=False)
     """Bytes that each party received."""
+
+    seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float), init=False)
+    """CPU seconds of each party."""
+
+    @property
+    def party_seconds(self) -> dict[str, float]:
+        """Return CPU seconds by kind of party; the mean over clients."""
+        clients = [spent for party, spent in self.seconds.items() if party >= 0]
+        mean = {"client": sum(clients) / len(clients)} if clients else {}
+        return mean | {_kind(party): spent for party, spent in sorted(self.seconds.items()) if party < 0}
+
+    @property
+    def link_bytes(self) -> dict[str, int]:
+        """Return bytes by link, all clients together."""
+        found: dict[str, int] = defaultdict(int)
+        for counted, form in ((self.sent, "{}-server"), (self.received, "server-{}")):
+            for party, count in sorted(counted.items()):
+                if party != SERVER:
+                    found[form.format(_kind(party))] += count
+        return dict(found)
 
     @property
     def most_sent(self) -> int:
@@ -75,8 +99,12 @@ class InProcessWire:
             refusals=game.refusals,
             sent=dict(self.sent),
             received=dict(self.received),
-            seconds=dict(game.seconds),
+            seconds=dict(self.seconds),
         )
+
+
+def _kind(party: int) -> str:
+    return {SERVER: "server", AUTHORITY: "authority"}.get(party, "client")
 
 
 class _Game:
@@ -87,7 +115,6 @@ class _Game:
         self._channels = {party: Channel(wire.secrets("channel", party).bytes(32)) for party in parties}
         self._gone: set[int] = set()
         self.refusals: dict[int, str] = {}
-        self.seconds: dict[int, float] = defaultdict(float)
 
     def stage(self, stage: int) -> None:
         """Ask every party that is left, and give the server what they answer."""
@@ -135,4 +162,4 @@ class _Game:
         try:
             return work()
         finally:
-            self.seconds[party] += time.thread_time() - began
+            self._wire.seconds[party] += time.thread_time() - began

@@ -5,9 +5,9 @@ import numpy as np
 from fedsec.api import Refused
 from fedsec.privacy.keystream import KeyStream
 
-from .keys import PUBLIC_BYTES, SIGNATURE_BYTES, TAG_BYTES, Identity, KeyPair, digest, seal, unseal
+from ..keys import PUBLIC_BYTES, SIGNATURE_BYTES, TAG_BYTES, Identity, KeyPair, digest, seal, unseal
+from ..parts import join_list, join_numbers, split, split_list, split_numbers
 from .masks import add_pairwise_mask, add_self_mask
-from .parts import join_list, join_numbers, split, split_list, split_numbers
 from .shamir import SECRET_BYTES, SHARE_BYTES, share
 from .terms import Terms
 

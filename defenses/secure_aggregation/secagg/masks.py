@@ -4,8 +4,8 @@ import numpy as np
 
 from fedsec.privacy.keystream import KeyStream
 
-from .keys import KeyPair, digest
-from .parts import join_numbers
+from ..keys import KeyPair, digest
+from ..parts import join_numbers
 
 
 def add_self_mask(total: np.ndarray, session: bytes, secret: bytes, *, subtract: bool = False) -> None:

@@ -5,11 +5,11 @@ from math import floor
 
 import torch
 
-from fedsec.api import ExchangeContext, Exchanged, Measured, Played
+from fedsec.api import ExchangeContext, Exchanged, Measured
 from fedsec.maths.fixed_point import FixedPoint
 
+from ..keys import Directory, Identity
 from .client import Client
-from .keys import Directory, Identity
 from .server import Server
 from .terms import Terms
 
@@ -71,7 +71,7 @@ def play(
     shares = {context.clients[place]: float(weights[place] / weights.max()) for place in order}
     encoded = {context.clients[place]: number.encode(rows[place], shares[context.clients[place]]) for place in order}
     for client in encoded.keys() - identities.keys():
-        identities[client] = Identity(context.secrets("identity", client).bytes(IDENTITY_BYTES))
+        identities[client] = Identity(context.lasting("identity", client).bytes(IDENTITY_BYTES))
     terms = Terms(
         session=context.secrets("session").bytes(SESSION_BYTES),
         invited=tuple(encoded),
@@ -93,20 +93,9 @@ def play(
     server = Server(terms)
     played = context.wire.play(server, parties)
     saturated = sum(one.saturated for one in encoded.values()) / max(1, rows.numel())
-    measured = _measured(played, server, saturated)
+    measured = {"saturated": saturated, "in-the-sum": float(len(server.survivors))}
     if played.failed is not None:
         return Measured(Exchanged(None, skipped=played.failed), measured)
     divisor = sum(shares[client] for client in server.survivors)
     vector = number.decode(number.centred(server.total), divisor)
     return Measured(Exchanged(vector, clients=server.survivors), measured)
-
-
-def _measured(played: Played, server: Server, saturated: float) -> dict[str, float]:
-    """Return what is recorded of a round."""
-    clients = [seconds for party, seconds in played.seconds.items() if party >= 0]
-    return {
-        "saturated": saturated,
-        "in-the-sum": float(len(server.survivors)),
-        "client-seconds": sum(clients) / max(1, len(clients)),
-        "server-seconds": played.seconds.get(-1, 0.0),
-    }

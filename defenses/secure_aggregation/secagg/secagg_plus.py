@@ -6,7 +6,7 @@ import torch
 
 from fedsec.api import ExchangeContext, Measured
 
-from .keys import Identity
+from ..keys import Identity
 from .secagg import play
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from fedsec.api import Refused
 
+from ..keys import PUBLIC_BYTES, KeyPair
+from ..parts import join_list, join_numbers, split, split_list
 from .client import (
     COMMITMENT_BYTES,
     KIND_BYTES,
@@ -17,9 +19,7 @@ from .client import (
     agreed,
     commitment,
 )
-from .keys import PUBLIC_BYTES, KeyPair
 from .masks import add_pairwise_mask, add_self_mask
-from .parts import join_list, join_numbers, split, split_list
 from .shamir import SHARE_BYTES, recover
 from .terms import Terms
 

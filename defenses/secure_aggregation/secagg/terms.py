@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from .keys import Directory
+from ..keys import Directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedsec.api import SERVER, Message, Played, Refused
+from fedsec.defenses.secure_aggregation.keys import Directory, Identity
+from fedsec.defenses.secure_aggregation.parts import split_list
 from fedsec.defenses.secure_aggregation.secagg.client import STAGES, Client
-from fedsec.defenses.secure_aggregation.secagg.keys import Directory, Identity
-from fedsec.defenses.secure_aggregation.secagg.parts import split_list
 from fedsec.defenses.secure_aggregation.secagg.server import Server
 from fedsec.defenses.secure_aggregation.secagg.terms import Terms
 from fedsec.privacy.keystream import KeyStream
@@ -74,6 +74,7 @@ class Round:
         gone = leaves or {}
         wire = InProcessWire(
             secrets=self.secrets,
+            lasting=self.secrets,
             leaves=lambda stage, client: gone.get(client) == stage,
             says=says,
             carries=carries,

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from fedsec.api import SERVER, Message, Refused
+from fedsec.defenses.secure_aggregation.keys import KeyPair
+from fedsec.defenses.secure_aggregation.parts import join_list, join_numbers
 from fedsec.defenses.secure_aggregation.secagg.client import STAGES
-from fedsec.defenses.secure_aggregation.secagg.keys import KeyPair
 from fedsec.defenses.secure_aggregation.secagg.masks import add_pairwise_mask
-from fedsec.defenses.secure_aggregation.secagg.parts import join_list, join_numbers
 
 from .support import Round
 

@@ -1,0 +1,108 @@
+"""he-ckks: updates are encrypted as numbers with a small error, and so is their sum."""
+
+from dataclasses import dataclass, field
+from math import floor, log2, sqrt
+
+import numpy as np
+import torch
+
+from fedsec.api import AUTHORITY, ExchangeContext, Measured
+from fedsec.privacy.keystream import KeyStream
+
+from .play import Keys, play
+from .seal import CKKS, DEGREE
+
+_MODULUS_BITS, _LARGEST_SCALE = 54, 49
+"""Bits of the ciphertext modulus, and of the largest scale: fp64 encodes no finer."""
+_ROUNDING = sqrt((2 * DEGREE / 3 + 1) / 12)
+"""Standard deviation of a fresh public-key ciphertext's coefficient once the special prime is divided out: the rounding
+error times a ternary secret."""
+
+
+def scale_bits(range_: float, clients: int) -> int:
+    """Return the finest scale at which the sum of so many updates stays below half of the modulus, one bit to spare.
+
+    Raises:
+        ValueError: no scale of at least 2^20 does.
+    """
+    found = min(_LARGEST_SCALE, floor(_MODULUS_BITS - 2 - log2(sqrt(2) * range_ * clients)))
+    if found < 20:
+        raise ValueError(
+            f"sums of {clients} updates within +-{range_:g} overflow: use a smaller range or fewer of them"
+        )
+    return found
+
+
+def error_of(bits: int, clients: int) -> float:
+    """Return the standard deviation of an entry's error in a sum of fresh public-key ciphertexts.
+
+    Args:
+        bits: of the scale.
+        clients: in the sum.
+    """
+    return sqrt(clients) * _ROUNDING * sqrt(DEGREE / 2) / 2.0**bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HECKKS:
+    """Clients encrypt updates by CKKS; the server adds ciphertexts, and never sees a sum.
+
+    Args:
+        keys: `authority`: one party has the secret key, and decrypts what enough clients signed; `shared`: every client
+            has it, in half the bytes up, and reads along with a server that it colludes with.
+        flooding: bits of statistical security of the noise that the authority adds to the sum before anybody else has
+            it: a CKKS sum's error tells of the key; 0 adds none.
+        range: the largest magnitude of an entry; what lies outside saturates at it.
+        threshold: the fraction of a round's clients of which more have to be in a sum that is decrypted.
+
+    Source: Cheon et al., "Homomorphic Encryption for Arithmetic of Approximate Numbers", ASIACRYPT 2017, in SEAL 4.1
+        (degree 4096, moduli of 54 and 54 bits); flooding: Li et al., "Securing Approximate Homomorphic Encryption Using
+        Differential Privacy", CRYPTO 2022, theorem 3.
+    Deviations: entries are packed two to a slot, as complex numbers; sums are divided after decryption, so that no
+        level is spent; the authority adds the signed ciphertexts up itself.
+    """
+
+    keys: str = "authority"
+    flooding: int = 30
+    range: float = 8.0
+    threshold: float = 0.5
+    _kept: Keys = field(default_factory=Keys, init=False, repr=False, compare=False)
+
+    def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: ExchangeContext) -> Measured:
+        """Return the weighted mean of the clients whose updates were decrypted together."""
+        scheme, bits = self._kept.scheme, scale_bits(self.range, len(rows))
+        if not isinstance(scheme, CKKS):
+            scheme = self._kept.start(CKKS(bits), context)
+        scheme.scale = 2.0**bits
+        shared = self.keys == "shared"
+        found = play(
+            rows,
+            weights,
+            context,
+            self._encoded,
+            self._kept,
+            shared=shared,
+            fraction=self.threshold,
+            values=rows.shape[1],
+        )
+
+        def decoded(total: np.ndarray) -> torch.Tensor:
+            if self.flooding and not shared:
+                rounds = max(1, context.training.rounds)
+                size = error_of(bits, len(found.clients)) * sqrt(24 * rounds) * 2.0 ** (self.flooding / 2)
+                total = total + size * normal(context.secrets("flooding", AUTHORITY), len(total))
+            return torch.from_numpy((total / found.divisor).astype(np.float32))
+
+        return found.measured(decoded)
+
+    def _encoded(self, row: torch.Tensor, share: float) -> tuple[np.ndarray, int]:
+        values = row.double().numpy()
+        outside = int(np.count_nonzero(~(np.abs(values) <= self.range)))
+        return np.nan_to_num(np.clip(values, -self.range, self.range), nan=0.0) * share, outside
+
+
+def normal(draw: KeyStream, count: int) -> np.ndarray:
+    """Return standard normal numbers of a key stream [count], fp64: Box and Muller, 1958."""
+    uniform = (draw.words(2 * count).astype(np.float64) + 0.5) / 2.0**32
+    found: np.ndarray = np.sqrt(-2.0 * np.log(uniform[:count])) * np.cos(2.0 * np.pi * uniform[count:])
+    return found

@@ -1,0 +1,224 @@
+"""The parties of homomorphic aggregation: clients that encrypt, a server that adds up, and who decrypts the sum.
+
+`keys: authority`: clients encrypt by a public key and sign what they sent; the server hands all of it to the authority,
+which adds it up itself. A sum that the server made could be one client's ciphertext, or a sum with a part masked out:
+multiplication by a plaintext works slot by slot, so that no tag inside a ciphertext shows what else is in it.
+`keys: shared`: every client has the one secret key, and the server sends the sum back. Nothing keeps a server from
+sending one client's ciphertext to a client that it colludes with.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedsec.api import AUTHORITY, Refused
+
+from ..keys import SIGNATURE_BYTES, Directory, Identity, digest
+from ..parts import join_numbers, split, split_numbers
+from .seal import KeyPair, Scheme, add, dump, load, seal_values
+
+STAGES = ("encrypt", "decrypt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The public settings of one round.
+
+    Args:
+        session: 16 bytes that no other round has.
+        invited: the clients of the round, in rising order.
+        fewest: updates that a sum has to hold.
+        values: that an update takes in ciphertexts.
+        scheme: of the ciphertexts.
+        directory: the clients' public signature keys.
+    """
+
+    session: bytes
+    invited: tuple[int, ...]
+    fewest: int
+    values: int
+    scheme: Scheme
+    directory: Directory
+
+    def check(self, listed: tuple[int, ...]) -> None:
+        """Raise Refused for a list that is no sum of enough of the round's clients."""
+        if not set(listed) <= set(self.invited):
+            raise Refused("a client in the sum is not of this round")
+        if len(listed) < self.fewest:
+            raise Refused(f"a sum of {len(listed)} updates is not decrypted, only one of at least {self.fewest}")
+
+
+class Client:
+    """One client in one round.
+
+    Args:
+        number: the client's.
+        values: its update as the scheme encodes it [values].
+        terms: of the round.
+        identity: its signature key.
+        lock: encrypts a plaintext.
+        keys: the shared key pair; None where an authority has it.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        values: np.ndarray,
+        terms: Terms,
+        identity: Identity,
+        lock: Callable[[Any], Any],
+        keys: KeyPair | None = None,
+    ) -> None:
+        self._number, self._values, self._terms = number, values, terms
+        self._identity, self._lock, self._keys = identity, lock, keys
+        self._stage = 0
+        self.opened: np.ndarray | None = None
+        """The decrypted sum [values], where it has the key."""
+        self.listed: tuple[int, ...] = ()
+        """The clients that are said to be in it."""
+
+    def answer(self, stage: int, request: bytes) -> bytes:
+        """Return the answer to a request; see `fedsec.api.Party`."""
+        if stage != self._stage or (stage and self._keys is None):
+            raise Refused(f"stage {stage} was asked for where {self._stage} is next")
+        self._stage += 1
+        return self._encrypt(request) if stage == 0 else self._decrypt(request)
+
+    def _encrypt(self, request: bytes) -> bytes:
+        if request != self._terms.session:
+            raise Refused("the round is another one")
+        sealed = seal_values(self._terms.scheme, self._lock, self._values)
+        return self._identity.sign(*_sent(self._terms, self._number, sealed)) + sealed
+
+    def _decrypt(self, request: bytes) -> bytes:
+        count, rest = split(request, 4)
+        numbers, sealed = split(rest, 4 * int.from_bytes(count, "little"))
+        listed = split_numbers(numbers)
+        self._terms.check(listed)
+        if self._number not in listed:
+            raise Refused("the sum is said to be without this client")
+        assert self._keys is not None  # noqa: S101 - answer() looked
+        self.opened = self._keys.open(load(self._terms.scheme, sealed, self._terms.values), self._terms.values)
+        self.listed = listed
+        return b""
+
+
+class Server:
+    """The server in one round; it holds no key.
+
+    Args:
+        terms: of the round.
+        authority: whether an authority decrypts; the clients do otherwise.
+    """
+
+    stages = STAGES
+
+    def __init__(self, terms: Terms, *, authority: bool) -> None:
+        self._terms, self._authority = terms, authority
+        self._sent: dict[int, bytes] = {}
+        self._total: list[Any] | None = None
+        self.dropped: dict[int, str] = {}
+        """Clients whose answers broke the protocol, and how."""
+        self.survivors: tuple[int, ...] = ()
+        """Clients whose updates are in the sum, in rising order."""
+
+    def requests(self, stage: int) -> Mapping[int, bytes]:
+        """Return what is asked of each party in a stage; see `fedsec.api.Centre`."""
+        if stage == 0:
+            return dict.fromkeys(self._terms.invited, self._terms.session)
+        if self._authority:
+            return {AUTHORITY: _packed(self._sent)}
+        assert self._total is not None  # noqa: S101 - enough clients sent something
+        head = len(self.survivors).to_bytes(4, "little") + join_numbers(self.survivors)
+        return dict.fromkeys(self.survivors, head + dump(self._total))
+
+    def collect(self, stage: int, answers: Mapping[int, bytes]) -> None:
+        """Take the answers that arrived in a stage; Refused if too few are valid."""
+        if stage == 1:
+            if not answers:
+                raise Refused("nobody decrypted the sum")
+            return
+        for client in sorted(answers):
+            try:
+                self._take(client, answers[client])
+            except Refused as reason:
+                self.dropped[client] = str(reason)
+        self.survivors = tuple(sorted(self._sent))
+        if len(self.survivors) < self._terms.fewest:
+            raise Refused(f"{len(self.survivors)} clients sent an update, the threshold is {self._terms.fewest}")
+
+    def _take(self, client: int, content: bytes) -> None:
+        sealed = _checked(self._terms, client, content)
+        if not self._authority:
+            if self._total is None:
+                self._total = sealed
+            else:
+                add(self._terms.scheme, self._total, sealed)
+        self._sent[client] = content if self._authority else b""
+
+
+class Authority:
+    """The party that decrypts, once in a round, what it added up itself.
+
+    Args:
+        terms: of the round.
+        keys: the key pair.
+    """
+
+    def __init__(self, terms: Terms, keys: KeyPair) -> None:
+        self._terms, self._keys, self._asked = terms, keys, False
+        self.opened: np.ndarray | None = None
+        """The decrypted sum [values]."""
+        self.listed: tuple[int, ...] = ()
+        """The clients whose updates are in it."""
+
+    def answer(self, stage: int, request: bytes) -> bytes:
+        """Return the answer to a request; see `fedsec.api.Party`."""
+        if stage != 1 or self._asked:  # two sums of one round would differ by one client's update
+            raise Refused("a round's sum is decrypted once")
+        self._asked = True
+        sent = _unpacked(request)
+        self._terms.check(tuple(sent))
+        total: list[Any] | None = None
+        for client, content in sent.items():
+            sealed = _checked(self._terms, client, content)
+            if total is None:
+                total = sealed
+            else:
+                add(self._terms.scheme, total, sealed)
+        assert total is not None  # noqa: S101 - the list is long enough
+        self.opened, self.listed = self._keys.open(total, self._terms.values), tuple(sent)
+        return b""
+
+
+def _checked(terms: Terms, client: int, content: bytes) -> list[Any]:
+    """Return a client's ciphertexts, if it signed them for this round."""
+    signature, sealed = split(content, SIGNATURE_BYTES)
+    if client not in terms.invited or not terms.directory.signed(client, signature, *_sent(terms, client, sealed)):
+        raise Refused("its update is not signed by it for this round")
+    return load(terms.scheme, sealed, terms.values)
+
+
+def _sent(terms: Terms, client: int, sealed: bytes) -> tuple[bytes, ...]:
+    return b"encrypt", terms.session, join_numbers([client]), digest(sealed)
+
+
+def _packed(sent: Mapping[int, bytes]) -> bytes:
+    """Return what each client sent, after its number and length, in rising order."""
+    return b"".join(
+        join_numbers([client]) + len(sent[client]).to_bytes(4, "little") + sent[client] for client in sorted(sent)
+    )
+
+
+def _unpacked(content: bytes) -> dict[int, bytes]:
+    sent: dict[int, bytes] = {}
+    while content:
+        number, length, content = split(content, 4, 4)
+        one, content = split(content, int.from_bytes(length, "little"))
+        client = int.from_bytes(number, "little")
+        if client <= max(sent, default=-1):
+            raise Refused("the updates are not in rising order of their clients, each once")
+        sent[client] = one
+    return sent

@@ -1,0 +1,249 @@
+"""Homomorphic aggregation: exact sums, who can decrypt what, and ciphertexts of all kinds of malice."""
+
+import gc
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tenseal.sealapi as seal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsec.api import AUTHORITY, ExchangeContext, Exchanged, Layout, Refused, TrainingSettings
+from fedsec.defenses.secure_aggregation.homomorphic.he_bfv import HEBFV, packed, unpacked
+from fedsec.defenses.secure_aggregation.homomorphic.he_ckks import HECKKS, error_of, normal, scale_bits
+from fedsec.defenses.secure_aggregation.homomorphic.parties import Authority, Client, Server, Terms
+from fedsec.defenses.secure_aggregation.homomorphic.seal import BFV, CKKS, KeyPair, load, public_lock, seal_values
+from fedsec.defenses.secure_aggregation.keys import Directory, Identity
+from fedsec.maths.fixed_point import FixedPoint
+from fedsec.privacy.keystream import KeyStream
+from fedsec.wire.protocol import InProcessWire
+
+from .support import Secrets
+
+WORDS = 30
+
+
+@pytest.fixture(scope="module")
+def bfv() -> BFV:
+    return BFV(30)
+
+
+@pytest.fixture(scope="module")
+def pair(bfv: BFV) -> KeyPair:
+    return KeyPair(bfv)
+
+
+def _context(clients: int, size: int, wire: InProcessWire, number: int = 1) -> ExchangeContext:
+    return ExchangeContext(
+        round=number,
+        clients=tuple(range(clients)),
+        examples=(1,) * clients,
+        declared_malicious=0,
+        layout=Layout((), (), size),
+        training=TrainingSettings(
+            update="delta", optimizer="sgd", learning_rate=1.0, local_steps=1, batch_size=1, rounds=10
+        ),
+        global_parameters=torch.zeros(size),
+        generator=torch.Generator(),
+        wire=wire,
+        secrets=wire.secrets,
+        lasting=wire.lasting,
+        seeded=wire.seeded,
+    )
+
+
+def _wire(**settings: Any) -> InProcessWire:
+    return InProcessWire(**{"secrets": Secrets(), "lasting": Secrets(0, 0), "seeded": False, **settings})
+
+
+def _exchange(plugin: Any, rows: torch.Tensor, weights: torch.Tensor, **wire: Any) -> Exchanged:
+    context = _context(len(rows), rows.shape[1], _wire(**wire))
+    done = plugin.exchange(rows, weights, context).value
+    assert isinstance(done, Exchanged)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("keys", "fields", "clients"), [("shared", 1, 4), ("authority", 1, 4), ("shared", 2, 16), ("authority", 2, 12)]
+)
+def test_sums_equal_the_integer_sum_bit_for_bit_whoever_drops_out(keys: str, fields: int, clients: int) -> None:
+    plugin = HEBFV(keys=keys, fields=fields, range=1.0)
+    for seed in range(3):
+        drawn = np.random.default_rng(seed)
+        rows = torch.from_numpy(drawn.normal(0, 0.6, (clients, 41)).astype(np.float32))
+        rows[:, 0], rows[0, 1] = 1e9, float("nan")  # everybody at the limit
+        weights = torch.from_numpy(drawn.integers(1, 9, clients).astype(np.float64))
+        gone = set(drawn.permutation(clients)[: int(0.3 * clients)].tolist())
+        done = _exchange(plugin, rows, weights, leaves=lambda stage, client, gone=gone: client in gone)
+        assert done.clients == tuple(client for client in range(clients) if client not in gone)
+        scheme = plugin._kept.scheme
+        assert isinstance(scheme, BFV)
+        field = scheme.modulus if fields == 1 else 1 << ((scheme.modulus.bit_length() - 2) // 2 + 1)
+        number = FixedPoint(range=1.0, terms=clients, modulus=field)
+        share = (weights / weights.max()).tolist()
+        total = sum(number.encode(rows[client], share[client]).values for client in done.clients)
+        assert done.vector is not None
+        assert torch.equal(done.vector, number.decode(total, sum(share[client] for client in done.clients)))
+        assert number.levels >= {"shared": 2**17 - 1, "authority": 2**14}[keys]
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.integers(1, 40), clients=st.integers(1, 20), bits=st.integers(8, 21), seed=st.integers(0, 2**32 - 1))
+def test_two_fields_in_a_slot_never_run_into_each_other(length: int, clients: int, bits: int, seed: int) -> None:
+    modulus, drawn = 1 << bits, np.random.default_rng(seed)
+    most = (modulus - 1) // 2 // clients
+    rows = drawn.integers(-most, most + 1, (clients, length)) if seed % 2 else np.full((clients, length), -most)
+    slots = sum(packed(row, 2, modulus) for row in rows)
+    assert np.array_equal(unpacked(slots, length, 2, modulus), rows.sum(axis=0))
+    assert np.abs(slots).max() <= (modulus * modulus) // 2
+
+
+@pytest.mark.parametrize("keys", ["authority", "shared"])
+def test_ckks_is_as_exact_as_its_formula_and_flooded_where_others_read_it(keys: str) -> None:
+    rows = torch.from_numpy(np.random.default_rng(0).normal(0, 0.5, (3, 9000)).astype(np.float32))
+    mean, weights = rows.double().mean(dim=0), torch.ones(3, dtype=torch.float64)
+    bits = scale_bits(8.0, 3)
+    for flooding, size in ((0, 1.0), (20, (24 * 10) ** 0.5 * 2**10)):
+        done = _exchange(HECKKS(keys=keys, flooding=flooding), rows, weights)
+        assert done.vector is not None
+        off = (done.vector.double() - mean).std()
+        if keys == "authority" and flooding:
+            assert float(off) == pytest.approx(error_of(bits, 3) / 3 * size, rel=0.1)
+        else:
+            assert float(off) < 2e-8  # fp32's own
+    one, again = (_exchange(HECKKS(keys=keys), rows[:, :50], weights, seeded=True).vector for _ in range(2))
+    assert torch.equal(one, again)  # type: ignore[arg-type]
+    drawn = normal(KeyStream(bytes(32)), 20_000)
+    assert abs(float(drawn.mean())) < 0.03
+    assert float(drawn.std()) == pytest.approx(1.0, rel=0.03)
+
+
+def test_overflow_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="overflow: use a smaller range"):
+        scale_bits(1e6, 10_000)
+    with pytest.raises(ValueError, match="overflow"):
+        FixedPoint(range=1.0, terms=2**18, modulus=1 << 19)
+    said: list[Any] = []
+    plugin = HECKKS(range=1e9)
+    with pytest.raises(ValueError, match="overflow"):
+        _exchange(plugin, torch.zeros(20, 3), torch.ones(20), says=lambda m: said.append(m) or m.content)
+    assert said == []
+
+
+def _round(bfv: BFV, pair: KeyPair, number: int = 1) -> tuple[Terms, dict[int, Client]]:
+    identities = {client: Identity(Secrets(0, 0)("identity", client).bytes(32)) for client in range(4)}
+    terms = Terms(
+        session=Secrets(0, number)("session").bytes(16),
+        invited=(0, 1, 2, 3),
+        fewest=3,
+        values=WORDS,
+        scheme=bfv,
+        directory=Directory({client: one.public for client, one in identities.items()}),
+    )
+    lock = public_lock(bfv, pair.public)
+    rows = {client: np.full(WORDS, client + 1) for client in range(4)}
+    return terms, {c: Client(c, rows[c], terms, identities[c], lock) for c in range(4)}
+
+
+def _packed(sent: dict[int, bytes]) -> bytes:
+    return b"".join(c.to_bytes(4, "little") + len(s).to_bytes(4, "little") + s for c, s in sent.items())
+
+
+def test_the_authority_decrypts_no_sum_but_that_of_enough_signed_updates_and_once(bfv: BFV, pair: KeyPair) -> None:
+    terms, clients = _round(bfv, pair)
+    sent = {number: one.answer(0, terms.session) for number, one in clients.items()}
+    old_terms, old = _round(bfv, pair, number=2)
+    old_sent = {number: one.answer(0, old_terms.session) for number, one in old.items()}
+    nothing = sent[0][:64] + public_lock_of_zeros(bfv, pair)
+    enough = _packed({0: sent[0], 1: sent[1], 2: sent[2]})
+    wrong = [
+        (_packed({0: sent[0]}), "a sum of 1 updates is not decrypted"),
+        (enough + _packed({0: sent[0]}), "each once"),
+        (_packed({0: sent[0], 1: sent[0], 2: sent[0]}), "not signed"),
+        (_packed({0: sent[0], 1: old_sent[1], 2: sent[2]}), "not signed"),
+        (_packed({0: nothing, 1: sent[1], 2: sent[2]}), "not signed"),
+        (_packed({0: sent[0], 1: sent[1], 9: sent[2]}), "not of this round"),
+        (enough[:-1], "too short"),
+    ]
+    for content, reason in wrong:
+        authority = Authority(terms, pair)
+        with pytest.raises(Refused, match=reason):
+            authority.answer(1, content)
+        assert authority.opened is None
+    authority = Authority(terms, pair)
+    authority.answer(1, _packed({0: sent[0], 1: sent[1], 2: sent[2]}))
+    assert authority.opened is not None
+    assert authority.opened.tolist() == [6] * WORDS
+    with pytest.raises(Refused, match="once"):  # with client 3 besides, the difference would be its update
+        authority.answer(1, _packed(sent))
+
+
+def public_lock_of_zeros(bfv: BFV, pair: KeyPair) -> bytes:
+    return seal_values(bfv, public_lock(bfv, pair.public), np.zeros(WORDS, dtype=np.int64))
+
+
+def _reachable(start: object, kind: type) -> bool:
+    seen: set[int] = set()
+    queue = [start]
+    while queue:
+        one = queue.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType)) or (callable(one) and hasattr(one, "__globals__")):
+            continue
+        seen.add(id(one))
+        if isinstance(one, kind):
+            return True
+        queue += gc.get_referents(one)
+    return False
+
+
+def test_no_secret_key_is_reachable_from_the_server_or_a_client_under_an_authority(bfv: BFV, pair: KeyPair) -> None:
+    """NVFlare's builder gives every client the one secret key."""
+    terms, clients = _round(bfv, pair)
+    server = Server(terms, authority=True)
+    server.collect(0, {number: one.answer(0, terms.session) for number, one in clients.items()})
+    assert _reachable(Authority(terms, pair), seal.SecretKey)
+    assert not _reachable(server, seal.SecretKey)
+    assert not any(_reachable(one, seal.SecretKey) for one in clients.values())
+
+
+def test_altered_ciphertexts_are_refused_or_change_nothing(bfv: BFV, pair: KeyPair) -> None:
+    terms, clients = _round(bfv, pair)
+    sent = {number: one.answer(0, terms.session) for number, one in clients.items()}
+    drawn = np.random.default_rng(0)
+    for trial in range(60):
+        changed = bytearray(sent[0])
+        if trial % 3 == 0:
+            changed[int(drawn.integers(len(changed)))] ^= 1 << int(drawn.integers(8))
+        elif trial % 3 == 1:
+            changed = changed[: int(drawn.integers(len(changed)))]
+        else:
+            changed += bytes(int(drawn.integers(1, 90)))
+        server = Server(terms, authority=True)
+        server.collect(0, {**sent, 0: bytes(changed)})
+        assert server.survivors == (1, 2, 3)
+        with suppress(Refused):  # as a malicious client signs it: read, or refused, and no crash
+            load(bfv, bytes(changed[64:]), WORDS)
+
+
+def test_a_ciphertext_of_another_kind_is_refused(bfv: BFV, pair: KeyPair) -> None:
+    other = CKKS(40)
+    lock = KeyPair(other).lock()
+    with pytest.raises(Refused, match="cannot be read"):
+        load(bfv, seal_values(other, lock, np.zeros(WORDS)), WORDS)
+    with pytest.raises(Refused, match="another length"):
+        load(bfv, seal_values(bfv, public_lock(bfv, pair.public), np.zeros(5000, dtype=np.int64)), WORDS)
+
+
+def test_what_an_update_takes_on_the_wire() -> None:
+    size, wire = 8192, _wire()
+    context = _context(2, size, wire)
+    HEBFV(keys="shared").exchange(torch.zeros(2, size), torch.ones(2), context)
+    assert wire.most_sent < 7.7 * size
+    both = _wire()
+    HEBFV(keys="authority", threshold=0.0).exchange(torch.zeros(2, size), torch.ones(2), _context(2, size, both))
+    assert both.most_sent < 15.3 * size
+    assert both.received[AUTHORITY] > 2 * both.most_sent - 200
