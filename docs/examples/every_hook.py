@@ -23,6 +23,7 @@ from fedsec.api import (
     Evidence,
     Exchanged,
     Measured,
+    Message,
     Mixed,
     ModelSetup,
     Population,
@@ -187,6 +188,9 @@ class ShiftedModel:
 
     def reconstruct(self, view: RoundView) -> list[Reconstruction]:
         return [Reconstruction(client=client, tokens=(7, 8, 9), score=1.0) for client in view.clients]
+
+    def on_message(self, message: Message, view: BroadcastView) -> bytes:
+        return message.content  # where a protocol has messages, a malicious server may say something else
 
 
 class WordReader:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from fedsec.api import AUTHORITY, ExchangeContext, Exchanged, Measured, Party, Played
-from fedsec.privacy.keystream import KeyStream
 
 from ..keys import Directory, Identity
 from .parties import Authority, Client, Server, Terms
@@ -97,9 +96,7 @@ def play(
             encoded[client][0],
             terms,
             kept.identities[client],
-            _lock(
-                kept.pair, kept.scheme, context.secrets("encryption", client) if context.seeded else None, shared=shared
-            ),
+            _lock(kept, context, client, shared=shared),
             kept.pair if shared else None,
         )
         for client in terms.invited
@@ -114,5 +111,9 @@ def play(
     return Found(played, None if reader is None else reader.opened, listed, divisor, saturated, shared)
 
 
-def _lock(pair: KeyPair, scheme: Scheme, draw: KeyStream | None, *, shared: bool) -> Callable[[Any], Any]:
-    return pair.lock(draw) if shared else public_lock(scheme, pair.public, draw)
+def _lock(kept: Keys, context: ExchangeContext, client: int, *, shared: bool) -> Callable[[Any], Any]:
+    """Return what encrypts a client's update, with seeds of its own where everything has to repeat."""
+    assert kept.scheme is not None  # noqa: S101 - it was started
+    assert kept.pair is not None  # noqa: S101 - it was started
+    draw = context.secrets("encryption", client) if context.seeded else None
+    return kept.pair.lock(draw) if shared else public_lock(kept.scheme, kept.pair.public, draw)
