@@ -56,7 +56,7 @@ class Figure:
             "old": self.old,
             "new": self.new,
             "difference": self.difference.as_json(),
-            "resolves": self.difference.resolves(),
+            "resolves": self.difference.resolves() if self.told else None,
             "tested": self.adjusted is not None,
             "p_adjusted": self.adjusted,
             "apart": self.apart,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isinf, sqrt
 from typing import Any, NamedTuple, Self
 
@@ -252,15 +253,18 @@ def smallest_resolved(
 
     Args:
         error: the standard error of the difference, at least 0.
-        freedom: degrees of freedom behind it.
+        freedom: degrees of freedom behind it, at least 1; to a tenth.
         power: the share of cases, above 1 - `confidence` and below 1.
         confidence: as in `power_of`.
         sides: likewise.
     """
-    from scipy.optimize import brentq
+    return error * _resolved_errors(round(freedom, 1), power, confidence, sides) if error else 0.0
 
-    if error == 0:
-        return 0.0
+
+@cache
+def _resolved_errors(freedom: float, power: float, confidence: float, sides: int) -> float:
+    """How many standard errors are resolved."""
+    from scipy.optimize import brentq
 
     def short(effect: float) -> float:
         return power_of(effect, 1.0, freedom, confidence=confidence, sides=sides) - power
@@ -268,7 +272,7 @@ def smallest_resolved(
     most = 8.0
     while short(most) < 0 and most < 1e9:
         most *= 4
-    return error * float(brentq(short, 0.0, most, xtol=1e-9))
+    return float(brentq(short, 0.0, most, xtol=1e-9))
 
 
 def smallest_resolved_rate(rate: float, trials: int, *, power: float = 0.8, confidence: float = 0.95) -> float | None:
