@@ -85,7 +85,10 @@ def _table(comparison: Comparison, run: int) -> Table | None:
         lead.insert(0, ("settings", lambda pair: settings_label(pair.where.settings)))
     if _of_suites(comparison):
         lead.insert(0, ("scenario", lambda pair: pair.where.scenario))
-    table = Table(caption="Brackets hold 95 % intervals of the difference.", caption_justify="left")
+    shared = [note for note in rows[0][0].notes if len(rows) > 1 and all(note in pair.notes for pair, _ in rows)]
+    every = f" Every row: {', '.join(shared)}." if shared else ""
+    caption = Text(visible(f"Brackets hold 95 % intervals of the difference.{every}"))
+    table = Table(caption=caption, caption_justify="left")
     ends = ["figure", first, other, f"{other} − {first}", "note"]  # noqa: RUF001
     for heading in [*(name for name, _ in lead), *ends]:
         justify: Literal["left", "right"] = "right" if heading in ends[1:-1] else "left"
@@ -97,7 +100,9 @@ def _table(comparison: Comparison, run: int) -> Table | None:
             _shown(figure, figure.old),
             _shown(figure, figure.new),
             _difference(figure),
-            ", ".join([*([_verdict(figure)] if figure.apart else []), *pair.notes]),
+            ", ".join(
+                [*([_verdict(figure)] if figure.apart else []), *(one for one in pair.notes if one not in shared)]
+            ),
         ]
         table.add_row(*(Text(visible(cell.replace("\u00a0", " "))) for cell in cells))
     return table

@@ -217,7 +217,7 @@ def _notes(
     for mark, names in marks.items():
         yield f"{mark} in {' and '.join(names)}"
     if not paired:
-        yield "unpaired: other seeds"
+        yield "unpaired (other seeds)"
 
 
 def _marks(row: Row) -> Iterator[str]:

@@ -113,7 +113,7 @@ def test_other_seeds_are_compared_unpaired() -> None:
     late = [{**one, "cell": {**one["cell"], "seed": 7 + place}} for place, one in enumerate(controls(WRONG[:2]))]
     found = compare([run("A", controls(RIGHT[:3])), run("B", late)])
     assert found.pairs[0].seeds == ()
-    assert "unpaired: other seeds" in found.pairs[0].notes
+    assert "unpaired (other seeds)" in found.pairs[0].notes
     assert [(one.has, one.lacks, one.seeds) for one in found.lone] == [(0, 1, (0, 1, 2)), (1, 0, (7, 8))]
 
 
