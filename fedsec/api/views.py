@@ -333,6 +333,10 @@ class QueryView:
 
     tokenizer: Any
     generator: "torch.Generator"
+    parameters: "torch.Tensor | None" = None
+    """The released parameters [parameters]; a copy. None where no federation released them."""
+    ask: "Callable[[torch.Tensor, tuple[Tokens, ...]], list[torch.Tensor]] | None" = None
+    """Gives what the model answers with other parameters [parameters], and no defense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,6 +567,9 @@ class RoundContext:
     trusted: "Callable[[], torch.Tensor] | None" = None
     """Computes the update that the server makes from samples of its own (`data.trusted`) by the clients' protocol
     [parameters]; None where it holds none."""
+    loss: "Callable[[torch.Tensor], float] | None" = None
+    """Gives the mean loss of a model [parameters] on those of the server's samples that are drawn for this round; None
+    where it holds none."""
     generator: "torch.Generator"
 
 

@@ -1,6 +1,5 @@
 """Steps 6 and 7 of a round: an exchange, or filters and the aggregation rule, and the hooks on the aggregate."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ from fedsec.api import (
 )
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Stack
+from fedsec.federation.trusted import OfRound
+from fedsec.maths.geometry import weight_step
 from fedsec.maths.rows import Rows, weighted_sum
 from fedsec.seeds import SeedTree
 from fedsec.wire.protocol import InProcessWire
@@ -89,7 +90,7 @@ class Aggregator:
         current: torch.Tensor,
         staleness: tuple[int, ...] = (),
         absent: tuple[int, ...] = (),
-        trusted: Callable[[], torch.Tensor] | None = None,
+        trusted: OfRound | None = None,
         wire: InProcessWire | None = None,
     ) -> Aggregate:
         """Return the round's aggregate.
@@ -100,7 +101,7 @@ class Aggregator:
             current: the broadcast trainables [parameters].
             staleness: rounds by which each row is late; empty if none is.
             absent: clients of the cohort that did not report.
-            trusted: computes the server's own update [parameters], or None.
+            trusted: what the server makes of samples of its own, or None.
             wire: carries an exchange's messages.
 
         Raises:
@@ -155,9 +156,10 @@ class Aggregator:
             number: the round.
             current: the broadcast trainables [parameters].
             generator: replaces the server's randomness, which only the server knows.
-            trusted: stands for the server's own update [parameters].
+            trusted: stands for the server's own update, and for the slope of its loss [parameters].
         """
-        count, own = len(rows), trusted.clone if self._trusts else None
+        count = len(rows)
+        own = _guessed(trusted, current, self._training) if self._trusts else None
         around = _Around(number, tuple(range(count)), (1,) * count, current, (), (), own, generator)
         remembered = deepcopy(self._stack.state())
         try:
@@ -265,7 +267,8 @@ class Aggregator:
             layout=self._layout,
             training=self._training,
             global_parameters=around.current.clone(),
-            trusted=around.trusted,
+            trusted=None if around.trusted is None else around.trusted.update,
+            loss=None if around.trusted is None else around.trusted.loss,
             generator=generator,
         )
 
@@ -294,6 +297,16 @@ def _services(wire: InProcessWire) -> dict[str, Any]:
     return {"wire": wire, "secrets": wire.secrets, "lasting": wire.lasting, "seeded": wire.seeded}
 
 
+def _guessed(update: torch.Tensor, current: torch.Tensor, training: TrainingSettings) -> OfRound:
+    """Return what colluders take the server's samples for: a loss that falls along the update that they expect."""
+    slope = update.double() * weight_step(training)
+
+    def loss(parameters: torch.Tensor) -> float:
+        return -float((parameters - current).double() @ slope) / (training.learning_rate * training.local_steps)
+
+    return OfRound(update.clone, loss)
+
+
 class _Around(NamedTuple):
     """The round that is aggregated."""
 
@@ -303,7 +316,7 @@ class _Around(NamedTuple):
     current: torch.Tensor
     staleness: tuple[int, ...]
     absent: tuple[int, ...]
-    trusted: Callable[[], torch.Tensor] | None
+    trusted: OfRound | None
     generator: torch.Generator | None
     """A stand-in for the server's generator in rehearsals; None otherwise."""
 

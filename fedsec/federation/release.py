@@ -32,9 +32,14 @@ def released(
     def plain(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
         return list(logits_of(model, vector, queries, tokenizer.pad_token_id))
 
+    def ask(parameters: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
+        return logits_of(model, parameters, queries, tokenizer.pad_token_id)
+
     answer: Answer = plain
     for label, hook in hooks:
-        view = QueryView(tokenizer=tokenizer, generator=seeds.torch(f"query {label}"))
+        view = QueryView(
+            tokenizer=tokenizer, generator=seeds.torch(f"query {label}"), parameters=vector.clone(), ask=ask
+        )
         answer = _through(label, hook, answer, view)
     return answer
 

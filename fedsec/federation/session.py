@@ -29,9 +29,7 @@ from fedsec.api import (
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability, Held
 from fedsec.federation.clients import Clients, Surroundings
-from fedsec.federation.draws import SERVER as OWN_SAMPLES
 from fedsec.federation.draws import cohort_of
-from fedsec.federation.holdings import Held as Own
 from fedsec.federation.holdings import Holdings, check_samples, expected_rows
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.monitor import Monitor
@@ -46,6 +44,7 @@ from fedsec.federation.server_optimizer import ServerOptimizer
 from fedsec.federation.spending import covered_by, notices, open_ledger
 from fedsec.federation.steps import Hooked, StepHooks
 from fedsec.federation.transcript import Observed, RoundSummary, Secret
+from fedsec.federation.trusted import Trusted
 from fedsec.models.local import LocalTrainer
 from fedsec.privacy.keystream import secure, seeded
 from fedsec.wire.protocol import InProcessWire
@@ -96,6 +95,7 @@ class Session:
         rate = settings.server_learning_rate * (training.learning_rate if descends else 1.0)
         self._optimizer = ServerOptimizer(settings.server_optimizer, rate, descends=descends)
         self._trainer = LocalTrainer(f.model, training, dropout=dropout)
+        self._trusted = Trusted(f, self._holdings, self._trainer) if len(f.trusted) else None
         self._start = f.model.snapshot()  # [parameters]
         self._current = self._start.clone()  # [parameters]
         self._processes = f.processes
@@ -126,7 +126,7 @@ class Session:
         arrived, staleness = delivery.received, delivery.staleness
         before = self._current.clone() if number in self._seen else None
         absent = tuple(one.client for one in attendance.absent)
-        trusted = partial(self._own_update, number) if len(self._f.trusted) else None
+        trusted = self._trusted.of(number, self._current) if self._trusted is not None else None
         wire = None if self._f.stack.exchange is None else self._wire(number, attendance, received)
         aggregate = self._aggregator.aggregate(
             number, arrived, self._current, staleness, absent, trusted, wire
@@ -267,17 +267,6 @@ class Session:
             pinned=pinned,
             sampling=settings.training.sampling,
         )
-
-    def _own_update(self, number: int) -> torch.Tensor:
-        """Return the update from the server's own samples by the clients' protocol [parameters]."""
-        training, seeds = self._f.settings.training, self._f.seeds
-        held = Own(self._f.train, self._f.trusted, self._f.examples)
-        chosen = self._holdings.choose(number, OWN_SAMPLES, held.rows, training)
-        out = torch.empty_like(self._current)
-        dropout = seeds.torch("dropout", round_number=number, client=OWN_SAMPLES)
-        batches, expected = self._holdings.batches(held, chosen), expected_rows(len(held.rows), training)
-        self._trainer.update(self._current, batches, out, dropout, expected_rows=expected)
-        return out
 
     def _server_state(self) -> dict[str, Any]:
         return {} if self._server is None else deepcopy(state_of([self._server]))

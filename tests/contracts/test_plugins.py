@@ -39,8 +39,8 @@ GRADIENTS = [
 SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case", "distributed-backdoor"}
 SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
 SLOW |= {"gradient-difference", "fedmia", "loss-series", "lira", "rmia", "shadow-classifier", "min-k", "zlib"}
-SLOW_DEFENSES = {"dp-lora", "bucketing"}
-"""Whose effect takes many trainings to show; their cards and their conduct are checked at once."""
+SLOW_DEFENSES = {"dp-lora", "bucketing", "crfl", "dnc", "fldetector", "weak-dp", "zeno"}
+"""Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
     "film": {"strongest": {"beams": 8, "rounds": 2}, "shows": "leakage/rouge-l", "overrides": DECODER},
@@ -87,7 +87,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "causal-backdoor": {"strongest": {"continuation": "cf"}, "overrides": PATIENT},
     "instruction-backdoor": {
         "strongest": {"continuation": "cf", "place": "end"},
-        "overrides": [*PATIENT, "data={name: canned-orders, max_tokens: 48}"],
+        "overrides": [*PATIENT, "data={name: canned-orders, max_tokens: 48}", "federation.rounds=12"],
     },
     "rare-embedding": {"strongest": {"scale": 3, "learning_rate": 0.1, "steps": 6, "ensemble": 2}},
 }
@@ -115,6 +115,20 @@ DEFENSES: dict[str, dict[str, Any]] = {
     # Of the embeddings, whose rows are 0 but for a text's own words, it leaves out nothing that is not 0.
     "gradient-pruning": {"attack": {"name": "dager"}, "parameters": {"keep": 0.5}},
     "fltrust": {"overrides": ["data.trusted=60"]},
+    "zeno": {"overrides": ["data.trusted=60"]},
+    # It finds nobody before its window is over, and whoever sends other noise each time after that.
+    "fldetector": {
+        "attack": {"name": "gaussian", "sigma": 40.0, "unit": "honest"},
+        "parameters": {"window": 1},
+        "overrides": ["federation.rounds=10"],
+    },
+    "weak-dp": {"parameters": {"bound": 1.0, "sigma": 0.0001}, "overrides": ["federation.local_steps=6"]},
+    "crfl": {"attack": {"name": "text-backdoor"}, "parameters": {"norm": 5.0, "sigma": 0.01, "copies": 5}},
+    "sign-majority": {
+        "attack": {"name": "text-backdoor"},
+        "parameters": {"threshold": 5},
+        "overrides": ["threat.malicious=2"],
+    },
     "norm-bound": {"overrides": ["federation.local_steps=6"]},
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},

@@ -14,6 +14,7 @@ from fedsec.api import Layout, Population
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Plugin, Stack
+from fedsec.federation.trusted import OfRound
 from fedsec.seeds import SeedTree
 from fedsec.wire.receive import Message, Received, receive
 
@@ -48,7 +49,7 @@ def _aggregate(
         measurements=Measurements(),
         trusted=1,
     )
-    return aggregator.aggregate(1, received, torch.zeros(width), trusted=trusted.clone)
+    return aggregator.aggregate(1, received, torch.zeros(width), trusted=OfRound(trusted.clone, lambda _: 0.0))
 
 
 def _precondition(entry: Entry, population: Population) -> str | None:

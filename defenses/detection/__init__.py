@@ -1,0 +1,1 @@
+"""The server looks for malicious updates, or for malicious parts of all of them."""
