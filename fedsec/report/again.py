@@ -8,17 +8,18 @@ from typing import Any
 from fedsec import registry
 
 
-def again(record: Mapping[str, Any], run: str = "") -> list[str]:
+def again(record: Mapping[str, Any], run: str = "", file: str = "scenario.resolved.yaml") -> list[str]:
     """The words of that command; its cells count as done, and what is missing runs.
 
     Args:
         record: record.json: the scenario's name, the plug-in files that were allowed, threads.
         run: the run's folder as seen from where the command is typed; empty for that folder itself.
+        file: what to run of that folder.
     """
     above = ".." + "/.." * len(str(record.get("scenario") or "").split("/"))
-    words = ["fedsec", "run", _from(run, "scenario.resolved.yaml"), "--out", _from(run, above)]
-    for file in record.get("plugins") or ():
-        words += ["--allow-plugins", _from(run, str(file))]
+    words = ["fedsec", "run", _from(run, file), "--out", _from(run, above)]
+    for plugin in record.get("plugins") or ():
+        words += ["--allow-plugins", _from(run, str(plugin))]
     threads = record.get("threads") or 1
     return words if threads == 1 else [*words, "--threads", str(threads)]
 
@@ -35,7 +36,9 @@ def cell_again(record: Mapping[str, Any], cell: Mapping[str, Any]) -> list[str]:
     settings: Any = {path: [value] for path, value in cell["settings"].items()}
     chosen = {"attack": [attack], "defense": [stack or "none"], "seed": [cell["seed"]]}
     chosen |= {"vary": settings} if settings else {}
-    words = again(record)
+    names = [member["scenario"] for member in record.get("members") or ()]
+    place = names.index(cell["scenario"]) + 1 if cell.get("scenario") in names else 0
+    words = again(record, file=f"scenario-{place}.resolved.yaml") if place else again(record)
     for name, value in chosen.items():
         words += ["--set", f"matrix.{name}={json.dumps(value, ensure_ascii=False)}"]
     return words

@@ -1,19 +1,21 @@
-"""Small figures as inline SVG, which matplotlib lays out: axes, lines, bands, dots and numbers beside them.
+"""Small figures as inline SVG: axes, lines, bands, dots and numbers beside them.
 
 An SVG holds numbers and shapes only. Names, which may be hostile, stand in the HTML around it, where they are escaped;
 the numbers in a figure refer to the legend there. Looks come from the page's style sheet, so that figures follow dark
-mode and a page of a hundred of them stays small: of matplotlib's SVG the shapes and the places of texts are kept.
+mode and a page of a hundred of them stays small. Matplotlib lays out the axes, once for all figures that share them: of
+its SVG the shapes and the places of texts are kept. What lies between them are plain paths, which it would take most of
+a report's time to draw.
 """
 
 import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator, NullLocator
@@ -63,18 +65,28 @@ class Panels(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What an axis reaches over, where its ticks stand and what they are called."""
+    """What an axis reaches over and how its ticks are chosen and written; equal ones share their axes."""
 
     low: float
     high: float
-    ticks: Locator
     words: Words
+    ticks: tuple[float, ...] | None = None
+    """Where they stand; at round numbers if absent."""
+    whole: bool = False
+    """Whether round numbers have to be whole."""
     log: bool = False
 
-    def within(self, values: Iterable[float]) -> np.ndarray:
-        """The values, those beyond an end at the end."""
-        found: np.ndarray = np.clip(np.array(list(values), dtype=float), self.low, self.high)
-        return found
+    def share(self, value: float) -> float:
+        """Where a value stands between both ends, 0 to 1; at the end for one beyond it."""
+        ends = (self.low, self.high, min(max(value, self.low), self.high))
+        low, high, at = map(math.log, ends) if self.log else ends
+        return (at - low) / (high - low)
+
+    def locator(self) -> Locator:
+        """Matplotlib's way to place the ticks."""
+        if self.ticks is not None:
+            return FixedLocator(self.ticks)
+        return MaxNLocator(5, integer=self.whole, steps=[1, 2, 2.5, 5, 10])
 
 
 def in_percent(value: float) -> str:
@@ -87,11 +99,11 @@ def plain(value: float) -> str:
     return f"{value:.6g}"
 
 
-def linear(low: float, high: float, words: Words, ticks: int = 5, *, whole: bool = False) -> Scale:
-    """A scale between two values with about so many round ticks; of whole numbers alone if asked for."""
+def linear(low: float, high: float, words: Words, *, whole: bool = False) -> Scale:
+    """A scale between two values with a few round ticks; of whole numbers alone if asked for."""
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    return Scale(low, high, MaxNLocator(ticks, integer=whole, steps=[1, 2, 2.5, 5, 10]), words)
+    return Scale(low, high, words, whole=whole)
 
 
 def logarithmic(low: float, high: float, words: Words) -> Scale:
@@ -100,7 +112,7 @@ def logarithmic(low: float, high: float, words: Words) -> Scale:
     tens = [10.0**power for power in powers]
     every = max(1, -(-len(tens) // 6))
     ticks = (low, *(ten for ten in tens[::-1][::every][::-1] if ten > 1.9 * low))
-    return Scale(low, high, FixedLocator(ticks), words, log=True)
+    return Scale(low, high, words, ticks, log=True)
 
 
 def style(index: int) -> dict[str, str]:
@@ -119,56 +131,41 @@ class Chart:
 
     def __init__(self, across: Scale, up: Scale, names: tuple[str, str]) -> None:
         self.across, self.up = across, up
-        with mpl.rc_context({"font.size": FONT}):
-            self._figure = Figure(figsize=(WIDTH / _DOTS, HEIGHT / _DOTS), dpi=_DOTS)
-            width, height = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / HEIGHT
-            self._axes = self._figure.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, width, height))
-        self._axes.set_xscale("log" if across.log else "linear")
-        self._axes.set_yscale("log" if up.log else "linear")
-        self._axes.set(xlim=(across.low, across.high), ylim=(up.low, up.high), xlabel=names[0], ylabel=names[1])
-        for axis, scale in ((self._axes.xaxis, across), (self._axes.yaxis, up)):
-            axis.set_major_locator(scale.ticks)
-            axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(FuncFormatter(lambda value, _, words=scale.words: words(value)))
-        self._axes.tick_params(length=0)
-        self._axes.grid(gid=f"{_LOOK}rule")
-        self._figure.patch.set_visible(False)
-        self._axes.patch.set_visible(False)
-        for side, spine in self._axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_gid(f"{_LOOK}frame")
+        self._parts = [_axes(across, up, names)]
 
     def at(self, x: float, y: float) -> Place:
-        """Where a point stands in the figure, from its upper left corner."""
-        left, height = self._axes.transData.transform((self.across.within([x])[0], self.up.within([y])[0]))
-        return float(left), HEIGHT - float(height)
+        """Where a point stands in the figure."""
+        width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        return LEFT + width * self.across.share(x), TOP + height * (1 - self.up.share(y))
 
     def line(self, points: Iterable[Place], index: int, look: str = "", *, steps: bool = False) -> None:
         """A line through points, from left to right; with `steps` a height holds until the next point."""
-        self.plain(list(points), _look(index, look), steps=steps)
+        at = [self.at(*point) for point in points]
+        self._parts.append(f'<path class="{_look(index, look)}" d="{_path(_stairs(at) if steps else at)}"/>')
 
     def plain(self, points: Sequence[Place], look: str, *, steps: bool = False) -> None:
         """A line in the colour of the text, with a look of the style sheet."""
-        xs, ys = self._within(points)
-        self._axes.plot(*(_stairs(xs, ys) if steps else (xs, ys)), gid=_LOOK + look, clip_on=False)
+        at = [self.at(*point) for point in points]
+        self._parts.append(f'<path class="{look}" d="{_path(_stairs(at) if steps else at)}"/>')
 
     def marks(self, points: Iterable[Place], index: int, look: str = "") -> None:
         """A mark at each point: round, and square for every other index."""
-        xs, ys = self._within(list(points))
-        self._mark(xs, ys, f"m{index % 2} c{index % COLOURS}{look and ' ' + look}")
+        steps = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in (self.at(*point) for point in points))
+        if steps:
+            self._parts.append(f'<path class="m{index % 2} c{index % COLOURS}{look and " " + look}" d="{steps}"/>')
 
     def band(
         self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], index: int, *, steps: bool = False
     ) -> None:
         """The area between two lines."""
-        edges = [self._within(list(zip(xs, ys, strict=True))) for ys in (lows, highs)]
-        below, above = (_stairs(*edge) if steps else edge for edge in edges)
-        around = [np.concatenate([one, other[::-1]]) for one, other in zip(above, below, strict=True)]
-        self._axes.fill(*around, gid=f"{_LOOK}band c{index % COLOURS}", clip_on=False)
+        edges = [[self.at(x, y) for x, y in zip(xs, ys, strict=True)] for ys in (lows, highs)]
+        below, above = (_stairs(edge) if steps else edge for edge in edges)
+        self._parts.append(f'<path class="band c{index % COLOURS}" d="{_path([*above, *below[::-1]])}z"/>')
 
     def ring(self, x: float, y: float) -> None:
         """A ring around a point."""
-        self._mark(*self._within([(x, y)]), "ring")
+        left, top = self.at(x, y)
+        self._parts.append(f'<circle class="ring" cx="{_n(left)}" cy="{_n(top)}" r="8"/>')
 
     def ends(self, heights: Mapping[int, float]) -> None:
         """The number of each line to the right of its end, pushed apart where lines end together."""
@@ -178,7 +175,7 @@ class Chart:
         for place, (top, index) in enumerate(placed):
             # Never so low that the numbers still to come would leave the figure.
             at = max(at, min(top, lowest + _GAP * place))
-            self._text(WIDTH - RIGHT + 6, at, index + 1, f"c{index % COLOURS}", "left")
+            self._text(WIDTH - RIGHT + 6, at + 4, index + 1, f"c{index % COLOURS}")
             at += _GAP
 
     def numbers(self, dots: Mapping[Place, Sequence[int]]) -> None:
@@ -192,30 +189,39 @@ class Chart:
             left, top = mine[0] + dx, mine[1] + dy
             taken.append((left, top, half))
             if math.hypot(dx, dy) > _NEAR:
-                ends = [mine[0], left], [HEIGHT - mine[1], HEIGHT - top]
-                self._axes.plot(*ends, transform=None, gid=f"{_LOOK}join", clip_on=False)
-            self._text(left, top, text, "number", "center")
+                self._parts.append(f'<path class="join" d="{_path([mine, (left, top)])}"/>')
+            self._text(left, top + 4, text, "middle")
 
-    def _within(self, points: Sequence[Place]) -> tuple[np.ndarray, np.ndarray]:
-        """Points as two rows of coordinates, those beyond an end of a scale at the end."""
-        return self.across.within(x for x, _ in points), self.up.within(y for _, y in points)
-
-    def _mark(self, xs: np.ndarray, ys: np.ndarray, look: str) -> None:
-        if len(xs):
-            self._axes.plot(xs, ys, linestyle="none", marker="o", gid=_LOOK + look, clip_on=False)
-
-    def _text(self, x: float, y: float, text: object, look: str, side: str) -> None:
-        """A text whose middle stands so far below the figure's upper edge."""
-        at: dict[str, Any] = {"ha": side, "va": "center", "fontsize": FONT, "gid": _LOOK + look}
-        self._figure.text(x / WIDTH, 1 - y / HEIGHT, str(text), **at)
+    def _text(self, x: float, y: float, text: object, look: str) -> None:
+        self._parts.append(f'<text class="{look}" x="{_n(x)}" y="{_n(y)}">{text}</text>')
 
     def svg(self) -> str:
         """The figure as an element that scales."""
+        return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="presentation">{"".join(self._parts)}</svg>'
+
+
+@lru_cache(maxsize=256)
+def _axes(across: Scale, up: Scale, names: tuple[str, str]) -> str:
+    """The axes between two scales: lines, ticks and what stands beside them."""
+    with mpl.rc_context({"font.size": FONT, "svg.fonttype": "none", "svg.hashsalt": ""}):
+        figure = Figure(figsize=(WIDTH / _DOTS, HEIGHT / _DOTS), dpi=_DOTS)
+        width, height = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / HEIGHT
+        axes = figure.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, width, height))
+        axes.set_xscale("log" if across.log else "linear")
+        axes.set_yscale("log" if up.log else "linear")
+        axes.set(xlim=(across.low, across.high), ylim=(up.low, up.high), xlabel=names[0], ylabel=names[1])
+        for axis, scale in ((axes.xaxis, across), (axes.yaxis, up)):
+            axis.set_major_locator(scale.locator())
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _, words=scale.words: words(value)))
+        axes.tick_params(length=0)
+        axes.grid(gid=f"{_LOOK}rule")
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_gid(f"{_LOOK}frame")
         stream = io.StringIO()
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
-            FigureCanvasSVG(self._figure).print_svg(stream)  # type: ignore[no-untyped-call, unused-ignore]
-        parts = "".join(_kept(ElementTree.fromstring(stream.getvalue()), ""))  # noqa: S314 - written a line above
-        return f'<svg class="figure" viewBox="0 0 {WIDTH} {HEIGHT}" role="presentation">{parts}</svg>'
+        FigureCanvasSVG(figure).print_svg(stream)  # type: ignore[no-untyped-call, unused-ignore]
+    return "".join(_kept(ElementTree.fromstring(stream.getvalue()), ""))  # noqa: S314 - written a line above
 
 
 def _kept(element: ElementTree.Element, look: str) -> Iterator[str]:
@@ -231,10 +237,6 @@ def _kept(element: ElementTree.Element, look: str) -> Iterator[str]:
         yield f'<path class="{look}" d="{_short(element.get("d", ""))}"/>'
     elif element.tag == f"{_SVG}text":
         yield _text(element, look)
-    elif look and (marks := [(_n(one.get("x")), _n(one.get("y"))) for one in element.iterfind(f"{_SVG}use")]):
-        yield "".join(f'<circle class="{look}" cx="{x}" cy="{y}" r="8"/>' for x, y in marks if look == "ring")
-        steps = "".join(f"M{x} {y}h0" for x, y in marks if look != "ring")
-        yield f'<path class="{look}" d="{steps}"/>' if steps else ""
     elif element.tag != f"{_SVG}defs":
         for child in element:
             yield from _kept(child, look)
@@ -246,7 +248,7 @@ def _text(element: ElementTree.Element, look: str) -> str:
     looks = " ".join(filter(None, (look, anchor and anchor[1])))
     turned = element.get("transform", "")
     turn = f' transform="{_short(turned)}"' if "rotate" in turned and "rotate(-0 " not in turned else ""
-    place = f'x="{_n(element.get("x"))}" y="{_n(element.get("y"))}"' if element.get("x") else ""
+    place = f'x="{_n(float(element.get("x", 0)))}" y="{_n(float(element.get("y", 0)))}"' if element.get("x") else ""
     return f'<text class="{looks}" {place}{turn}>{element.text}</text>'
 
 
@@ -255,19 +257,27 @@ def _look(index: int, look: str) -> str:
     return f"line c{index % COLOURS}{dashed}{look and ' ' + look}"
 
 
-def _stairs(xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of steps, each of which holds its height until the next point."""
-    return np.repeat(xs, 2)[1:], np.repeat(ys, 2)[:-1]
+def _path(points: Sequence[Place]) -> str:
+    return "".join(f"{'L' if place else 'M'}{_n(x)} {_n(y)}" for place, (x, y) in enumerate(points))
+
+
+def _stairs(points: Sequence[Place]) -> list[Place]:
+    """The corners of the steps between points, without those that change nothing."""
+    found: list[Place] = list(points[:1])
+    for x, y in points[1:]:
+        if round(y, 1) != round(found[-1][1], 1):
+            found += [(x, found[-1][1]), (x, y)]
+    return [*found, (points[-1][0], found[-1][1])] if points else []
+
+
+def _n(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _short(text: str) -> str:
     """A path with one digit behind each point, and no more spaces than it needs."""
-    rounded = re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda found: _n(found[0]), text)
+    rounded = re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda found: _n(float(found[0])), text)
     return re.sub(r" ?\n? ?([MLCQzHV]) ?", r"\1", rounded).strip()
-
-
-def _n(number: str | None) -> str:
-    return f"{float(number or 0):.1f}".removesuffix(".0")
 
 
 def _cost(

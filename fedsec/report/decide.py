@@ -100,7 +100,9 @@ def _overall(entry: Entry) -> dict[str, Any]:
     if entry["rank"] is not None:
         lines += [f"not told apart from {few(entry['alike'])}"] if entry["alike"] else []
         return {"main": f"rank {entry['rank']}", "lines": lines, "sort": -entry["rank"]}
-    return {"main": "not ranked", "lines": [*lines, brief(entry["unranked"] or "")], "sort": None}
+    open_ones = [goal for goal, one in entry["goals"].items() if one["unranked"]]
+    why = f"no rank in {few(open_ones)}" if open_ones else brief(entry["unranked"] or "")
+    return {"main": "not ranked", "lines": [*lines, why], "sort": None}
 
 
 def _price(entry: Entry) -> dict[str, Any]:

@@ -61,13 +61,16 @@ def render(record: Row, scorecard: Row, contents: Sequence[Row]) -> str:
     statuses = Counter(content["cell"]["status"] for content in contents)
     known = dict.fromkeys(row["goal"] for row in rows if row.get("goal") in registry.goals())
     goals = [registry.goals().get(name) for name in known]
+    entries: Sequence[Row] = scorecard["head_to_head"]
+    told = defended(entries)  # a sentence for each defense, then how they rank
     page = {
         "record": defaultdict(str, {"packages": {}, **record}),
         "scenario": scorecard["scenario"],
         "key": scorecard["key"],
         "again": shlex.join(again(record)),
-        "defended": defended(scorecard["head_to_head"]),
-        "side_by_side": side_by_side(scorecard["head_to_head"]),
+        "defended": told[: len(entries)],
+        "ranked": told[len(entries) :],
+        "side_by_side": side_by_side(entries),
         "counts": ", ".join(f"{number} {status}" for status, number in statuses.items()),
         "missing": sum(part.missing for part in parts),
         "members": member_findings(scorecard),

@@ -200,9 +200,13 @@ def _heights(points: Sequence[_Point], shown: Shown) -> Scale:
     return linear(max(min(-0.03, *lows), -1.03), 1.03, plain if shown.form == Form.NUMBER else in_percent)
 
 
+def _rough(value: float) -> str:
+    return f"{value:.3g}"
+
+
 def _across(places: Sequence[float]) -> Scale:
     """Logarithmic for what reaches far."""
     low, high = min(places), max(places)
     if low > 0 and high / low > _WIDE:
-        return logarithmic(low / 1.2, high * 1.2, lambda value: f"{value:.3g}")
+        return logarithmic(low / 1.2, high * 1.2, _rough)
     return linear(low - 0.04 * (high - low), high + 0.04 * (high - low), plain)

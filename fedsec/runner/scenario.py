@@ -90,7 +90,7 @@ def _run(
     randomness = "secure" if secure else "seeded"
     made_by = environment(threads=machine.threads, workers=count, device=device, randomness=randomness)
     observer.started([task.cell for task in tasks], [task.cell for task in waiting])
-    run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
+    _write_resolved(scenario, run)
     record = _record(scenario, planned, made_by, run.record(), resumes=bool(waiting))
     read_from = (
         {} if source is None else {"source": os.path.relpath(os.path.realpath(source), os.path.realpath(run.path))}
@@ -113,6 +113,13 @@ def _run(
     _sweep(run, failed=any(content["cell"]["status"] == ERROR for task in tasks if (content := run.cell(task.key))))
     run.log("ended")
     return Finished(run, [content for task in tasks if (content := run.cell(task.key)) is not None])
+
+
+def _write_resolved(scenario: Scenario | Suite, run: RunDirectory) -> None:
+    """Write what runs with every setting; of a suite each scenario as well, so that a cell can run by itself."""
+    run.write_text("scenario.resolved.yaml", dump_text(scenario, run.path))
+    for place, member in enumerate(members_of(scenario) if isinstance(scenario, Suite) else (), 1):
+        run.write_text(f"scenario-{place}.resolved.yaml", dump_text(member, run.path))
 
 
 def _plugins(folder: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """The commands that people are told to type: they work when pasted."""
 
+import html
 import json
 import re
 import shlex
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from fedsec.cli.commands import again_from_here, command, next_step, quoted
-from fedsec.report.again import again
+from fedsec.report.again import again, cell_again
 
 from ..prepared import fedsec as _fedsec
 
@@ -82,7 +83,7 @@ def test_everything_that_is_told_works_when_pasted(tmp_path: Path) -> None:
         "model": {"name": "tiny-bert", "width": 16, "layers": 1, "dropout": False},
         "data": {"path": "mine/rows.csv", "max_tokens": 16},
         "federation": {"clients": 2, "rounds": 3, "learning_rate": 0.1, "batch_size": 2},
-        "matrix": {"attack": ["none"], "defense": ["none", "my-first"]},
+        "matrix": {"attack": ["none"], "defense": ["none", "my-first"], "seed": [0, 1]},
     }
     (here / "my case.yaml").write_text(json.dumps(scenario))
     given = ["my case.yaml", "--set", "federation.rounds=1", "--allow-plugins", "plug ins/mine.py"]
@@ -99,7 +100,7 @@ def test_everything_that_is_told_works_when_pasted(tmp_path: Path) -> None:
     following = told(done.stdout, "Next: +")
     lower = "federation.learning_rate=0.01"  # after one round the model is worse than before
     assert following == ["run", *given, "--workers", "1", "--set", lower]
-    assert "2 done" in _fedsec("plan", *following[1:-2], cwd=here).stdout
+    assert "4 done" in _fedsec("plan", *following[1:-2], cwd=here).stdout
     folder = next(here.rglob("report.html")).parent
     page = (folder / "report.html").read_text()
     again = re.search(r"<code>(fedsec run scenario[^<]*)</code>", page)
@@ -107,5 +108,40 @@ def test_everything_that_is_told_works_when_pasted(tmp_path: Path) -> None:
     words = shlex.split(again[1].replace("&#39;", "'"))
     planned = _fedsec("plan", *words[2:], "--json", cwd=folder)
     assert planned.returncode == 0, planned.stderr
-    assert json.loads(planned.stdout)["cells"] == {"done": 2, "waiting": 0, "error": 0, "budget": 0, "n/a": 0}
+    assert json.loads(planned.stdout)["cells"] == {"done": 4, "waiting": 0, "error": 0, "budget": 0, "n/a": 0}
     assert (folder / json.loads(planned.stdout)["path"]).resolve() == folder.resolve()
+    one = shlex.split(html.unescape(re.findall(r"<dt>Again, seed 1</dt><dd><code>(.*?)</code>", page)[-1]))
+    alone = _fedsec(*one[1:], "--workers", "1", "--json", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    cells = json.loads(alone.stdout)["cells"]
+    assert [(cell["attack"], cell["defense"], cell["seed"]) for cell in cells] == [
+        ("none", "none", 1),
+        ("none", "my-first", 1),
+    ]
+
+
+def test_a_cell_runs_by_itself_with_its_own_parameters_and_settings() -> None:
+    cell = {
+        "scenario": "b/two",
+        "attack": "sign-flip(scale=7)",
+        "attack_params": {"scale": 7.0},
+        "defense_stack": [{"name": "krum", "params": {"neighbours": "blanchard"}}, {"name": "not here", "params": {}}],
+        "seed": 3,
+        "settings": {"federation.batch_size": 4},
+    }
+    given = cell_again({"scenario": "b/two"}, cell)[5:]
+    assert given[:2] == ["--set", 'matrix.attack=[{"name": "sign-flip", "scale": 7.0}]']
+    assert given[2:4] == ["--set", 'matrix.defense=[["krum", "not here"]]']
+    assert given[4:] == ["--set", "matrix.seed=[3]", "--set", 'matrix.vary={"federation.batch_size": [4]}']
+    plain = {**cell, "attack": "none", "attack_params": {}, "defense_stack": [], "settings": {}}
+    members = [{"scenario": "a/one"}, {"scenario": "b/two"}]
+    words = cell_again({"scenario": "suite", "members": members}, plain)
+    assert words[2:5] == ["scenario-2.resolved.yaml", "--out", "../.."]
+    assert words[5:] == [
+        "--set",
+        'matrix.attack=["none"]',
+        "--set",
+        'matrix.defense=["none"]',
+        "--set",
+        "matrix.seed=[3]",
+    ]
