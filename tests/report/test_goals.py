@@ -359,4 +359,4 @@ def test_what_rests_on_few_samples_says_so_for_each_goal() -> None:
     text = Page(render(*scored([trained(GOOD), tells(), rides(correct=GOOD)]))).text
     assert "an attack that wants to get the model without having trained for it rests on as few as 10 rounds" in text
     assert text.count("rests on as few as") == 1
-    assert "It asks whether any client of the federation" in text, "a goal's own limits stand there as well"
+    assert "ask whether any client holds a record, not which client" in text, "a goal's own limits stand there as well"
