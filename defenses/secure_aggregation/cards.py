@@ -12,7 +12,7 @@ _RANGE = Parameter(
     default=8.0,
     summary="the largest magnitude of an entry; what lies outside saturates at it, and is counted",
     unit="the update's own unit",
-    provenance=Provenance.MEASURED,
+    provenance=Provenance.GUESS,
     minimum=1e-9,
     maximum=1e6,
 )
