@@ -149,7 +149,8 @@ def _promised(entry: Entry) -> str:
             lines.append("void")
         else:
             lines += [f"epsilon {guarantee['epsilon']:.2f}", f"per {guarantee.get('unit')}"]
-            against = guarantee.get("against") or ()
+            known = guarantee.get("against")
+            against = known if isinstance(known, Sequence) else ()
             faced = dict.fromkeys(one["position"] for one in entry["goals"].values() if one["position"])
             lines += [f"not vs {position}" for position in faced if position not in against]
     return "\n".join(dict.fromkeys(lines)) or "none"

@@ -57,7 +57,7 @@ def _unit(groups: Iterable[Group], position: str) -> str | None:
     """The unit of a stack's epsilon, as far as it holds against that position."""
     for guarantee in (group.row.get("guarantee") for group in groups):
         if (promised := _against(guarantee, position)) is not None:
-            return str(promised["unit"])
+            return str(promised.get("unit"))
     return None
 
 
@@ -65,7 +65,8 @@ def _against(guarantee: object, position: str) -> Row | None:
     """A guarantee, if it has an epsilon that holds against that position."""
     if not isinstance(guarantee, Mapping) or not isinstance(guarantee.get("epsilon"), (int, float)):
         return None
-    return guarantee if position in (guarantee.get("against") or ()) else None
+    against = guarantee.get("against")
+    return guarantee if isinstance(against, Sequence) and position in against else None
 
 
 def _point(own: Sequence[Group], controls: Mapping[tuple[Place, str], Group], position: str) -> dict[str, Any] | None:

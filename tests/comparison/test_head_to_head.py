@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fedsec.cli.side_by_side import head_to_head_tables
 from fedsec.comparison.groups import Group, controls_of
 from fedsec.comparison.head_to_head import head_to_head
 from fedsec.comparison.panels import panels
@@ -266,6 +267,19 @@ def test_guarantees_come_from_cells_and_the_weakest_counts() -> None:
     assert "it promises epsilon 4.50 for each record" in words
     assert "it promises robustness" in words
     assert "it promises nothing" in words
+
+
+@pytest.mark.parametrize("odd", [{"epsilon": 1.0}, {"epsilon": 1.0, "against": 7, "unit": []}, {"epsilon": "8"}, {}])
+def test_whatever_a_file_promises_is_no_crash(odd: dict[str, Any]) -> None:
+    cells = [
+        *controls(none=330),
+        trained(bits(320), defense="a", guarantee=odd),
+        tells(0.9),
+        tells(0.6, "a", guarantee=odd),
+    ]
+    assert [front["unit"] for front in scorecard(*cells)["fronts"]] == [None]
+    assert "a: listener does" in said(*cells)
+    assert head_to_head_tables(scorecard(*cells)["head_to_head"], 100)
 
 
 def test_units_of_epsilon_never_share_a_front() -> None:
