@@ -14,6 +14,8 @@ from fedsec.cli.words import duration
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fedsec.config.schema import Scenario
+    from fedsec.config.suite import Suite
     from fedsec.runner.preview import Plan, PlannedCell, PlannedGroup
 
 
@@ -44,14 +46,35 @@ def plan(
 
     allow(plugins)
     machine = Machine(workers=workers, threads=threads, memory=parse_memory(memory))
-    found = preview(look_and_load(scenario, overrides)[0], out, machine)
+    loaded = look_and_load(scenario, overrides)[0]
+    found = preview(loaded, out, machine)
+    fine = _unresolved(loaded, found.path)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        typer.echo(json.dumps({**found.as_json(), "unresolved_tolerances": fine}, ensure_ascii=False))
     else:
         given = {"workers": workers, "threads": None if threads == 1 else threads, "memory": memory}
         again = quoted(command("run", scenario, overrides=overrides, plugins=plugins, out=out, **given))
         _print(found, again, every=every)
+        from fedsec.report.visible import visible
+
+        for line in fine:
+            typer.echo(visible(line))
     check_disk(found.disk, found.path)
+
+
+def _unresolved(scenario: "Scenario | Suite", path: Path) -> list[str]:
+    """What its gate asks for and its sample cannot tell, from what ran so far."""
+    if not scenario.gate:
+        return []
+    from fedsec.errors import NotARunError
+    from fedsec.gate.power import unresolved
+    from fedsec.result import read
+
+    try:
+        result, _ = read(path)
+    except NotARunError:
+        return list(unresolved(scenario, {"cells": []}, []))
+    return list(unresolved(scenario, result.scorecard, result.cells))
 
 
 def _print(plan: "Plan", given: str, *, every: bool) -> None:

@@ -1,0 +1,52 @@
+"""What a gate's sample can resolve: which tolerances are below it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fedsec import registry
+from fedsec.api import Tells
+from fedsec.config.schema import Scenario
+from fedsec.config.suite import Suite
+from fedsec.gate.readings import Gated, Member, gated
+from fedsec.gate.regression import LEVEL
+from fedsec.metrics.stats.differences import Measured, unpaired
+from fedsec.metrics.stats.intervals import wilson
+from fedsec.plan.tasks import members
+
+POWER = 0.8
+
+
+def unresolved(
+    loaded: Scenario | Suite, scorecard: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Each tolerance that is below the smallest change which a run with other seeds than the baseline's would show.
+
+    Before anything ran that is known of shares of test rows alone, and taken for a share of one half.
+
+    Args:
+        loaded: a scenario or suite.
+        scorecard: of what ran of it so far.
+        contents: its cell files, as the scorecard's cells.
+    """
+    planned = [Member(one.scenario, tuple(task.key for task in one.tasks)) for one in members(loaded)]
+    scenarios = {one.scenario.name: one.scenario for one in planned}
+    found = [one for one in gated(loaded.gate, planned, scorecard, contents) if one.rule.tolerance is not None]
+    for one in found:
+        sample = list(one.group.seeds.values()) or _expected(one, scenarios[one.group.scenario])
+        least = unpaired(sample, sample).resolves(POWER, 1 - LEVEL / len(found)) if sample else None
+        if least is not None and one.rule.tolerance is not None and least > one.rule.tolerance:
+            yield (
+                f"gate[{one.place}] {one.group.label}: tolerance {one.rule.tolerance:g} is below what {len(sample)} "
+                f"seed{'s' * (len(sample) > 1)} resolve: with other seeds than the baseline's, a change shows in 8 of "
+                f"10 runs from about {least:.2g} on; take more seeds, more test rows or a wider tolerance"
+            )
+
+
+def _expected(one: Gated, scenario: Scenario) -> list[Measured]:
+    """What the seeds will be like, as far as the scenario tells; nothing for what is no share of test rows."""
+    card = registry.metrics().get(one.rule.metric) if one.rule.metric in registry.metrics() else None
+    rows = scenario.data.test
+    if card is None or card.tells != Tells.CORRECT or rows is None:
+        return []
+    low, high, _ = wilson(rows / 2, rows)
+    return [Measured(0.5, low, high, rows, fraction=True, wilson=True) for _ in scenario.matrix.seed]
