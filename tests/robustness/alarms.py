@@ -3,8 +3,8 @@
 Run as a program: `python -m tests.robustness.alarms --out FOLDER --runs 200`. Every run trains the gated cells of
 ci/smoke with four seeds of its own; what they measured is appended to a file, so that the same command continues. Then
 the runs are judged against a baseline blessed with seeds of its own, and each against the run before it. A change is
-put into what a run measured: one gated value is worse by twice its tolerance. Beside the share that is caught stands the
-power for that sample: of the same gate on values drawn from a normal distribution with the spread over all seeds.
+put into what a run measured: one gated value is worse by twice its tolerance. Beside the share that is caught stands
+the power for that sample: of the same gate on values drawn from a normal distribution with the spread over all seeds.
 """
 
 import argparse
