@@ -135,7 +135,7 @@ def _price(entry: Entry) -> str:
     lines = ["-"]
     if cost is not None:
         lines = ["unknown"] if cost["value"] is None else [f"{_percent(cost['value'])}{_interval(cost)}"]
-        lines += [str(cost["scenario"])] if cost.get("scenario") else []
+        lines += [str(cost["scenario"]).rpartition("/")[2]] if cost.get("scenario") else []  # sentences have all of it
     return "\n".join([*lines, *(["did not learn"] if entry["learned"] is False else [])])
 
 
