@@ -163,6 +163,8 @@ def _phase(axis: str, attack: str, lines: Mapping[str, Sequence[_Point]], number
     for shown in (goal.headline[0], *goal.beside):
         if not all(_has(point.row, shown) for point in every):
             continue
+        if every[0].row["metrics"][shown.metric]["unit"] != "fraction":
+            continue  # of other units, such as rounds, there is no everything to draw up to
         chart = Chart(across_scale, _heights(every, shown), ("tokens of an update" if counted else "its value", ""))
         for index, own in enumerate(lines.values()):
             _draw(

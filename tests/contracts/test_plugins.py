@@ -116,12 +116,8 @@ DEFENSES: dict[str, dict[str, Any]] = {
     "gradient-pruning": {"attack": {"name": "dager"}, "parameters": {"keep": 0.5}},
     "fltrust": {"overrides": ["data.trusted=60"]},
     "zeno": {"overrides": ["data.trusted=60"]},
-    # It finds nobody before its window is over, and whoever sends other noise each time after that.
-    "fldetector": {
-        "attack": {"name": "gaussian", "sigma": 40.0, "unit": "honest"},
-        "parameters": {"window": 1},
-        "overrides": ["federation.rounds=10"],
-    },
+    # It finds nobody before its window is over, and what was ruined until then has to be learnt again.
+    "fldetector": {"parameters": {"window": 1}, "overrides": ["federation.rounds=10"]},
     "weak-dp": {"parameters": {"bound": 1.0, "sigma": 0.0001}, "overrides": ["federation.local_steps=6"]},
     "crfl": {"attack": {"name": "text-backdoor"}, "parameters": {"norm": 5.0, "sigma": 0.01, "copies": 5}},
     "sign-majority": {

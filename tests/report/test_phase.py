@@ -54,6 +54,15 @@ def test_a_defense_parameter_is_an_axis_and_strengths_share_a_line() -> None:
     assert all(svg.count("h0") >= 3 for svg in phase.svgs)  # a marker for each strength
 
 
+def test_what_is_no_share_has_no_curve() -> None:
+    """Rounds of life, say, which stand in the table."""
+    contents = [_of_batch(size, 1.0) for size in (1, 4, 16)]
+    for content in contents:
+        content["cell"]["metrics"]["leakage/token-recall"] = {**nothing("rounds"), "value": 5.0, "n": 3}
+    (phase,) = _found(contents)
+    assert phase.heights == ("texts read exactly",)
+
+
 def test_two_values_make_no_figure_and_controls_none() -> None:
     assert _found([_noisy(1e-6, 1.0), _noisy(1e-4, 0.5)]) == []
     assert _found([trained(settings={BATCH: size}) for size in (1, 4, 16)]) == []
