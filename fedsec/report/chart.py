@@ -111,7 +111,7 @@ def logarithmic(low: float, high: float, words: Words) -> Scale:
     powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     tens = [10.0**power for power in powers]
     every = max(1, -(-len(tens) // 6))
-    ticks = (low, *(ten for ten in tens[::-1][::every][::-1] if ten > 1.9 * low))
+    ticks = (low, *(ten for ten in tens[::-1][::every][::-1] if ten > 2.5 * low))
     return Scale(low, high, words, ticks, log=True)
 
 
