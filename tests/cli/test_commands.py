@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from fedsec.cli.commands import again_from_here, command, next_step, quoted
+from fedsec.config.load import load_scenario
+from fedsec.config.suite import members_of
 from fedsec.report.again import again, cell_again
+from fedsec.runner.scenario import _write_resolved
+from fedsec.store.rundir import RunDirectory
 
 from ..prepared import fedsec as _fedsec
 
@@ -145,3 +149,26 @@ def test_a_cell_runs_by_itself_with_its_own_parameters_and_settings() -> None:
         "--set",
         "matrix.seed=[3]",
     ]
+
+
+def test_a_suites_folder_holds_each_of_its_scenarios_with_all_settings(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    held = {
+        "schema": 1,
+        "summary": "Does it work?",
+        "model": {"name": "tiny-bert"},
+        "data": {"path": str(tmp_path / "rows.csv")},
+        "federation": {"clients": 2, "rounds": 1, "learning_rate": 0.1},
+        "matrix": {"attack": ["none", "sign-flip"], "defense": ["none"]},
+        "threat": {"malicious": 1},
+    }
+    suite = {"schema": 1, "name": "my/suite", "summary": "All?", "defense": ["none", "median"], "seed": [4]}
+    loaded = load_scenario({**suite, "scenarios": [{**held, "name": "a/one"}, {**held, "name": "a/two"}]})
+    run = RunDirectory(tmp_path / "runs/my/suite/key")
+    run.path.mkdir(parents=True)
+    _write_resolved(loaded, run)
+    for place, member in enumerate(members_of(loaded), 1):
+        words = ['matrix.attack=["sign-flip"]', "matrix.seed=[4]"]
+        again = load_scenario(run.path / f"scenario-{place}.resolved.yaml", words)
+        assert (again.name, again.matrix.defense) == (member.name, member.matrix.defense)
+        assert again.matrix.seed == member.matrix.seed == [4]

@@ -33,7 +33,9 @@ def in_browser(page: str, code: str, folder: Path, width: int = 1300) -> Any:
     const frame = document.getElementById("frame");
     frame.removeAttribute("srcdoc"); frame.src = "page.html";
     const wait = setInterval(() => {{ const title = frame.contentDocument?.title;
-      if (title && /^[\\[{{"]/.test(title)) {{ clearInterval(wait); document.getElementById("found").textContent = title; }}
+      if (!title || !/^[\\[{{"]/.test(title)) return;
+      clearInterval(wait);
+      document.getElementById("found").textContent = title;
     }}, 50);</script></body></html>"""
     (folder / "outer.html").write_text(outer)
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
