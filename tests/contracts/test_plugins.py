@@ -38,7 +38,8 @@ GRADIENTS = [
 # attacks/.
 SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case", "distributed-backdoor"}
 SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
-SLOW |= {"gradient-difference", "fedmia", "loss-series", "lira", "rmia", "shadow-classifier", "min-k", "zlib"}
+SLOW |= {"gradient-difference", "fedmia", "loss-series", "words-touched", "lira", "rmia", "shadow-classifier"}
+SLOW |= {"min-k", "min-k-plus-plus", "zlib", "recall"}
 SLOW_DEFENSES = {"dp-lora", "bucketing", "crfl", "dnc", "fldetector", "weak-dp", "zeno"}
 """Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
