@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedsec import registry
 from fedsec.api import BetterFor
 from fedsec.config.paths import with_paths
 from fedsec.errors import BaselineError, FedsecError
 from fedsec.gate.readings import Gated, Group, Member
 from fedsec.metrics.stats.differences import Measured
+from fedsec.registry import Registry
 from fedsec.store import strict_json
 from fedsec.store.atomic import write_text
 
@@ -66,9 +68,12 @@ class Entry(_Part):
             scenario=self.scenario,
             metric=self.metric,
             attack=self.attack,
-            attack_params=self.attack_params,
+            attack_params=_resolved(registry.attacks(), self.attack.partition("(")[0], self.attack_params),
             defense=self.defense,
-            defense_stack=tuple(part.model_dump() for part in self.defense_stack),
+            defense_stack=tuple(
+                {"name": part.name, "params": _resolved(registry.defenses(), part.name, part.params)}
+                for part in self.defense_stack
+            ),
             settings=self.settings,
             unit=self.unit,
             better_for=self.better_for,
@@ -197,15 +202,26 @@ def dumped(baseline: Baseline) -> str:
 
 def differences(record: Mapping[str, Any], members: Sequence[Member], baseline: Baseline) -> list[str]:
     """What a run does not share with a baseline, and has to: at most some settings of it, in words."""
-    own = json.loads(json.dumps(shared(record, members)))
-    found = list(_differences(own, baseline.comparable, ""))
+    own, chosen = (json.loads(json.dumps(shared(record, members, defaults=wanted))) for wanted in (True, False))
+    found = list(_differences(own, baseline.comparable, chosen, ""))
     more = [f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else []
     return found[:_MOST_TOLD] + more
 
 
-def shared(record: Mapping[str, Any], members: Sequence[Member]) -> dict[str, dict[str, Any]]:
-    """By scenario: the settings that decide what figures mean, and hashes of data and weights."""
-    return {one.scenario.name: {**_settings(one), "inputs": _inputs(record, one)} for one in members}
+def shared(record: Mapping[str, Any], members: Sequence[Member], *, defaults: bool = True) -> dict[str, dict[str, Any]]:
+    """By scenario: the settings that decide what figures mean, and hashes of data and weights.
+
+    Args:
+        record: the run's record.json.
+        members: its scenarios.
+        defaults: whether settings that have their default are among them.
+    """
+    return {one.scenario.name: {**_settings(one, defaults), "inputs": _inputs(record, one)} for one in members}
+
+
+def _resolved(cards: Registry[Any], name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the defaults of those that a plug-in did not have when the baseline was written."""
+    return dict(cards.get(name).resolve(params)) if name in cards else params
 
 
 def _inputs(record: Mapping[str, Any], member: Member) -> Any:
@@ -213,12 +229,13 @@ def _inputs(record: Mapping[str, Any], member: Member) -> Any:
     return own.get(member.scenario.name, record).get("inputs") or {}
 
 
-def _settings(member: Member) -> dict[str, Any]:
-    dumped = member.scenario.model_dump(mode="json", include=set(_SHARED))
-    del dumped["threat"]["attack_seconds"]  # what an attack has read that ended in time does not depend on it
+def _settings(member: Member, defaults: bool) -> dict[str, Any]:
+    dumped = member.scenario.model_dump(mode="json", include=set(_SHARED), exclude_defaults=not defaults)
+    # What an attack has read that ended in time does not depend on the limit.
+    dumped.get("threat", {}).pop("attack_seconds", None)
     varied = member.scenario.matrix.vary
     kept = with_paths(dumped, lambda path: Path(path).name)
-    return {section: _without(kept[section], section, varied) for section in _SHARED}
+    return {section: _without(kept.get(section, {}), section, varied) for section in _SHARED}
 
 
 def _without(part: Any, above: str, varied: Mapping[str, Any]) -> Any:
@@ -230,10 +247,14 @@ def _without(part: Any, above: str, varied: Mapping[str, Any]) -> Any:
     }
 
 
-def _differences(own: Any, other: Any, path: str) -> Iterator[str]:
+def _differences(own: Any, other: Any, chosen: Any, path: str) -> Iterator[str]:
+    """What differs; a setting that the baseline's version of fedsec did not have is none if it has its default."""
     if isinstance(own, dict) and isinstance(other, dict):
+        given = chosen if isinstance(chosen, dict) else {}
         for key in [*own, *(key for key in other if key not in own)]:
-            yield from _differences(own.get(key), other.get(key), f"{path}.{key}" if path else str(key))
+            if key in other or key in given:
+                place = f"{path}.{key}" if path else str(key)
+                yield from _differences(own.get(key), other.get(key), given.get(key), place)
     elif own != other:
         yield f"{path} is {_line(own):.60} here and {_line(other):.60} in the baseline"
 

@@ -8,11 +8,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fedsec.cli.main import app
+from fedsec.config.load import load_single
 from fedsec.errors import ExitCode, FedsecError
 from fedsec.gate import baseline as baselines
 from fedsec.gate.judge import judge
+from fedsec.gate.readings import Member, gated
+from fedsec.plan.keys import inputs
+from fedsec.plan.tasks import members
 
 from .support import RULES, blessed, looked_at, made, usual
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +125,26 @@ def test_bless_needs_a_tolerance(tmp_path: Path) -> None:
     rule: dict[str, Any] = {"metric": "utility/accuracy", "attack": "none", "defense": "none", "min": 0.1}
     with pytest.raises(FedsecError, match="no rule of the gate has a tolerance"):
         looked_at(made(tmp_path, scenario={"gate": [rule]})).baseline()
+
+
+def test_settings_and_parameters_that_came_later_keep_a_baseline_comparable(run: Path, tmp_path: Path) -> None:
+    file = blessed(run, tmp_path / "baseline.json")
+    content = json.loads(file.read_text())
+    del content["comparable"]["tests/gate"]["federation"]["tls"]  # has its default in the run
+    for cell in content["cells"]:
+        for part in cell["defense_stack"]:
+            del part["params"]["geometry"]
+    file.write_text(json.dumps(content))
+    assert judge(looked_at(run), file).exit_code == ExitCode.OK
+    del content["comparable"]["tests/gate"]["federation"]["rounds"]  # has none
+    file.write_text(json.dumps(content))
+    assert "federation.rounds is 2 here and null in the baseline" in judge(looked_at(run), file).problems[0]
+
+
+def test_the_shipped_baseline_is_of_the_shipped_scenario() -> None:
+    scenario = load_single("ci/smoke")
+    own = Member(scenario, tuple(task.key for task in members(scenario)[0].tasks))
+    kept = baselines.read(ROOT / "scenarios" / "ci" / "smoke.baseline.json")
+    assert baselines.differences({"inputs": inputs(scenario)}, [own], kept) == []
+    gated_now = {one.group.identity for one in gated(scenario.gate, [own], {"cells": []}, [])}
+    assert gated_now == set(kept.groups())
