@@ -57,6 +57,5 @@ def test_a_thousand_cells_take_seconds_and_megabytes() -> None:
     started = time.process_time()
     page = render(*scored(contents))
     spent = time.process_time() - started
-    print(f"{spent:.1f} s, {len(page.encode()) / 1e6:.2f} MB")
-    assert spent < 20
-    assert len(page.encode()) < 5e6
+    assert spent < 20, "5 s of one core when this was written"
+    assert len(page.encode()) < 5e6, "3.1 MB when this was written"
