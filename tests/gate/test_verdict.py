@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def test_the_same_run_passes(trusted: tuple[Path, Path]) -> None:
     assert [check.place.line for check in verdict.checks if check.place] == sorted(
         {check.place.line for check in verdict.checks if check.place}
     )
+
+
+def test_checks_point_at_the_file_that_was_run_and_else_at_the_runs_own(tmp_path: Path) -> None:
+    scenario = tmp_path / "mine.yaml"
+    run = made(tmp_path / "runs", source=os.path.relpath(scenario, tmp_path / "runs" / "tests" / "gate" / "key"))
+    assert {place.file for place in looked_at(run).places if place} == {"scenario.resolved.yaml"}
+    scenario.write_text("name: x\ngate:\n" + "".join(f"  - {json.dumps(rule)}\n" for rule in RULES))
+    assert looked_at(run).places == tuple(("mine.yaml", line) for line in (3, 4, 5, 6))
 
 
 def test_a_run_that_is_worse_by_more_than_the_tolerance_fails(tmp_path: Path, trusted: tuple[Path, Path]) -> None:
