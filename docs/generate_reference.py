@@ -14,6 +14,7 @@ PAGE = ROOT / "docs" / "reference.md"
 SECTIONS = {
     "Hooks": "fedsec/api/hooks.py",
     "Views and values": "fedsec/api/views.py",
+    "What is known after training": "fedsec/api/evidence.py",
     "Protocols": "fedsec/api/protocols.py",
     "Side knowledge": "fedsec/api/granted.py",
     "Work of a reading attack": "fedsec/api/work.py",

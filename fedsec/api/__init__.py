@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fedsec.api.cards import Provenance as Provenance
     from fedsec.api.cards import Rounds as Rounds
     from fedsec.api.cards import Tells as Tells
+    from fedsec.api.evidence import Candidate as Candidate
+    from fedsec.api.evidence import Evidence as Evidence
+    from fedsec.api.evidence import TrainShadows as TrainShadows
     from fedsec.api.goal_cards import Asks as Asks
     from fedsec.api.goal_cards import Form as Form
     from fedsec.api.goal_cards import GoalCard as GoalCard
@@ -78,11 +81,9 @@ if TYPE_CHECKING:
     from fedsec.api.threat import Position as Position
     from fedsec.api.threat import ThreatModel as ThreatModel
     from fedsec.api.views import BroadcastView as BroadcastView
-    from fedsec.api.views import Candidate as Candidate
     from fedsec.api.views import ClientView as ClientView
     from fedsec.api.views import ColluderView as ColluderView
     from fedsec.api.views import Encoding as Encoding
-    from fedsec.api.views import Evidence as Evidence
     from fedsec.api.views import ExchangeContext as ExchangeContext
     from fedsec.api.views import Exchanged as Exchanged
     from fedsec.api.views import KeyHolderView as KeyHolderView
@@ -107,7 +108,6 @@ if TYPE_CHECKING:
     from fedsec.api.views import Tokens as Tokens
     from fedsec.api.views import Train as Train
     from fedsec.api.views import TrainingSettings as TrainingSettings
-    from fedsec.api.views import TrainShadows as TrainShadows
     from fedsec.api.views import Triggered as Triggered
     from fedsec.api.views import TriggerView as TriggerView
     from fedsec.api.views import Update as Update
@@ -189,11 +189,11 @@ _HOMES = {
     "ThreatModel": "threat",
     "Auxiliary": "granted",
     "BroadcastView": "views",
-    "Candidate": "views",
+    "Candidate": "evidence",
     "ClientView": "views",
     "ColluderView": "views",
     "Encoding": "views",
-    "Evidence": "views",
+    "Evidence": "evidence",
     "ExchangeContext": "views",
     "Exchanged": "views",
     "Granted": "granted",
@@ -218,7 +218,7 @@ _HOMES = {
     "StepView": "views",
     "Tokens": "views",
     "Train": "views",
-    "TrainShadows": "views",
+    "TrainShadows": "evidence",
     "TrainingSettings": "views",
     "TriggerView": "views",
     "Triggered": "views",

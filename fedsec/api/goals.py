@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.evidence import Candidate, Evidence
 from fedsec.api.metrics import MetricValue
-from fedsec.api.views import Candidate, Evidence, Sample, TriggerView
+from fedsec.api.views import Sample, TriggerView
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,15 +14,14 @@ parameters implements `Stateful`. Malicious clients skip client-side defenses un
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.evidence import Candidate, Evidence
 from fedsec.api.privacy import Calibrated, PrivacyTerms
 from fedsec.api.protocols import Message
 from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
     BroadcastView,
-    Candidate,
     ClientView,
     ColluderView,
-    Evidence,
     ExchangeContext,
     Exchanged,
     Mixed,
