@@ -42,7 +42,14 @@ def rows(count: int = 60, classes: int = len(CLASSES)) -> tuple[Sample, ...]:
 
 
 def cells(
-    folder: Path, attack: Mapping[str, Any], malicious: int, *, control: bool = True, **data: Any
+    folder: Path,
+    attack: Mapping[str, Any],
+    malicious: int,
+    *,
+    control: bool = True,
+    hostile: tuple[int, int] | None = None,
+    defense: Any = "none",
+    **data: Any,
 ) -> dict[str, dict[str, Any]]:
     """Seven clients teach a small encoder six classes: the contents of the attack's cell and of its control, by name.
 
@@ -51,6 +58,8 @@ def cells(
         attack: as in `matrix.attack`.
         malicious: clients that run it.
         control: whether its control is trained as well.
+        hostile: the first and the last hostile round; all are if absent.
+        defense: as in `matrix.defense`; attackers know its settings.
         data: other settings of the data.
     """
     lines = [{"text": f"{WORDS[i % 6]} pain since day {i // 6}, {WORDS[i % 6]}", "label": i % 6} for i in range(540)]
@@ -69,14 +78,18 @@ def cells(
             "batch_size": 8,
             "optimizer": "adamw",
             "learning_rate": 5e-3,
-            "evaluate_every": 5,
+            "evaluate_every": 5 if hostile is None else 1,
         },
-        "threat": {"malicious": malicious},
-        "matrix": {"attack": [attack], "defense": ["none"]},
+        "threat": {
+            "malicious": malicious,
+            "participation": {} if hostile is None else {"first": hostile[0], "last": hostile[1]},
+            "knowledge": [] if defense == "none" else ["defense-settings"],
+        },
+        "matrix": {"attack": [attack], "defense": [defense]},
     }
     resources = Resources()
     return {
         cell.attack.name: score(cell, train(cell, frozenset(cell.rounds), resources, lambda progress: None))
         for cell in expand(load_scenario(content))
-        if control or cell.attack.name == attack["name"]
+        if (control or cell.attack.name == attack["name"]) and bool(cell.defense) == (defense != "none")
     }

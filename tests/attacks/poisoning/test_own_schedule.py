@@ -5,6 +5,7 @@ A model stands here that is its own gradient: a text pulls towards the point of 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from fedsec.attacks.poisoning.own_schedule import within
 from fedsec.attacks.poisoning.rare_embedding import RareEmbedding
 
 from ..byzantine import colluders
-from .support import rows
+from .support import cells, rows
 
 SIZE, WIDTH = 12, 2
 EMBEDDING = Layout(
@@ -172,3 +173,25 @@ def test_a_step_within_a_radius_is_left_as_it_is_and_a_longer_one_is_shortened()
     assert torch.equal(within(step, None), step)
     assert torch.equal(within(step, 11.0), step)
     assert 9.99 < float(within(step, 9.999).double().norm()) <= 9.999
+
+
+@pytest.mark.slow
+def test_a_replaced_model_carries_its_backdoor_at_once_and_a_bound_that_it_keeps_to_keeps_it_out(
+    tmp_path: Path,
+) -> None:
+    """After three honest rounds, since a model that knows nothing yet just learns to say the target."""
+
+    def lifts(defense: Any) -> tuple[dict[int, float], Any]:
+        name = "model-replacement"
+        found = cells(tmp_path, {"name": name}, 2, control=False, hostile=(4, 4), defense=defense)[name]
+        marked, plain = (dict(map(tuple, found["notes"]["curves"][one])) for one in ("with the trigger", "without"))
+        return {number: marked[number] - plain[number] for number in marked}, found["cell"]
+
+    free, cell = lifts("none")
+    assert free[3] < 0.1
+    assert free[4] > 0.9
+    lived = cell["metrics"]["robustness/lifespan-rounds"]
+    assert (lived["n"], lived["detail"]["last-hostile-round"]) == (1, 4)
+    bound, cell = lifts({"name": "norm-bound", "bound": 0.3})
+    assert cell["adaptive"]
+    assert bound[4] < 0.2
