@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedsec.config.check import check
 from fedsec.config.components import Entry, Finding
@@ -72,9 +72,9 @@ def suite_of(
     given = tree.data["scenarios"]
     reader = _Members(tree, folder, read, [one for one in settings if one.dotted not in _OWN], look)
     found = [reader.member(place, entry) for place, entry in enumerate(given)] if isinstance(given, list) else []
-    members = [scenario for scenario, _ in found if scenario is not None]
+    members = [one.scenario for one in found if one.scenario is not None]
     problems += _told(tree, found)
-    problems += [tree.problem(path, message) for path, message in _repeated([scenario for scenario, _ in found])]
+    problems += [tree.problem(path, message) for path, message in _repeated([one.scenario for one in found])]
     if file is None or problems:
         return None, problems
     problems = [tree.problem(path, message) for path, message in _gate(tree.data.get("gate"), members)]
@@ -88,6 +88,15 @@ def _gate(rules: Any, members: Sequence[Scenario]) -> list[Finding]:
     return list(gate_findings(rules, attacks, stacks, [True] * len(rules or ())))
 
 
+class _Found(NamedTuple):
+    """What an entry of `scenarios` came to."""
+
+    scenario: Scenario | None
+    problems: list[Problem]
+    read: bool = True
+    """Whether there was a scenario to check."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Members:
     """Reads the scenarios of a suite."""
@@ -98,11 +107,11 @@ class _Members:
     settings: Sequence[Setting]
     look: Look
 
-    def member(self, place: int, entry: Any) -> tuple[Scenario | None, list[Problem]]:
+    def member(self, place: int, entry: Any) -> _Found:
         """One entry of `scenarios`, with what the suite puts in its place, or what is wrong with it."""
         tree, problems = self._entry(("scenarios", place), entry)
         if tree is None:
-            return None, problems
+            return _Found(None, problems, read=False)
         matrix = [
             Setting(f"matrix.{key}", self.suite.data[key], self._origin((key,)))
             for key in _FOR_MATRIX
@@ -115,7 +124,7 @@ class _Members:
         tree = replace(tree, data={key: value for key, value in tree.data.items() if key != "gate"})
         scenario, faults = check(tree, self.look)
         problems += faults
-        return (None if problems else scenario), problems
+        return _Found(None if problems else scenario, problems)
 
     def _entry(self, path: TreePath, entry: Any) -> tuple[Tree | None, list[Problem]]:
         """The scenario that an entry names or holds, with what the entry sets."""
@@ -182,16 +191,16 @@ class _Members:
         return Origin(self.suite, path)
 
 
-def _told(suite: Tree, found: Sequence[tuple[Scenario | None, list[Problem]]]) -> list[Problem]:
+def _told(suite: Tree, found: Sequence[_Found]) -> list[Problem]:
     """All problems once; one that what the suite or `--set` gives causes in some of its scenarios names these."""
     places: dict[Problem, list[int]] = {}
-    for place, (_, problems) in enumerate(found):
-        for problem in problems:
+    for place, one in enumerate(found):
+        for problem in one.problems:
             places.setdefault(problem, []).append(place)
-    told = []
+    told, read = [], sum(one.read for one in found)
     for problem, own in places.items():
         shared = problem.source in (suite.source, "--set") and not problem.path.startswith("scenarios")
-        where = f" (in scenarios{', '.join(f'[{place}]' for place in own)})" if shared and len(own) < len(found) else ""
+        where = f" (in scenarios{', '.join(f'[{place}]' for place in own)})" if shared and len(own) < read else ""
         told.append(problem._replace(message=f"{problem.message}{where}"))
     return told
 

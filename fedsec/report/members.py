@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fedsec.comparison.rows import NONE
+
 Row = Mapping[str, Any]
 RowT = TypeVar("RowT", bound=Mapping[str, Any])
-
-_SETTLED = ("n/a", "error")
-"""Statuses without figures, which come with a reason."""
 
 
 def by_scenario(rows: Iterable[RowT]) -> dict[str, list[RowT]]:
@@ -44,27 +43,32 @@ def member_list(record: Row, cells: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def member_findings(scorecard: Row) -> list[str]:
-    """A sentence for each scenario of a suite that did not end, failed, or has nothing that applies.
+    """A sentence for each scenario of a suite that was interrupted, that failed, or to which no attack applies.
 
     Args:
         scorecard: of a suite or a scenario; of a scenario nothing is said.
     """
     rows = by_scenario(scorecard["cells"])
-    paragraphs = []
+    found = []
     for member in scorecard.get("members") or ():
         name, planned, missing = member["scenario"], member["planned"], member["missing"]
         own = rows.get(name, [])
-        statuses = Counter(row["status"] for row in own)
+        failed = [row for row in own if row["status"] == "error"]
+        attacked = [row for row in own if row["attack"] != NONE]
         parts = []
         if missing:
-            what = f"{missing} of {planned} cells have no result"
-            parts.append(f"the run was interrupted before its end: {what}; the same command goes on with it")
-        for status in _SETTLED:
-            if statuses[status] and (status == "error" or statuses[status] == len(own)):
-                told = "does not apply" if status == "n/a" else "failed"
-                reason = next((row["reason"] for row in own if row["status"] == status and row["reason"]), "unknown")
-                count = "as a whole" if statuses[status] == planned else f"in {statuses[status]} of {planned} cells"
-                parts.append(f"the scenario {told} {count} (the first: {reason})")
+            parts.append(
+                f"{missing} of {planned} cells have no result: the run was interrupted, and goes on when repeated"
+            )
+        if failed:
+            parts.append(f"{len(failed)} of {planned} cells failed ({_first_line(failed[0])})")
+        if attacked and all(row["status"] == "n/a" for row in attacked):
+            parts.append(f"no attack applies ({_first_line(attacked[0])})")
         if parts:
-            paragraphs.append(f"{name}: {' and '.join(parts)}.")
-    return paragraphs
+            found.append(f"{name}: {'; '.join(parts)}.")
+    return found
+
+
+def _first_line(row: Row) -> str:
+    """The reason of a cell without a result, up to its first line break."""
+    return str(row["reason"] or "unknown").partition("\n")[0].rstrip(".")
