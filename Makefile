@@ -42,8 +42,8 @@ $(EXAMPLE)/.installed: $(VENV)/.installed $(shell find tests/plugin_example -nam
 	rm -rf tests/plugin_example/build
 	touch $@
 
-demo: setup ## attack a federation on hospital notes, see a defense fail and another hold (under 4 minutes)
-	$(BIN)/fedsec run quick/inversion
+demo: setup ## four attackers' goals against five defenses, side by side in one report (under 8 minutes)
+	$(BIN)/fedsec run quick/all
 
 test: setup $(EXAMPLE)/.installed ## the tests (under 8 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -33,8 +33,6 @@ from fedsec.plan.visibility import seen
 NONE = "none"
 WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.RELEASED_MODEL})
 """What a position sees or not, whatever is trained."""
-_LATER = WHOLE - {Asset.ROWS}
-"""What is made of a round's updates, and so depends on how the server treats them."""
 _AT_SERVER = frozenset({"mix", "weights", "vector", "on_aggregate", "on_model", "on_release", "on_query"})
 """Hooks that run when the server has a round's updates."""
 _MAKE_IDLE = frozenset(
@@ -269,7 +267,9 @@ def _no_change(cell: Cell) -> str | None:
 def _comes_late(cell: Cell, cards: Sequence[DefenseCard]) -> str | None:
     """Why an attack reads what the defenses act on later only: updates of the first round, before the server's work."""
     threat = cell.threat
-    if threat is None or cell.rounds != (1,) or cell.acts or threat.needs & _LATER:
+    if threat is None or cell.rounds != (1,) or cell.acts:
+        return None
+    if Asset.ROWS not in cell.sight() or Asset.RELEASED_MODEL in threat.needs:
         return None
     if any(set(METHODS) & _methods(card) - _AT_SERVER for card in cards):
         return None

@@ -1,5 +1,6 @@
 """Defenses that change nothing in a scenario are n/a there, by what their cards and hooks say."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -62,11 +63,13 @@ def test_dropout_where_it_is_on_already(on: bool) -> None:
 @pytest.mark.parametrize(("rounds", "late"), [(1, True), ("last", False), ([1, 2], False), ("all", False)])
 def test_the_servers_work_does_not_change_the_updates_of_the_first_round(rounds: Any, late: bool) -> None:
     defenses = ["krum", "norm-bound", "gaussian-noise", ["gaussian-noise", "krum"], "dp-sgd"]
-    found = _reasons(threat={"attack_rounds": rounds, "declared_malicious": 1}, matrix={"defense": defenses})
-    for defense in ("krum", "norm-bound"):
-        reason = found["embedding-algebra", defense]
+    attacks = ["embedding-algebra", "dager"]  # of a single row, and of rows or their sum
+    matrix = {"attack": attacks, "defense": defenses}
+    found = _reasons(threat={"attack_rounds": rounds, "declared_malicious": 1}, matrix=matrix)
+    for attack, defense in product(attacks, ("krum", "norm-bound")):
+        reason = found[attack, defense]
         assert (reason is not None) == late
-        assert reason is None or reason.endswith("embedding-algebra reads those of the first round only")
+        assert reason is None or reason.endswith(f"{attack} reads those of the first round only")
         assert found["none", defense] is None  # the training differs, and so does what it costs
     for defense in ("gaussian-noise", "gaussian-noise+krum", "dp-sgd"):
         assert found["embedding-algebra", defense] is None

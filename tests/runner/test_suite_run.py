@@ -15,7 +15,6 @@ from fedsec.runner.machine import Machine
 from fedsec.runner.preview import preview
 from fedsec.store.rundir import RunDirectory
 
-
 _TINY = {"name": "tiny-bert", "width": 16, "layers": 1, "dropout": False}
 _HEAD = {**_TINY, "tuning": {"kind": "head"}}
 

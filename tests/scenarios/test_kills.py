@@ -13,13 +13,15 @@ import pytest
 
 from fedsec.config.load import load_scenario
 from fedsec.config.shipped import shipped
+from fedsec.config.suite import members_of
 from fedsec.data.named import folder_of
 from fedsec.report.scorecard import without_timings
 
 KILLS = 20
 EARLIEST, LATEST = 5.0, 15.0
 """Seconds after the start of a run; loading everything takes some five of them."""
-QUICK = [name for name, _ in shipped() if name.startswith("quick/")]
+QUICK = [name for name, _ in shipped() if name.startswith("quick/") and not name.startswith("quick/all/")]
+"""Those of quick/all are run with it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -45,9 +47,9 @@ def _finished(name: str, out: Path, workers: int) -> str:
 @pytest.fixture(scope="module", params=QUICK)
 def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A scenario's name and its scorecard with one worker, timings aside."""
-    data = load_scenario(request.param).data.name
-    if data != "clinic-notes" and not (folder_of(str(data)) or Path("absent")).is_dir():
-        pytest.skip(f"{request.param} reads {data}, which is not in $FEDSEC_DATA")
+    for data in {str(member.data.name) for member in members_of(load_scenario(request.param))} - {"clinic-notes"}:
+        if not (folder_of(data) or Path("absent")).is_dir():
+            pytest.skip(f"{request.param} reads {data}, which is not in $FEDSEC_DATA")
     return request.param, _finished(request.param, tmp_path_factory.mktemp("one"), 1)
 
 
