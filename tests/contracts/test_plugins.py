@@ -40,7 +40,7 @@ SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case",
 SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
 SLOW |= {"gradient-difference", "fedmia", "loss-series", "words-touched", "lira", "rmia", "shadow-classifier"}
 SLOW |= {"min-k", "min-k-plus-plus", "zlib", "recall"}
-SLOW_DEFENSES = {"dp-lora", "bucketing", "crfl", "dnc", "fldetector", "weak-dp", "zeno"}
+SLOW_DEFENSES = {"dp-lora", "bucketing", "crfl", "dnc", "fldetector", "he-bfv", "he-ckks", "weak-dp", "zeno"}
 """Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
