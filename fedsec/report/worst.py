@@ -5,13 +5,15 @@ from typing import Any
 
 from fedsec.api import Tells
 from fedsec.comparison.harm import drawn
-from fedsec.comparison.rows import NONE, RESULT, telling
+from fedsec.comparison.rows import BUDGET, NONE, RESULT, telling
 from fedsec.report.findings import undefined
 from fedsec.report.numbers import percent, span
 from fedsec.report.worst_findings import is_ranked, worse_than_plain
 
 LEVELS = (0.05, 0.2, 0.5, 0.8)
 """Where a shade of harm ends and the next begins."""
+
+_RAN = ("ok", BUDGET)
 
 Row = Mapping[str, Any]
 
@@ -32,7 +34,7 @@ def worst_square(rows: Sequence[Row], attacks: Sequence[str], damages: Sequence[
         damages: the scorecard's `worst_case` of this setting.
     """
     faced = [row for row in rows if row["attack"] != NONE]
-    known = [row for row in faced if row["status"] == "ok" and (row.get("harm") or {}).get("value") is not None]
+    known = [row for row in faced if row["status"] in _RAN and (row.get("harm") or {}).get("value") is not None]
     unknown = _unknown(faced, attacks)
     square: dict[str, Any] = {
         "look": "na",

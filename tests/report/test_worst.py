@@ -244,6 +244,13 @@ def test_the_last_column_is_the_largest_harm_and_whom_it_is_not_told_apart_from(
     assert "worse" not in words_of(found["bulyan"])
 
 
+def test_the_last_column_counts_what_an_attack_got_until_its_time_was_over() -> None:
+    late = {"status": "budget", "reason": "10 seconds were over", "metrics": leakage(0.6, 0.6)}
+    found = words_of(last([trained(), trained(attack="dager", **late)])["none"])
+    assert found.startswith("60 % | dager | interval ")
+    assert found.endswith("may be worse, open: dager")
+
+
 def test_the_last_column_says_what_is_open() -> None:
     cells = [*grid_of(USUAL), not_run("error", "x", attack="alie", defense="krum"), attacked("alie", "none", 60)]
     found = last(cells)
