@@ -42,7 +42,7 @@ def public_rows(
     used, known = {id(row) for row in part.train}, Resemblance()
     for row in candidates:
         known.add(row.whole)
-    free = [row for row in corpus.train if id(row) not in used and row.whole not in known]
+    free = [row for row in corpus.train if id(row) not in used and not (candidates and row.whole in known)]
     if len(free) < wanted.rows:
         raise FedsecError(
             f"model.start.rows {wanted.rows:,} is more than the {len(free):,} training rows that nobody else uses; "

@@ -70,6 +70,8 @@ VALUES = {
     "FEDSEC_DISPLAY": "none",
     "FEDSEC_JSON": "1",
     "FEDSEC_FORCE": "1",
+    "FEDSEC_CI": "1",
+    "FEDSEC_HOST": "gitlab",
     "FEDSEC_ALL": "1",
     "FEDSEC_ALLOW_PLUGINS": "mine.py",
     "FEDSEC_BASELINE": "baseline.json",
