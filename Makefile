@@ -19,7 +19,7 @@ endif
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all numerics lint types reference bench bench-peers clean
+.PHONY: help setup demo test test-all numerics lint types reference docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ types: setup ## mypy --strict on the four folders
 reference: setup ## write docs/reference.md from docstrings
 	$(BIN)/python docs/generate_reference.py
 
+docs: setup ## build the documentation site into site/; a page for every attack, defense, goal and metric
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 bench: setup ## speed and memory against named floors, on an otherwise idle machine; writes bench.json
 	$(BIN)/python -m pytest tests/benchmarks -m bench --timeout=3600 --benchmark-json=bench.json
 
@@ -79,4 +82,4 @@ $(PEERS)/.installed: constraints.txt setup.py tests/benchmarks/peers/requirement
 	touch $@
 
 clean: ## remove what make created
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info tests/plugin_example/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache bench.json
+	rm -rf $(VENV) $(PEERS) build dist site *.egg-info tests/plugin_example/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache bench.json

@@ -1,0 +1,29 @@
+"""docs/tutorial.md says what `fedsec init` writes, and has the commands that docs/ci.md has."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedsec.cli.main import app
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def _commands(page: str) -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_what_it_shows_of_the_file_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["init", "--ci", "federation.yaml"]).exit_code == 0
+    (gate,) = re.findall(r"^```text\ngate:\n(.*?)^```$", (DOCS / "tutorial.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert gate in (tmp_path / "federation.yaml").read_text()
+
+
+def test_the_page_about_ci_starts_with_the_same_commands() -> None:
+    start = [line for line in _commands("ci.md") if line.startswith("fedsec")]
+    assert len(start) == 4
+    assert set(start) <= set(_commands("tutorial.md"))
