@@ -55,8 +55,8 @@ CARDS = (
         deviations="queries only, a numerical rank, and minus the logarithm of the smallest residual of all rounds, "
         "normalised per client",
         limits=(
-            "The batch must not fill the space: fewer records than the width under full tuning, at most the rank for "
-            "LoRA's A (nothing in a round where B is 0), fewer than the rank for B.",
+            "A batch needs fewer records than the width (full tuning), at most LoRA's rank for A (none while B is 0), "
+            "fewer for B.",
             "Several local steps move the inputs: of the last layer nothing is left then, of the first some.",
             _BATCH,
         ),

@@ -60,7 +60,9 @@ def encode(module: nn.Module, splits: Sequence[Tokenised], pad_id: int) -> dict[
 
 
 class FrozenEncoder(nn.Module):
-    """Stands in for the encoder: looks texts up, and runs the encoder for a batch with an unknown one.
+    """Stands in for the encoder: looks texts up, and runs the encoder once for each that is new, as poisoned ones are.
+
+    A new text is encoded by itself, so that its bits do not depend on the texts that came before or with it.
 
     Args:
         encoder: the encoder itself.
@@ -71,15 +73,31 @@ class FrozenEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self._known = known
+        self._new: dict[Tokens, Output] = {}
+        self._bytes = 0
+        """Of the new ones that are kept."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **rest: Any) -> Any:
         """The encoder's output for right-padded ids [rows, length] and their mask."""
         lengths = attention_mask.sum(dim=1).tolist()
         keys = [tuple(line[:length]) for line, length in zip(input_ids.tolist(), lengths, strict=True)]
-        found = [self._known.get(key) for key in keys]
-        if any(output is None for output in found):
+        if not all(keys):  # a row of padding alone
             return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **rest)
-        return _joined([output for output in found if output is not None], input_ids.shape[1], input_ids.device)
+        return _joined([self._of(key, input_ids.device) for key in keys], input_ids.shape[1], input_ids.device)
+
+    def _of(self, key: Tokens, device: torch.device) -> Output:
+        """The output for one text, which is kept as long as there is room."""
+        found = self._known.get(key) or self._new.get(key)
+        if found is None:
+            ids = torch.tensor([key], device=device)
+            with torch.no_grad():
+                output = self.encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
+            pooled = getattr(output, "pooler_output", None)
+            found = (output.last_hidden_state[0].to("cpu"), None if pooled is None else pooled[0].to("cpu"))
+            self._bytes += 4 * found[0].numel()
+            if self._bytes <= LARGEST_BYTES:
+                self._new[key] = found
+        return found
 
     @classmethod
     def put_into(cls, module: nn.Module, known: Mapping[Tokens, Output]) -> None:

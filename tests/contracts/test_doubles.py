@@ -33,7 +33,7 @@ DEFENSES: dict[str, tuple[dict[str, Any], str]] = {
     "client-shrink": ({}, "does not help against embedding-algebra"),
     "client-clip": ({}, "does not help against embedding-algebra"),
     "drop-largest": ({}, ""),
-    "take-turns": (CHEAP, "does not help against embedding-algebra"),
+    "take-turns": (CHEAP, "acts once the server has the updates"),
     "step-clip": ({}, "does not help against embedding-algebra"),
     "central-noise": (
         {
@@ -47,7 +47,7 @@ DEFENSES: dict[str, tuple[dict[str, Any], str]] = {
     "model-clip": ({}, "does not help against sign-flip"),
     "drop-small": ({"attack": {"name": "low-loss"}, "parameters": {"share": 0.9}}, ""),
     "redact": ({"shows": "leakage/pii-recall", "overrides": ["data.max_tokens=48"]}, ""),
-    "query-filter": (CHEAP, "does not help against embedding-algebra"),
+    "query-filter": (CHEAP, "acts once the server has the updates"),
     "refuse-unsure": ({"attack": {"name": "low-loss"}, "parameters": {"least": 0.9}}, ""),
 }
 SLOW = {

@@ -1,5 +1,6 @@
 """A frozen encoder that runs once per text gives what it gives when it runs every time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,8 @@ def test_training_is_the_same_with_and_without(name: str) -> None:
     assert cached.attached()
 
 
-def test_known_texts_do_not_run_the_encoder_and_unknown_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, model = _data(), _model("bert")
+def test_the_encoder_runs_once_for_each_text_that_is_new_whatever_is_beside_it() -> None:
+    data, new, model = _data(), _data(1), _model("bert")
     known = encode(model.module, (data,), PAD)
     assert known is not None
     FrozenEncoder.put_into(model.module, known)
@@ -80,10 +81,39 @@ def test_known_texts_do_not_run_the_encoder_and_unknown_ones_do(monkeypatch: pyt
     ran: list[int] = []
     module.bert.encoder.register_forward_hook(lambda *_: ran.append(1))
     module.eval()
-    for batch, runs in ((collate(data, range(8), PAD), 0), (collate(_data(1), range(8), PAD), 1)):
+
+    def answer(rows: Sequence[int], texts: Tokenised) -> torch.Tensor:
         ran.clear()
-        module(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        assert len(ran) == runs
+        batch = collate(texts, rows, PAD)
+        logits: torch.Tensor = module(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        return logits
+
+    distinct = len({tuple(ids) for ids in new.ids[:8]})
+    answer(range(8), data)
+    assert not ran
+    together = answer(range(8), new)
+    assert len(ran) == distinct
+    with FrozenEncoder.laid_aside(model.module):
+        torch.testing.assert_close(together, answer(range(8), new), rtol=1e-4, atol=1e-6)
+    assert torch.equal(answer(range(8), new), together)
+    assert not ran
+    FrozenEncoder.take_out(model.module)
+    FrozenEncoder.put_into(model.module, known)  # as after a restart
+    alone = torch.cat([answer([row], new) for row in range(8)])
+    torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-7)
+
+
+def test_new_texts_are_kept_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    new, model = _data(1), _model("bert")
+    FrozenEncoder.put_into(model.module, {})
+    monkeypatch.setattr(frozen_encoder, "LARGEST_BYTES", 0)
+    module: Any = model.module
+    ran: list[int] = []
+    module.bert.encoder.register_forward_hook(lambda *_: ran.append(1))
+    batch = collate(new, [0], PAD)
+    for _ in range(2):
+        module.eval()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    assert len(ran) == 2
 
 
 def test_only_a_head_without_dropout_makes_the_encoder_constant() -> None:

@@ -74,12 +74,12 @@ def test_what_failed_stopped_or_does_not_apply_is_said_and_the_rest_reported() -
     lost = [not_run("error", "RuntimeError: the model is not there", attack=name) for name in ("dager", "flip")]
     idle = [not_run("n/a", "needs a label", attack="flip", position="client")]
     text = Page(suite({"a/reads": READS, "a/lost": lost, "a/idle": idle})).text
-    assert "a/lost: the scenario failed as a whole (the first: RuntimeError: the model is not there)" in text
-    assert "a/idle: the scenario does not apply as a whole (the first: needs a label)" in text
+    assert "a/lost: 2 of 2 cells failed (RuntimeError: the model is not there)" in text
+    assert "a/idle: no attack applies (needs a label)" in text
     assert "No cell of this scenario has a result. The first says: error: RuntimeError" in text
     assert "dager" in text
     stopped = Page(suite({"a/reads": READS, "a/later": []}, planned=2)).text
-    assert "a/later: the run was interrupted before its end: 2 of 2 cells have no result" in stopped
+    assert "a/later: 2 of 2 cells have no result: the run was interrupted, and goes on when repeated" in stopped
     assert "No cell of this scenario has a result yet." in stopped
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fedsec.config.dump import dump
 from fedsec.config.load import load_scenario
 from fedsec.config.shipped import shipped, shipped_text
+from fedsec.config.suite import members_of
 from fedsec.errors import FedsecError
 from fedsec.plan.cells import expand
 from fedsec.report.findings import findings
@@ -74,8 +75,9 @@ def _loads_or_says_why(content: bytes, overrides: list[str], file: Path) -> None
         assert lines
         assert all(line.isprintable() and len(line) < 1500 for line in lines)
         return
-    assert load_scenario(dump(loaded)) == loaded
-    assert expand(loaded)
+    for one in members_of(loaded):
+        assert load_scenario(dump(one)) == one
+        assert expand(one)
 
 
 def _any_bytes(content: bytes, file: Path) -> None:

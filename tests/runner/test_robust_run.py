@@ -34,8 +34,8 @@ def _scenario(**changes: Any) -> Scenario:
         "summary": "A question?",
         "model": {"name": "tiny-bert", "width": 16, "layers": 1, "dropout": False, "tuning": {"kind": "full"}},
         "data": {"name": "clinic-notes", "train": 20, "test": 10},
-        "federation": {"clients": 5, "rounds": 1, "batch_size": 1, "learning_rate": 0.1, "optimizer": "sgd"},
-        "threat": {"malicious": 1},
+        "federation": {"clients": 5, "rounds": 2, "batch_size": 1, "learning_rate": 0.1, "optimizer": "sgd"},
+        "threat": {"malicious": 1, "attack_rounds": "last"},  # what krum made of the model before
         "matrix": {"attack": ["embedding-algebra", "sign-flip"], "defense": ["krum"]},
     }
     content["federation"]["update"] = "gradient"

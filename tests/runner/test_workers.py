@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from fedsec.config.load import load_scenario
 from fedsec.config.schema import Scenario
 from fedsec.errors import FedsecError
 from fedsec.plan.cells import Cell
+from fedsec.plan.tasks import Member, Task
 from fedsec.report.scorecard import without_timings
 from fedsec.result import RunResult, run
 from fedsec.runner import scenario as runner
@@ -92,7 +93,7 @@ def _scenario(*attacks: Any, **changes: Any) -> Scenario:
             "optimizer": "sgd",
             "update": "gradient",
         },
-        "threat": {"malicious": 1},
+        "threat": {"malicious": 1, "attack_rounds": "last"},  # what a defense made of the model before
         "matrix": {"attack": list(attacks) or ["none"], "defense": ["none"]},
     }
     for path, value in changes.items():
@@ -222,9 +223,12 @@ def test_a_plug_in_of_the_calling_program_is_missed_with_a_clear_message(
 
 
 def test_sources_that_change_under_a_run_make_no_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = runner.tasks_of
-    stale = [replace(task, key="0" * 15 + str(task.index)) for task in original(_scenario("none", "sign-flip"))]
-    monkeypatch.setattr(runner, "tasks_of", lambda _: stale)
+    original = runner.distinct
+
+    def stale(planned: Iterable[Member]) -> list[Task]:
+        return [replace(task, key="0" * 15 + str(task.index)) for task in original(planned)]
+
+    monkeypatch.setattr(runner, "distinct", stale)
     with pytest.raises(FedsecError, match="changed while the run was under way"):
         run(_scenario("none", "sign-flip"), tmp_path, workers=2)
     assert not list(tmp_path.rglob("cells/*.json"))

@@ -250,6 +250,7 @@ def test_without_the_defenses_settings_it_says_what_is_missing() -> None:
 def test_the_card_names_every_rule_and_asks_for_the_settings() -> None:
     card: Any = registry.attacks().get("adaptive")
     assert card.threat.knowledge == {Knowledge.DEFENSE_SETTINGS}
-    robust = [one for one in registry.defenses() if one.protects == "robustness" and (one.needs_rows or one.is_rule)]
-    assert {one.name for one in robust if one.target.startswith("fedsec.")} <= set(card.adaptive_to)
+    rules = [one for one in registry.defenses() if one.target.startswith("fedsec.defenses.aggregation.")]
+    robust = [one.name for one in rules if one.protects == "robustness" and (one.needs_rows or one.is_rule)]
+    assert set(robust) <= set(card.adaptive_to)
     assert registry.load_target(card)(**card.resolve({"evaluations": 30})) == Adaptive(evaluations=30)
