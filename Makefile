@@ -42,7 +42,7 @@ $(EXAMPLE)/.installed: $(VENV)/.installed $(shell find tests/plugin_example -nam
 	rm -rf tests/plugin_example/build
 	touch $@
 
-demo: setup ## four attackers' goals against five defenses, side by side in one report (under 8 minutes)
+demo: setup ## four attackers' goals against five defenses, side by side in one report (about 8 minutes by estimate)
 	$(BIN)/fedsec run quick/all
 
 test: setup $(EXAMPLE)/.installed ## the tests (under 8 minutes on 2 cores)
