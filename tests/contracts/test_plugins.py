@@ -163,7 +163,13 @@ def test_defense(card: DefenseCard, tmp_path: Path) -> None:
     contracts.check_defense(card, tmp_path, **DEFENSES.get(card.name, {}))
 
 
-@pytest.mark.parametrize("name", sorted(SLOW_DEFENSES))
+VOTES = {"crfl"}
+"""They ask noisy copies of the model for every answer: half a minute; their steps are tested by themselves."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in VOTES else name for name in sorted(SLOW_DEFENSES)]
+)
 def test_conduct_of_a_slow_defense(name: str, tmp_path: Path) -> None:
     contracts.check_card(registry.defenses().get(name))
     with canned.registered():
