@@ -218,7 +218,7 @@ def test_hostile_texts_are_shown_and_do_nothing(text: str, place: Place) -> None
     assert json.loads(place.does("report", str(place.run), "--json").out)["scenario"] == text
     written = (place.run / "report.html").read_text()
     page = _Page(written)
-    assert written.count("<script") == 1, "the page's own, which sorts and filters"
+    assert written.lower().count("<script") == 1, "the page's own, which sorts and filters"
     assert not page.tags & {"img", "iframe", "a", "object", "embed", "form"}
     assert not any(name.startswith("on") or name in ("src", "href") for name in page.attributes)
     assert (place.run / "report.html").stat().st_mode & 0o777 == 0o600

@@ -247,10 +247,15 @@ def test_without_the_defenses_settings_it_says_what_is_missing() -> None:
         Adaptive().on_update(update(OWN[0]), view(OWN))
 
 
-def test_the_card_names_every_rule_and_asks_for_the_settings() -> None:
+UNKNOWN_TO_IT = {"dnc", "flame", "fldetector", "sign-majority", "weak-dp", "zeno"}
+"""Detection draws at random, remembers rounds or asks a model: the search has not been shown to find its way there, so
+that scorecards say these rules met no attack that knows them."""
+
+
+def test_the_card_names_every_other_rule_and_asks_for_the_settings() -> None:
     card: Any = registry.attacks().get("adaptive")
     assert card.threat.knowledge == {Knowledge.DEFENSE_SETTINGS}
-    rules = [one for one in registry.defenses() if one.target.startswith("fedsec.defenses.aggregation.")]
-    robust = [one.name for one in rules if one.protects == "robustness" and (one.needs_rows or one.is_rule)]
-    assert set(robust) <= set(card.adaptive_to)
+    robust = [one for one in registry.defenses() if one.protects == "robustness" and (one.needs_rows or one.is_rule)]
+    names = {one.name for one in robust if one.target.startswith("fedsec.")}
+    assert names - set(card.adaptive_to) == UNKNOWN_TO_IT
     assert registry.load_target(card)(**card.resolve({"evaluations": 30})) == Adaptive(evaluations=30)
