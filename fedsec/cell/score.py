@@ -47,6 +47,7 @@ def score(cell: Cell, trained: Trained, key: str = "", work: CellWork | None = N
         FedsecError: the goal gives none of its headline metrics, or the attack's answer is not what was asked for.
         RuntimeError: the attack changed what it was shown.
     """
+    trained = trained.under(cell)
     outcome = trained.outcome
     resample = SeedTree(cell.seed).numpy("utility intervals")
     metrics = {**utility(outcome.final, trained.test, resample), **costs(outcome.rounds)}

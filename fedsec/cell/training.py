@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +42,7 @@ from fedsec.federation.parties import Federation, FederationSettings, MaliciousS
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of
 from fedsec.federation.prefix import Prefix
 from fedsec.federation.progress import Progress
+from fedsec.federation.releases import Released
 from fedsec.federation.rounds import RoundStore
 from fedsec.federation.transcript import Vault
 from fedsec.federation.writing import Asked
@@ -54,6 +55,7 @@ from fedsec.plan.keys import prefix_key, start_key
 from fedsec.plan.tasks import rounds_path
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
+from fedsec.store.keys import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Trained:
     """Gives records of the clients' kind that nobody holds and that resemble no candidate."""
     shadows: Shadows | None = None
     """Trains shadows of the released model; None without candidates."""
+    released: dict[str, tuple[Stack, Released]] = field(default_factory=dict)
+    """What came of it under stacks with defenses that act on the trained model."""
 
     @property
     def model(self) -> FlatModel:
@@ -99,6 +103,24 @@ class Trained:
         stack = self.stack.fresh()
         stack.load_state(deepcopy(self.outcome.stack))
         return stack
+
+    def under(self, cell: Cell) -> "Trained":
+        """Return the same training with what a cell's defenses make of the trained model.
+
+        Args:
+            cell: of the same training; cells with the same stack share the result.
+        """
+        places = cell.in_training
+        if len(places) == len(cell.defense):
+            return self
+        key = digest(list(cell.told))
+        if key not in self.released:
+            stack = Stack(tuple(map(defense_plugin, cell.defense)))
+            stack.set_up(self.undefended)
+            stack.go_on_from(deepcopy(self.outcome.stack), places)
+            self.released[key] = (stack, self.outcome.releases.under(stack))
+        stack, released = self.released[key]
+        return replace(self, stack=stack, outcome=replace(self.outcome, **released.parts()))
 
     def attacker(self, plugin: Plugin) -> Any:
         """Return a new instance of the attack for every cell, with the state of what acted in the training."""
@@ -162,7 +184,7 @@ def train(
         task=scenario.model.task,
         targets=tuning.targets,
     )
-    stack = Stack(tuple(defense_plugin(component) for component in cell.defense))
+    stack = Stack(tuple(defense_plugin(cell.defense[place]) for place in cell.in_training))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
     acts = cell.acts and not lacking(cell, setup)
     plan = staged(cell, materials) if cell.acts or (cell.goal is not None and cell.goal.plants) else Staged()
@@ -208,6 +230,7 @@ def train(
     FrozenEncoder.take_out(model.module)
     if device.type != "cpu":  # rows and what attacks draw lie on the CPU; so does the model that they look at
         around = replace(around, model=FlatModel(model.module, setup, precision=scenario.model.precision))
+        federation.model = around.model
     return Trained(
         outcome,
         around,
@@ -378,7 +401,7 @@ def _server(cell: Cell, plan: Staged) -> MaliciousServer:
 def _settings_known(cell: Cell) -> dict[Knowledge, Any]:
     """Return the defense's settings, where the scenario grants them."""
     granted = Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge
-    return {Knowledge.DEFENSE_SETTINGS: cell.told} if granted else {}
+    return {Knowledge.DEFENSE_SETTINGS: cell.told_in_training} if granted else {}
 
 
 def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:

@@ -8,6 +8,7 @@ import torch
 from fedsec.api import Watched
 from fedsec.federation.evaluation import REFUSED, Evaluation, answered, evaluate, evaluate_answers, predict
 from fedsec.federation.parties import Federation
+from fedsec.federation.plugins import Stack
 from fedsec.federation.release import released
 from fedsec.federation.writing import Written, write, write_through
 
@@ -45,16 +46,17 @@ class Monitor:
             classes = predict(f.model, vector, texts, pad_id, f.processes)
             self._watched[name].append((number, tuple(classes.tolist())))
 
-    def final(self, vector: torch.Tensor, *, changed: bool) -> tuple[Evaluation, dict[str, Watched]]:
+    def final(self, vector: torch.Tensor, stack: Stack, *, changed: bool) -> tuple[Evaluation, dict[str, Watched]]:
         """Return how the released model does on the test set and a goal's texts, behind its inference-time defenses.
 
         Args:
             vector: the released trainables [parameters].
+            stack: has these defenses.
             changed: whether they are others than those that were evaluated last.
         """
         f = self._f
-        if changed or f.stack.query_hooks:
-            answer = released(f.model, vector, f.tokenizer, f.stack.query_hooks, f.seeds)
+        if changed or stack.query_hooks:
+            answer = released(f.model, vector, f.tokenizer, stack.query_hooks, f.seeds)
             found = evaluate_answers(answer, f.test)
             last = {name: answered(evaluate_answers(answer, texts)).tolist() for name, texts in f.watched.items()}
         else:
@@ -65,19 +67,20 @@ class Monitor:
             for name, classes in last.items()
         }
 
-    def written(self, start: torch.Tensor, end: torch.Tensor) -> tuple[Evaluation | None, Written | None]:
+    def written(self, start: torch.Tensor, end: torch.Tensor, stack: Stack) -> tuple[Evaluation | None, Written | None]:
         """Return how the model did before training, and what it wrote then and writes now; None if it is not asked to.
 
         Args:
             start: the trainables before training [parameters].
             end: the released ones [parameters]; they answer behind the inference-time defenses.
+            stack: has these.
         """
         f = self._f
         if f.asked is None:
             return None, None
         first = write(f.model, start, f.asked, f.tokenizer, f.processes)
-        if f.stack.query_hooks:
-            answer = released(f.model, end, f.tokenizer, f.stack.query_hooks, f.seeds)
+        if stack.query_hooks:
+            answer = released(f.model, end, f.tokenizer, stack.query_hooks, f.seeds)
             last = write_through(answer, f.asked, f.tokenizer.eos_token_id)
         else:
             last = write(f.model, end, f.asked, f.tokenizer, f.processes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.api import Knowledge, TrainingSettings
+from fedsec.api import Knowledge, Sample, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.availability import AvailabilitySettings
@@ -107,3 +107,9 @@ class Federation:
     on_round: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None
     """Called with what the user should know before training begins."""
+
+    @property
+    def trusted_samples(self) -> tuple[Sample, ...]:
+        """Return the samples that the server holds."""
+        held = (self.examples[row] for row in self.trusted)
+        return tuple(Sample(one.text, one.label, one.prompt) for one in held)

@@ -1,6 +1,6 @@
 """The chosen plug-ins as the round loop uses them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,16 @@ class Stack:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of the server's instances."""
         load_state_of(self._made, state)
+
+    def go_on_from(self, trained: Mapping[str, Any], places: Sequence[int]) -> None:
+        """Take up the state of those of the server's instances that took part in a training.
+
+        Args:
+            trained: the state of the stack of the training.
+            places: where its plug-ins stand in this stack, in their order.
+        """
+        for own, memory in trained.items():
+            self._made[places[int(own)]].load_state(memory)
 
     def _with(self, method: str) -> list[tuple[str, Any]]:
         pairs = zip(self._plugins, self._made, strict=True)

@@ -6,7 +6,6 @@ same code: a malicious one has another list of hooks, and a blackboard.
 
 import time
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from math import isnan, nan
@@ -18,8 +17,6 @@ from fedsec.api import (
     SERVER,
     Knowledge,
     Message,
-    ReleaseView,
-    Sample,
 )
 from fedsec.federation.aggregation import Aggregate, Aggregator
 from fedsec.federation.availability import Attendance, Availability
@@ -33,7 +30,7 @@ from fedsec.federation.outcome import Outcome
 from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.parties import Federation
 from fedsec.federation.progress import Progress
-from fedsec.federation.release import prepared
+from fedsec.federation.releases import Releases
 from fedsec.federation.sending import Sender
 from fedsec.federation.server import ServerSide
 from fedsec.federation.server_optimizer import ServerOptimizer
@@ -161,48 +158,22 @@ class Session:
     def outcome(self) -> Outcome:
         """Return the result; the resident model holds the released parameters afterwards."""
         f = self._f
-        end, server = self._released(), self._server.state()
-        stack = deepcopy(f.stack.state())  # what a defense learnt for the release guards it too
-        final, watched = self._monitor.final(end, changed=end is not self._current)
-        before, written = self._monitor.written(self._start, end)
-        f.model.load(end)
-        used = frozenset(self._clients.granted.used | self._server.granted.used)
+        releases = Releases(f, self._monitor, self._start, self._current)
+        self._buffer = torch.empty(0)  # no round follows, and it may be large
         return Outcome(
-            final=final,
+            **releases.under(f.stack).parts(),
             curve=self._monitor.curve,
             rounds=self._summaries,
             observed=f.store,
             vault=self._vault,
-            knowledge_used=used,
+            knowledge_used=frozenset(self._clients.granted.used | self._server.granted.used),
             start=self._start,
-            end=end,
-            watched=watched,
             predictions=self._monitor.predicted,
-            stack=stack,
-            server=server,
+            server=self._server.state(),
             guarantee=self._ledger.guarantee(covered_by(f)),
             hostile=self._clients.memory_of_attack(),
-            before=before,
-            written=written,
+            releases=releases,
         )
-
-    def _released(self) -> torch.Tensor:
-        """The trainables that are released [parameters]; the very tensor of the global model if no defense acts."""
-        f = self._f
-
-        def view(label: str) -> ReleaseView:
-            trusted = (f.examples[row] for row in f.trusted)
-            return ReleaseView(
-                layout=f.model.layout,
-                training=f.settings.training,
-                classes=f.classes,
-                tokenizer=f.tokenizer,
-                trusted=tuple(Sample(one.text, one.label, one.prompt) for one in trusted),
-                train=self._own.train,
-                generator=f.seeds.torch(f"release {label}"),
-            )
-
-        return prepared(self._current, f.stack.release_hooks, view)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next round depends on; randomness is keyed by round and client."""

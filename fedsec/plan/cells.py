@@ -35,6 +35,8 @@ WHOLE = frozenset({Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.RELEAS
 """What a position sees or not, whatever is trained."""
 _AT_SERVER = frozenset({"mix", "weights", "vector", "on_aggregate", "on_model", "on_release", "on_query"})
 """Hooks that run when the server has a round's updates."""
+_AFTER = frozenset({"on_release", "on_query"})
+"""Hooks that run when training is over."""
 _MAKE_IDLE = frozenset(
     {"threat.malicious", "threat.declared_malicious", "threat.attack_rounds", "model.dropout", "federation.weighting"}
     | {"model.tuning", "model.tuning.kind", "model.tuning.embeddings"}
@@ -71,8 +73,25 @@ class Cell:
 
     @property
     def told(self) -> tuple[dict[str, Any], ...]:
-        """The defenses as plain data, each time anew: what `defense-settings` grants."""
+        """The defenses as plain data, each time anew: what `defense-settings` grants after training."""
         return tuple(one.model_dump() for one in self.defense)
+
+    @property
+    def told_in_training(self) -> tuple[dict[str, Any], ...]:
+        """The same as an attack is told that changes the training.
+
+        Of defenses that act on the trained model only, those that its card says it adapts to: cells under any others
+        share one training.
+        """
+        known = self.card.adaptive_to if self.card is not None and self.acts else ()
+        trains = self.in_training
+        return tuple(one.model_dump() for place, one in enumerate(self.defense) if place in trains or one.name in known)
+
+    @property
+    def in_training(self) -> tuple[int, ...]:
+        """The places in the stack of the defenses that take part in training; the others act on what comes of it."""
+        methods = (_methods(registry.defenses().get(one.name)) for one in self.defense)
+        return tuple(place for place, own in enumerate(methods) if own & (set(METHODS) - _AFTER) or not own & _AFTER)
 
     @property
     def label(self) -> str:

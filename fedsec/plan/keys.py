@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsec import registry
-from fedsec.api import Card
+from fedsec.api import Card, Knowledge
 from fedsec.config.paths import with_paths
 from fedsec.config.schema import Scenario
 from fedsec.models.inputs import model_hash
@@ -15,8 +15,13 @@ from fedsec.store.sources import card_hash, scoring_hash, stands_outside, traini
 
 
 def training_key(cell: Cell) -> str:
-    """Return a key that is equal for cells with the same training: an attack that only reads does not change it."""
-    return digest([*_trained(cell), _threat(cell), cell.attack.model_dump() if cell.acts else None, _planting(cell)])
+    """Return a key that is equal for cells with the same training.
+
+    An attack that only reads does not change it, nor does a defense that acts on the trained model.
+    """
+    told = cell.told_in_training if cell.acts and Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge else ()
+    attack = [cell.attack.model_dump(), told] if cell.acts else None
+    return digest([*_trained(cell), _threat(cell), attack, _planting(cell)])
 
 
 def prefix_key(cell: Cell) -> str | None:
@@ -53,7 +58,7 @@ def start_key(cell: Cell, trained: list[str]) -> str:
 
 def _trained(cell: Cell) -> list[Any]:
     settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation", "randomness"}))
-    return [settings, cell.told, cell.seed]
+    return [settings, [cell.told[place] for place in cell.in_training], cell.seed]
 
 
 def _threat(cell: Cell, *, acts: bool | None = None) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def group_sources(cell: Cell, *, acts: bool) -> list[str]:
     """Hashes of the sources that a training runs, those of the attack if it acts."""
     staged = cell.goal is not None and (acts or _planting(cell) is not None)
     goal = [card_hash(cell.goal)] if staged and cell.goal is not None else []
-    return [training_hash(), *goal, *(card_hash(card) for card in _cards(cell, attack=acts, auxiliary=False))]
+    return [training_hash(), *goal, *(card_hash(card) for card in _cards(cell, attack=acts, training=True))]
 
 
 def inputs(scenario: Scenario) -> dict[str, str]:
@@ -111,12 +116,13 @@ def shares(cell: Cell) -> str:
     return digest([cell.scenario.model_dump(mode="json", include={"model", "data"}), cell.seed])
 
 
-def _cards(cell: Cell, *, attack: bool = True, auxiliary: bool = True) -> list[Card]:
-    """Cards of the plug-ins that a cell uses and that the engine's own hashes do not cover."""
-    found: list[Card] = [registry.defenses().get(part.name) for part in cell.defense]
+def _cards(cell: Cell, *, attack: bool = True, training: bool = False) -> list[Card]:
+    """Cards of the plug-ins that a cell, or its training, uses and that the engine's own hashes do not cover."""
+    places = cell.in_training if training else range(len(cell.defense))
+    found: list[Card] = [registry.defenses().get(cell.defense[place].name) for place in places]
     if cell.attack.name != NONE and attack:
         found.append(registry.attacks().get(cell.attack.name))
-    return found + _loaders(cell, auxiliary=auxiliary)
+    return found + _loaders(cell, auxiliary=not training)
 
 
 def _loaders(cell: Cell, *, auxiliary: bool) -> list[Card]:

@@ -63,7 +63,8 @@ class Subject:
             others: further arguments of `fedsec.cell.training.train`.
         """
         told = {"on_round": lambda _: None, "watching": {KEY: self.cell} if self.cell.observes else {}, **others}
-        return train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
+        trained = train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
+        return trained.under(self.cell)
 
     def plugins(self) -> list[Plugin]:
         """Return each of the cell's plug-ins."""

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+from fedsec import registry
 from fedsec.cell.resources import Resources
 from fedsec.cell.score import score
 from fedsec.cell.training import Trained, train
 from fedsec.federation.checkpoint import Checkpoint
 from fedsec.federation.progress import Progress
 from fedsec.plan.cells import Cell, expand
+from fedsec.plan.keys import group_key, training_key
 from fedsec.report.scorecard import build
-from fedsec.testing import canned
+from fedsec.testing import canned, doubles
+from fedsec.testing.conduct import same
 
 _SHORT = ("federation.rounds=4", "federation.local_steps=1", "federation.evaluate_every=1")
 
@@ -137,3 +140,28 @@ def test_rounds_lie_beside_the_checkpoint_and_are_private(tmp_path: Path) -> Non
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     trained.outcome.observed.clear()
     assert not (tmp_path / "x.rounds").exists()
+
+
+def test_defenses_of_the_trained_model_share_a_training() -> None:
+    cards = [card for card in doubles.DEFENSES if card.name in ("query-filter", "drop-small")]
+    for card in cards:
+        registry.defenses().register(card)
+    try:
+        shared = [{"name": "query-filter"}, {"name": "drop-small"}]
+        attack = {"name": "text-backdoor"}
+        overrides = (*_SHORT, "threat.knowledge=[defense-settings]")
+        stacks = [{"name": "foolsgold"}], [shared[0], {"name": "foolsgold"}, shared[1]]
+        cells = [expand(canned.byzantine(attack, stack, overrides=overrides))[-1] for stack in stacks]
+        assert all(cell.acts and cell.defense for cell in cells)
+        assert len({training_key(cell) for cell in cells}) == len({group_key(cell) for cell in cells}) == 1
+        first, whole = (_train(cell)[0] for cell in cells)
+        under = first.under(cells[1])
+        assert _same(under, whole.under(cells[1])), "it depends on whose training it was"
+        assert under.outcome.final.predicted.tolist() == whole.under(cells[1]).outcome.final.predicted.tolist()
+        assert under.outcome.curve == first.outcome.curve
+        assert not torch.equal(under.outcome.end, first.outcome.end)
+        assert [label for label, _ in under.stack.query_hooks] == ["query-filter"]
+        assert same(under.outcome.stack["1"], first.outcome.stack["0"]), "foolsgold forgot its rounds"
+    finally:
+        for card in cards:
+            registry.defenses().remove(card.name)
