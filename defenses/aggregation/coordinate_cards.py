@@ -32,6 +32,7 @@ CARDS = (
             "is slow or stalls.",
             _ONE_BY_ONE,
         ),
+        passes=30.0,
         cost=_SORT,
     ),
     DefenseCard(
@@ -49,6 +50,7 @@ CARDS = (
             "With f = 0 it is the plain mean, so declare the number of malicious clients.",
             _ONE_BY_ONE,
         ),
+        passes=30.0,
         cost=_SORT,
     ),
     DefenseCard(
@@ -66,6 +68,7 @@ CARDS = (
             "It drops f values in all, not on each side: malicious values close to the median are averaged.",
             _ONE_BY_ONE,
         ),
+        passes=30.0,
         cost=f"{_SORT}; half as much again for the mean",
     ),
     DefenseCard(

@@ -69,6 +69,7 @@ CARDS = (
         paper="Abadi et al., CCS 2016, algorithm 1.",
         deviations="one clip for all layers; noise for a target by the PRV accountant, not the moments accountant",
         limits=_LIMITS,
+        passes=60.0,
         cost="about one plain step (one pass for all rows' gradients), and memory of a batch's rows times parameters",
     ),
     DefenseCard(
@@ -90,6 +91,7 @@ CARDS = (
         paper="Liu et al. 2023 (arXiv:2312.17493), algorithm 1; freeze_a: Sun et al., FFA-LoRA, ICLR 2024, section 3.",
         deviations="a classifier's head is trained and clipped together with the factors",
         limits=_LIMITS,
+        passes=60.0,
         cost="about one plain step (one pass for all rows' gradients)",
     ),
 )

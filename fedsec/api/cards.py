@@ -219,6 +219,9 @@ class DefenseCard(Card):
     unchanged."""
     fallback: str = "the global model is kept for that round"
     """What happens where drop-outs make the precondition fail in a round."""
+    passes: float = 10.0
+    """About how often it moves each client's update through memory in a round, drawing noise and enciphering counted in
+    passes of that length; the estimate of a run's time rests on it."""
     is_rule: bool = False
     """Whether it is the aggregation rule (`weights` or `vector`); a stack has at most one."""
 

@@ -59,31 +59,52 @@ def _reading_text(progress: ClientsRead) -> str:
 
 
 class _TimeLeft:
-    """What the cells that are left will take, by those that are finished: each attack by its own.
+    """What the cells that are left will take, by those that are finished: each attack of each scenario by its own.
 
     The time between two cells that end is counted for the one that ended, which on average is right for any number of
-    workers.
+    workers; a cell that does not apply ends at once and is no measure of the others.
     """
 
     def __init__(self, cells: Sequence[Cell] = ()) -> None:
-        self._left = Counter(cell.attack.name for cell in cells)
-        self._took: dict[str, list[float]] = {}
+        self._left = Counter(map(_kind, cells))
+        self._took: dict[tuple[str, str], list[float]] = {}
         self._last = time.monotonic()
 
-    def finish(self, cell: Cell) -> None:
+    def finish(self, cell: Cell, status: str) -> None:
         """One of them has ended."""
-        now, name = time.monotonic(), cell.attack.name
-        self._took.setdefault(name, []).append(now - self._last)
-        self._last, self._left[name] = now, self._left[name] - 1
+        now, kind = time.monotonic(), _kind(cell)
+        if status != "n/a":
+            self._took.setdefault(kind, []).append(now - self._last)
+        self._last, self._left[kind] = now, self._left[kind] - 1
 
     def __str__(self) -> str:
         """`about 40 s left`, or `at least` where nothing is known of an attack yet; empty where nothing can be said."""
-        counts = {name: count for name, count in self._left.items() if count > 0}
-        means = {name: sum(took) / len(took) for name, took in self._took.items() if name in counts}
+        counts = {kind: count for kind, count in self._left.items() if count > 0}
+        means = {kind: sum(took) / len(took) for kind, took in self._took.items() if kind in counts}
         if not means:
             return ""
-        seconds = sum(counts[name] * mean for name, mean in means.items())
+        seconds = sum(counts[kind] * mean for kind, mean in means.items())
         return f"{'about' if len(means) == len(counts) else 'at least'} {duration(seconds)} left"
+
+
+def _kind(cell: Cell) -> tuple[str, str]:
+    """Cells that are alike in what they take."""
+    return cell.scenario.name, cell.attack.name
+
+
+class _Names:
+    """What cells are called: with their scenario where there are several."""
+
+    def __init__(self) -> None:
+        self._several = False
+
+    def know(self, cells: Sequence[Cell]) -> None:
+        """Hear of all the run's cells."""
+        self._several = len({cell.scenario.name for cell in cells}) > 1
+
+    def of(self, cell: Cell) -> str:
+        """The name of one cell."""
+        return f"{cell.scenario.name}: {cell.label}" if self._several else cell.label
 
 
 class _LeftColumn(TimeRemainingColumn):
@@ -102,6 +123,7 @@ class _Lines(Observer):
         self._stream = stream
         self._spoke = time.monotonic()
         self._left = _TimeLeft()
+        self.names = _Names()
         self._total = self._done = 0
 
     def say(self, text: str) -> None:
@@ -121,16 +143,17 @@ class _Lines(Observer):
     def started(self, cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
         self._total, self._done = len(cells), (done := len(cells) - len(waiting))
         self._left = _TimeLeft(waiting)
+        self.names.know(cells)
         self.say(f"{len(cells)} cells" + (f", {done} of them done before" if done else ""))
 
     def training(self, cell: Cell) -> None:
-        self.say(f"training: {cell.label}")
+        self.say(f"training: {self.names.of(cell)}")
 
     def round(self, progress: Round) -> None:
         self.say_round(f"  {_round_text(progress)}", last=progress.round == progress.rounds)
 
     def attacking(self, cell: Cell) -> None:
-        self.say(f"attacking: {cell.label}")
+        self.say(f"attacking: {self.names.of(cell)}")
 
     def reading(self, progress: ClientsRead) -> None:
         self.say_round(f"  {_reading_text(progress)}", last=progress.done == progress.clients)
@@ -140,9 +163,9 @@ class _Lines(Observer):
 
     def finished(self, cell: Cell, status: str) -> None:
         self._done += 1
-        self._left.finish(cell)
+        self._left.finish(cell, status)
         left = str(self._left)
-        self.say(f"[{self._done}/{self._total}] {status}: {cell.label}{left and f', {left}'}")
+        self.say(f"[{self._done}/{self._total}] {status}: {self.names.of(cell)}{left and f', {left}'}")
 
 
 class _WorkerLines(Observer):
@@ -151,14 +174,14 @@ class _WorkerLines(Observer):
         self._label = ""
 
     def training(self, cell: Cell) -> None:
-        self._label = cell.label
+        self._label = self._lines.names.of(cell)
         self._lines.training(cell)
 
     def round(self, progress: Round) -> None:
         self._lines.say_round(f"  {self._label}: {_round_text(progress)}", last=progress.round == progress.rounds)
 
     def attacking(self, cell: Cell) -> None:
-        self._label = cell.label
+        self._label = self._lines.names.of(cell)
         self._lines.attacking(cell)
 
     def reading(self, progress: ClientsRead) -> None:
@@ -177,9 +200,10 @@ class _Bars(Observer):
             MofNCompleteColumn(),
         )
         self._left = _TimeLeft()
+        self._names = _Names()
         self.progress = Progress(*columns, _LeftColumn(), console=console, transient=True)
         self._cells = self.progress.add_task("cells", total=None, left="")
-        self._lines = {1: _BarLine(self.progress)}
+        self._lines = {1: _BarLine(self.progress, self._names)}
 
     def __enter__(self) -> "_Bars":
         self.progress.start()
@@ -190,11 +214,12 @@ class _Bars(Observer):
 
     def worker(self, number: int) -> Observer:
         if number not in self._lines:
-            self._lines[number] = _BarLine(self.progress)
+            self._lines[number] = _BarLine(self.progress, self._names)
         return self._lines[number]
 
     def started(self, cells: Sequence[Cell], waiting: Sequence[Cell]) -> None:
         self._left = _TimeLeft(waiting)
+        self._names.know(cells)
         self.progress.update(self._cells, total=len(cells), completed=len(cells) - len(waiting))
 
     def training(self, cell: Cell) -> None:
@@ -213,29 +238,29 @@ class _Bars(Observer):
         self.progress.console.print(Text(visible(text)))
 
     def finished(self, cell: Cell, status: str) -> None:
-        self._left.finish(cell)
+        self._left.finish(cell, status)
         self.progress.update(self._cells, advance=1, left=str(self._left))
 
 
 class _BarLine(Observer):
     """The bar of one worker."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, names: _Names) -> None:
+        self._progress, self._names = progress, names
         self._line = progress.add_task("starting", total=None)
         self._label = ""
 
     def training(self, cell: Cell) -> None:
-        self._label = cell.label
-        self._progress.reset(self._line, total=None, description=f"training for {cell.label}", visible=True, left=None)
+        self._label = self._names.of(cell)
+        self._progress.reset(self._line, total=None, description=f"training for {self._label}", visible=True, left=None)
 
     def round(self, progress: Round) -> None:
         text = f"{self._label}: {_round_text(progress).partition(', ')[2]}"  # the bar counts the rounds
         self._progress.update(self._line, total=progress.rounds, completed=progress.round, description=text)
 
     def attacking(self, cell: Cell) -> None:
-        self._label = cell.label
-        self._progress.reset(self._line, total=None, description=f"attacking: {cell.label}", left=None)
+        self._label = self._names.of(cell)
+        self._progress.reset(self._line, total=None, description=f"attacking: {self._label}", left=None)
 
     def reading(self, progress: ClientsRead) -> None:
         left = f"about {duration(progress.seconds_left)} left" if progress.done < progress.clients else ""

@@ -2,10 +2,10 @@
 
 Time: 2 floating point operations per parameter and token forward, as many backward through activations and again into
 weights (so 6 under full tuning, 4 under LoRA, 2 to evaluate), at the rate of a matrix product measured here, times what
-small batches reach of it; plus what each local step costs beside its products, and its passes over memory. Against
-quick/byzantine, quick/inversion and LoRA on minilm (one thread, little else running), times and memory lay within a
-factor of 2 of what was measured; a machine that is busy takes as much longer. What attacks that
-read take is no part of it.
+small batches reach of it; plus what each local step costs beside its products, and its and the defenses' passes over
+memory. Against quick/byzantine, quick/inversion and LoRA on minilm (one thread, little else running), times and memory
+lay within a factor of 2 of what was measured; a machine that is busy takes as much longer. What attacks that read take
+is no part of it.
 """
 
 import gzip
@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,17 @@ def estimate(group: Group, speed: Speed, finished: Sequence[dict[str, Any]] = ()
     return Estimate(_seconds(cell, speed, encoded=encoded), memory_of(group))
 
 
+def longest_first(groups: Sequence[Group]) -> list[Group]:
+    """The groups in an order in which several workers end together: those that take long begin, unknown ones foremost.
+
+    Args:
+        groups: cells that share one training, each.
+    """
+    speed = Speed(50e9, 10e9)  # any one: the order hardly depends on it, and is the same on every machine
+    seconds = {group.key: estimate(group, speed).seconds for group in groups}
+    return sorted(groups, key=lambda group: -(seconds[group.key] or inf))
+
+
 def memory_of(group: Group) -> int:
     """Bytes of a process that runs this group: torch, the model, its optimizer, a batch, and the round's rows."""
     cell = group.tasks[0].cell
@@ -237,8 +249,13 @@ def _seconds(cell: Cell, speed: Speed, *, encoded: bool) -> float | None:
         products = read * tokens * forward
         beside = steps * STEP_SECONDS * known.layers
     trained = known.trained(scenario)
-    moved = steps * trained * 4 * PASSES
+    moved = 4 * trained * (steps * PASSES + federation.rounds * federation.cohort * _passes(cell))
     return float(products / rate + beside + moved / speed.bytes)
+
+
+def _passes(cell: Cell) -> float:
+    """Passes of the cell's defenses over an update."""
+    return sum(registry.defenses().get(component.name).passes for component in cell.defense)
 
 
 def _tokens(scenario: Scenario) -> float:

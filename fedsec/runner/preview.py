@@ -11,6 +11,7 @@ from fedsec.config.schema import Scenario
 from fedsec.config.suite import Suite
 from fedsec.plan.cells import refusal
 from fedsec.plan.estimate import START_SECONDS, Estimate, Speed, disk_of, estimate, makespan, measure_speed
+from fedsec.plan.idle import idle_controls
 from fedsec.plan.tasks import Group, Member, Task, distinct, grouped, members
 from fedsec.runner.attack_time import LIMIT, AttackTime, Content, Measured, earlier_cells
 from fedsec.runner.disk import disk_free
@@ -89,7 +90,7 @@ class Plan:
         known = [group.seconds + group.attack_seconds for group in left if group.seconds is not None]
         if len(known) < len(left):
             return None
-        return START_SECONDS + makespan(known, self.workers) if left else 0.0
+        return START_SECONDS + makespan(sorted(known, reverse=True), self.workers) if left else 0.0
 
     @property
     def bounded(self) -> bool:
@@ -179,17 +180,21 @@ class _Place:
     measured: Measured
     """What attacks took in the first scenario that has the cell."""
     scenarios: list[str]
+    idle: str | None
+    """Why the suite does without it."""
 
 
 def _places(planned: Sequence[Member], contents: Mapping[str, Content], out: Path) -> dict[str, _Place]:
     """By the cells' keys; a scenario of a suite has been measured where it was run by itself, too."""
     found: dict[str, _Place] = {}
+    idle = idle_controls(planned)
     for member in planned:
         own = [contents[task.key] for task in member.tasks if task.key in contents]
         run = run_directory(member.scenario, out)
         measured = Measured([*own, *earlier_cells(member.scenario, run)])
         for task in member.tasks:
-            found.setdefault(task.key, _Place(measured, [])).scenarios.append(member.scenario.name)
+            place = found.setdefault(task.key, _Place(measured, [], idle.get(task.key)))
+            place.scenarios.append(member.scenario.name)
     return found
 
 
@@ -216,7 +221,7 @@ def _cell(task: Task, content: Content | None, place: _Place) -> PlannedCell:
     before = None if content is None else content["cell"]
     if before is not None and before["status"] == ERROR:
         return planned(ERROR, before["reason"])
-    refused = attempt(partial(refusal, cell))
+    refused = attempt(partial(refusal, cell)) or place.idle
     if isinstance(refused, Failure):
         return planned(ERROR, refused.reason)
     if refused:

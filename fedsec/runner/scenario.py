@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from fedsec.config.schema import Scenario
 from fedsec.config.suite import Suite, members_of
 from fedsec.federation.progress import ClientsRead, Progress
 from fedsec.plan.cells import refusal
+from fedsec.plan.idle import idle_controls
 from fedsec.plan.keys import by_content, inputs
 from fedsec.plan.tasks import Group, Member, Task, checkpoint_path, distinct, grouped, looks_on, members
 from fedsec.plugin_files import allowed_files
@@ -99,16 +100,16 @@ def _run(
     run.log("started", cells=len(tasks), waiting=len(waiting))
     started = any(content["cell"]["status"] in (*RAN, BLOCKED) for content in before.values())
     recorder = Recorder(run, observer, made_by, started)
-    groups = grouped(_willing(waiting, recorder))
+    groups = grouped(_willing(waiting, recorder, idle_controls(planned)))
     check_disk(disk_needed(groups, count), run.path)
     if groups and count == 1 and machine.memory is None:
         _run_here(groups, recorder, observer, machine, device)
     elif groups:
-        from fedsec.plan.estimate import memory_of
+        from fedsec.plan.estimate import longest_first, memory_of
         from fedsec.runner.workers import Workers
 
         memory = {group.key: memory_of(group) for group in groups}
-        Workers(members_of(scenario), recorder, observer, machine, count, device).run(groups, memory)
+        Workers(members_of(scenario), recorder, observer, machine, count, device).run(longest_first(groups), memory)
     recorder.close()
     _sweep(run, failed=any(content["cell"]["status"] == ERROR for task in tasks if (content := run.cell(task.key))))
     run.log("ended")
@@ -143,11 +144,11 @@ def _sweep(run: RunDirectory, *, failed: bool) -> None:
         folder.rmdir()
 
 
-def _willing(tasks: list[Task], recorder: Recorder) -> list[Task]:
-    """The tasks that apply to the scenario; the others are booked."""
+def _willing(tasks: list[Task], recorder: Recorder, idle: Mapping[str, str]) -> list[Task]:
+    """The tasks that apply to the scenario; the others are booked, those that are `idle` with that reason."""
     willing = []
     for task in tasks:
-        reason = attempt(partial(refusal, task.cell))
+        reason = attempt(partial(refusal, task.cell)) or idle.get(task.key)
         if isinstance(reason, Failure):
             recorder.fail([task], reason)
         elif reason:

@@ -1,6 +1,7 @@
 """Progress of one process and of several workers, on a terminal and off it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -77,11 +78,35 @@ def test_the_time_that_is_left_is_that_of_each_attack(cells: list[Cell], monkeyp
     told = []
     for cell in sorted(cells, key=lambda cell: cell.defense_label):
         now += {"none": 1.0, "sign-flip": 100.0, "ipm": 10.0}[cell.attack.name]
-        left.finish(cell)
+        left.finish(cell, "ok")
         told.append(str(left))
     assert told == [
         "at least 1 s left", "at least 2 min left", "about 2 min left", "about 2 min left", "about 10 s left", "",
     ]  # fmt: skip
+
+
+def test_a_cell_that_does_not_apply_is_no_measure(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("fedsec.cli.display.time.monotonic", lambda: now)
+    controls = [cell for cell in cells if cell.attack.name == "none"]
+    left = _TimeLeft([*controls, *controls])
+    left.finish(controls[0], "n/a")
+    assert str(left) == ""
+    now = 30.0
+    left.finish(controls[1], "ok")
+    assert str(left) == "about 60 s left"
+
+
+def test_lines_name_the_scenario_where_there_are_several(cells: list[Cell]) -> None:
+    stream = io.StringIO()
+    lines, one = _Lines(stream), cells[0]
+    other = replace(one, scenario=one.scenario.model_copy(update={"name": "other"}))
+    lines.started([one, other], [one, other])
+    lines.finished(other, "ok")
+    assert "ok: other: none vs" in stream.getvalue()
+    lines.started([one], [one])
+    lines.worker(1).training(one)
+    assert stream.getvalue().endswith(f"training: {one.label}\n")
 
 
 @pytest.mark.parametrize("kind", [*Display, None], ids=str)

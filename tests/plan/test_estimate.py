@@ -163,3 +163,9 @@ def test_a_plan_tells_done_waiting_error_and_not_applicable_apart(tmp_path: Path
     again = preview(scenario, tmp_path, Machine())
     assert again.groups[0].measured, "the time of the cells that ran"
     assert json.loads(json.dumps(again.as_json()))["cells"]["waiting"] == 1
+
+
+def test_what_takes_long_begins() -> None:
+    groups = grouped(tasks_of(_scenario(matrix={"attack": ["none"], "defense": ["none", "dp-sgd", "krum"]})))
+    order = [group.tasks[0].cell.defense_label.partition("(")[0] for group in estimate.longest_first(groups)]
+    assert order == ["dp-sgd", "krum", "none"]

@@ -9,6 +9,7 @@ import pytest
 from fedsec.cli.summary import print_result
 from fedsec.config.load import load_scenario
 from fedsec.config.suite import Suite, members_of
+from fedsec.plan.idle import idle_controls
 from fedsec.plan.tasks import grouped, members, tasks_of
 from fedsec.result import RunResult, rebuild, run
 from fedsec.runner.machine import Machine
@@ -42,7 +43,7 @@ def _suite() -> Suite:
             _member("sound", "sign-flip"),
             _member("zeroed", "zero"),
             _member("broken", "sign-flip", model={"name": "nobody/not-here"}),
-            _member("idle", "embedding-algebra", model=_HEAD, threat={}),
+            _member("idle", "embedding-algebra", model=_HEAD, threat={"declared_malicious": 1}),
         ],
         "defense": ["none", "trimmed-mean"],
     }
@@ -132,3 +133,20 @@ def test_the_plan_counts_shared_cells_once_and_names_their_scenarios(tmp_path: P
     assert plan.scenario == "t/suite"
     assert sum(plan.count(status) for status in ("waiting", "n/a")) == 14
     assert plan.scenarios == ("t/sound, t/zeroed", "t/sound", "t/zeroed", "t/broken", "t/idle")
+
+
+def test_a_suite_trains_no_control_that_nothing_is_compared_with(finished: RunResult) -> None:
+    suite = _suite()
+    idle = idle_controls(members(suite))
+    cells = {task.key: task.cell for task in tasks_of(suite)}
+    assert [cells[key].label for key in idle] == ["none vs trimmed-mean, seed 0"]
+    (key,) = idle
+    assert cells[key].scenario.name == "t/idle"
+    rows = {(row["scenario"], row["attack"], row["defense"]): row for row in finished.scorecard["cells"]}
+    assert rows["t/idle", "none", "trimmed-mean"]["status"] == "n/a"
+    assert "its price is measured where it is attacked" in rows["t/idle", "none", "trimmed-mean"]["reason"]
+    assert rows["t/sound", "none", "trimmed-mean"]["status"] == "ok"
+
+
+def test_a_scenario_by_itself_trains_all_its_controls() -> None:
+    assert idle_controls(members(members_of(_suite())[3])) == {}
