@@ -114,13 +114,15 @@ def _of_goal(goal: str, entries: Sequence[Entry]) -> _Column:
 
 def _harm(one: Mapping[str, Any], defense: str, *, ranked: bool) -> str:
     """Harm with its interval, the attack that did it, and the place among the defenses."""
+    from fedsec.comparison.harm import within
     from fedsec.report.scorecard import settings_label
 
     status = one["status"]
     harm = one["harm"]
     lines = [_WORDS[status]] if status != "ok" else []
     if harm is not None and status != "blocked":
-        lines.append(f"{_percent(harm['value'])} %{_interval(harm)}")
+        told = within(harm)
+        lines.append(f"{_percent(told['value'])} %{_interval(told)}")
         mark = "" if one["adaptive"] or defense == "none" else f" {_MARK}"
         lines.append(f"{one['attack']}{mark}")
         lines += [settings_label(one["settings"])] if one["settings"] else []

@@ -40,6 +40,12 @@ def drawn(harm: Row) -> float:
     return min(1.0, max(0.0, float(harm["value"])))
 
 
+def within(harm: Row) -> dict[str, Any]:
+    """A defined harm with its interval as it is told: nobody does more than all of it, or less than none."""
+    ends = {end: harm[end] for end in ("value", "ci_low", "ci_high")}
+    return {**harm, **{end: None if one is None else drawn({"value": one}) for end, one in ends.items()}}
+
+
 def harm_by(card: GoalCard, metrics: Row, *, own: bool) -> dict[str, Any]:
     """The larger harm of a goal's headline metrics.
 

@@ -1,6 +1,6 @@
 """The head-to-head table: what defenses leave to the worst attack of each goal, cost and promise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedsec.api import Form
@@ -69,7 +69,7 @@ def _harm(one: Entry, entry: Entry, *, ranked: bool) -> dict[str, Any]:
 
 def _whom(one: Entry) -> str:
     """The attack, and where it did so."""
-    return ", ".join(filter(None, (one["attack"], one["scenario"], settings_label(one["settings"] or {}))))
+    return ", ".join(filter(None, (one["attack"], _place(one["scenario"]), settings_label(one["settings"] or {}))))
 
 
 def _ends(harm: Entry) -> str:
@@ -114,20 +114,36 @@ def _price(entry: Entry) -> dict[str, Any]:
         return {"main": "unknown", "lines": [cost["reason"], *idle], "sort": None}
     low, high = cost["ci_low"], cost["ci_high"]
     chance = ["may be chance"] if low is None or high is None or low <= 0 <= high else []
-    where = [str(cost["scenario"])] if cost["scenario"] else []
+    where = [_place(cost["scenario"])] if cost["scenario"] else []
     lines = [f"{reach(cost, Form.POINTS)}, n = {cost['n']}", *where, *chance, *idle]
     return {"main": percent(cost["value"], ""), "lines": lines, "sort": round(float(cost["value"]), 4)}
 
 
 def _promises(entry: Entry) -> list[str]:
     """What is promised, each with whom it holds against and where."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, dict[str, None]]] = {}
     for one in entry["guarantees"]:
         guarantee = one["guarantee"]
         against = guarantee.get("against") if "epsilon" in guarantee else None
         whom = f" against {', '.join(map(str, against))}" if against else ""
-        found.setdefault(f"{guarantee_words(guarantee)}{whom}", []).append(str(one["scenario"] or ""))
-    return [", ".join(filter(None, (words, *dict.fromkeys(places)))) for words, places in found.items()]
+        amount_of, what = guarantee_words(guarantee)
+        found.setdefault(f"{what}{whom}", {}).setdefault(amount_of, {})[_place(one["scenario"])] = None
+    return [_amounts(amounts) + what for what, amounts in found.items()]
+
+
+def _amounts(amounts: Mapping[str, Iterable[str]]) -> str:
+    """Amounts of the same, each with the scenarios that it holds in: `epsilon 7.95 (this), 7.99 (that)`."""
+    told = []
+    for place, (words, scenarios) in enumerate(amounts.items()):
+        text = words if not place else words.rpartition(" ")[2]
+        where = ", ".join(filter(None, scenarios))
+        told.append(f"{text} ({where})" if where and text else text)
+    return ", ".join(filter(None, told))
+
+
+def _place(scenario: object) -> str:
+    """The last part of a scenario's name; sentences have all of it."""
+    return str(scenario or "").rpartition("/")[2]
 
 
 def _cost(entry: Entry, kind: str, verb: str, unit: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from fedsec import registry
 from fedsec.api import Form
 from fedsec.comparison.groups import span_of
+from fedsec.comparison.harm import within
 from fedsec.comparison.ranks import Span, below, farthest
 from fedsec.comparison.rows import NONE, words_for
 from fedsec.report.findings import brief
@@ -58,7 +59,8 @@ def _worst(entry: Entry) -> str:
         reasons = [f"{goal}: {_state(one)}" for goal, one in entry["goals"].items()]
         return f"no attack on it has a figure ({'; '.join(reasons)})" if reasons else "nothing attacked it"
     harm, goal = worst["harm"], entry["goals"][worst["goal"]]
-    share = f"{percent(harm['value'])} of the possible harm (95\u00a0% interval {span(harm)})"
+    told = within(harm)
+    share = f"{percent(told['value'])} of the possible harm (95\u00a0% interval {span(told)})"
     label = settings_label(worst["settings"])
     where = f" with {label}" if label else ""
     aim = f", which wants {wants(worst['goal'])}," if len(entry["goals"]) > 1 else ""
@@ -116,18 +118,28 @@ def price(entry: Entry) -> str:
 
 def promised(entry: Entry) -> str:
     """What is promised, in a clause."""
-    found = list(dict.fromkeys(guarantee_words(one["guarantee"]) for one in entry["guarantees"]))
-    return f"it promises {'; '.join(found)}" if found else "it promises nothing"
+    found: dict[str, list[str]] = {}
+    for one in entry["guarantees"]:
+        amount, what = guarantee_words(one["guarantee"])
+        found.setdefault(what, []).append(amount)
+    words = [f"{_from_to(amounts)}{what}" for what, amounts in found.items()]
+    return f"it promises {'; '.join(words)}" if words else "it promises nothing"
 
 
-def guarantee_words(guarantee: Mapping[str, Any]) -> str:
-    """A guarantee in few words: `epsilon 8.00 for each record`, `no privacy`, or what its rule proves."""
+def guarantee_words(guarantee: Mapping[str, Any]) -> tuple[str, str]:
+    """A guarantee as an amount and what it is of: `epsilon 8.00` and ` for each record`; or no amount and its kind."""
     if "epsilon" not in guarantee:
-        return str(guarantee.get("kind") or "nothing")
+        return "", str(guarantee.get("kind") or "nothing")
     epsilon = guarantee["epsilon"]
     if not isinstance(epsilon, (int, float)):
-        return "no privacy"
-    return f"epsilon {epsilon:.2f} for each {guarantee.get('unit')}"
+        return "", "no privacy"
+    return f"epsilon {epsilon:.2f}", f" for each {guarantee.get('unit')}"
+
+
+def _from_to(amounts: Sequence[str]) -> str:
+    """Amounts of the same in several scenarios: the smallest, and the largest if it is another."""
+    ends = sorted(set(amounts), key=lambda text: float(text.rpartition(" ")[2] or 0))
+    return ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1].rpartition(' ')[2]}"
 
 
 def _adaptive(entry: Entry) -> Iterator[str]:
