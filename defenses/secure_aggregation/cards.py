@@ -82,6 +82,14 @@ _IN_A_SUM = Parameter(
     minimum=0.0,
     maximum=0.999,
 )
+_ENCRYPTED = Parameter(
+    name="encrypted",
+    default=1.0,
+    summary="share of the parameters that is encrypted, the first whole tensors in it; other updates are readable",
+    unit="fraction",
+    minimum=0.0,
+    maximum=1.0,
+)
 _HE_LIMITS = (
     "The server cannot act on the sum or the model: the authority, or each client under shared keys, takes its step.",
     "Under shared keys a server that colludes with one client reads every update.",
@@ -160,10 +168,12 @@ CARDS = (
             ),
             _RANGE,
             _IN_A_SUM,
+            _ENCRYPTED,
         ),
         protects="privacy",
         aggregation=Aggregation.HOMOMORPHIC,
         keys="keys",
+        encrypts="encrypted",
         rests_on="who holds the key does not collude with the server",
         guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits; nothing is promised about what "
         "the sum shows to who decrypts it, or the model to who trains it.",
@@ -191,10 +201,12 @@ CARDS = (
             ),
             _RANGE,
             _IN_A_SUM,
+            _ENCRYPTED,
         ),
         protects="privacy",
         aggregation=Aggregation.HOMOMORPHIC,
         keys="keys",
+        encrypts="encrypted",
         rests_on="who holds the key does not collude with the server",
         guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits, as long as nobody without the "
         "key sees a decrypted sum without `flooding`.",

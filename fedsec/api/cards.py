@@ -205,6 +205,9 @@ class DefenseCard(Card):
     keys: str = ""
     """The parameter that says who holds the key of homomorphic aggregation, a value of `Keys`; empty where none
     does, and some key holder decrypts."""
+    encrypts: str = ""
+    """The parameter that says what share of the parameters homomorphic aggregation encrypts: the first whole tensors
+    that fit into it (`Layout.first`); the others' updates cross in the clear. Empty where all are encrypted."""
     rests_on: str = ""
     """The condition under which it hides what it hides, e.g. `no client colludes with the server`."""
     needs_rows: bool = False
@@ -234,6 +237,7 @@ class DefenseCard(Card):
             "removes": sorted(a.value for a in self.removes),
             "aggregation": self.aggregation.value,
             "keys": self.keys,
+            "encrypts": self.encrypts,
             "rests_on": self.rests_on,
             "needs_rows": self.needs_rows or self.is_rule,
             "is_rule": self.is_rule,

@@ -83,6 +83,21 @@ class Layout:
                 return vector[start:stop].view(info.shape)
         raise KeyError(f"{name} is not among the trainable parameters")
 
+    def first(self, share: float) -> int:
+        """Return the number of entries in the first whole tensors that fit into a share of the vector, at least one.
+
+        Args:
+            share: from 0 to 1; all entries at 1, and never all of them below where there is a second tensor.
+        """
+        fitting = [start for start in self.offsets[1:] if start <= share * self.size]
+        return self.size if share >= 1.0 else max([*self.offsets[1:2], *fitting], default=self.size)
+
+    def after(self, start: int) -> "Layout":
+        """Return the layout of the vector from `start` on, where a tensor begins."""
+        place = len(self.parameters) if start == self.size else self.offsets.index(start)
+        offsets = tuple(offset - start for offset in self.offsets[place:])
+        return Layout(self.parameters[place:], offsets, self.size - start)
+
     def find(self, role: Role, layer: int | None = None) -> tuple[ParameterInfo, ...]:
         """Return the trainable tensors with that role (in that layer), in the model's order."""
         return tuple(p for p in self.parameters if p.role == role and (layer is None or p.layer == layer))
@@ -163,6 +178,10 @@ class RoundView(Limited):
     """Claimed example counts of the cohort; empty for a position that does not see them."""
     upload_bytes: int
     """Size of a client's message in bytes, which nothing hides."""
+    encrypted: tuple[str, ...] = ()
+    """Trained tensors whose updates are hidden by encryption where the others' cross in the clear. `rows`, `aggregate`
+    and the model's layout are then of the others alone, and the model holds these tensors as they were before
+    training."""
     messages: tuple[Message, ...] = ()
     """What a protocol of secure aggregation sent, as far as it crossed this position: everything at the server and on a
     wire without TLS, its own messages at another party."""

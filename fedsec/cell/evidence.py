@@ -30,6 +30,7 @@ from fedsec.api import (
     Work,
 )
 from fedsec.cell.auxiliary import PublicText
+from fedsec.cell.in_clear import clear_from, encrypted, known_model, shown
 from fedsec.cell.resources import attack_plugin, malicious_clients, tokeniser, training_settings
 from fedsec.cell.work import CellWork
 from fedsec.federation.own_training import OwnTraining
@@ -67,6 +68,8 @@ class Surroundings:
     vault: Vault
     public: PublicText
     """The auxiliary text that may be granted."""
+    start: torch.Tensor | None = None
+    """The parameters before training [parameters], where a defense encrypts a part of the updates alone."""
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ class CellWatcher:
         """
         cell, around, looked = self._cell, self._around, Looked(work=self.work)
         for defended, before in self.sights.items():
-            sight = sight_in(cell, observed, defended=defended)
+            sight = sight_in(cell, observed, around.model, defended=defended)
             self.sights[defended] = sight if before is None else before & sight
         if self.failed is not None or self._lacks(observed):
             return  # blocked: the goal's prior answers
@@ -135,7 +138,8 @@ class CellWatcher:
         """Return whether the attack lacks in this round what it needs to run."""
         cell = self._cell
         removed = {asset for one in cell.defense for asset in registry.defenses().get(one.name).removes}
-        sight = visible(sight_in(cell, observed), self._around.model.setup) - removed
+        model = self._around.model
+        sight = visible(sight_in(cell, observed, model), shown(cell, model)) - removed
         needs = frozenset[Asset]() if cell.threat is None else cell.threat.needs
         return bool(needs - sight - (frozenset({Asset.ROWS}) if cell.forges else frozenset()))
 
@@ -180,16 +184,18 @@ def sight_of(
     if watcher is not None and (seen := watcher.sights[defended]) is not None:
         return seen
     if not cell.rounds or cell.observes:
-        return cell.sight(defended=defended)
-    each = [sight_in(cell, trained.outcome.observed[number], defended=defended) for number in cell.rounds]
+        return cell.sight(defended=defended, in_clear=defended and clear_from(cell, trained.model) > 0)
+    rounds = (trained.outcome.observed[number] for number in cell.rounds)
+    each = [sight_in(cell, one, trained.model, defended=defended) for one in rounds]
     return frozenset.intersection(*each)
 
 
-def sight_in(cell: Cell, observed: Observed, *, defended: bool = True) -> frozenset[Asset]:
-    """Return which whole updates and models the attack sees of one round."""
+def sight_in(cell: Cell, observed: Observed, model: FlatModel, *, defended: bool = True) -> frozenset[Asset]:
+    """Return which updates and models the attack sees of one round: whole, or as far as they are not encrypted."""
     # A sum is only divided up where it is known how it was made.
     others = len(targets(cell, observed)) if observed.weights is not None else None
-    return cell.sight(defended=defended, others=others, colluding=bool(_colluders(cell, observed)))
+    colluding, in_clear = bool(_colluders(cell, observed)), defended and clear_from(cell, model) > 0
+    return cell.sight(defended=defended, others=others, colluding=colluding, in_clear=in_clear)
 
 
 def targets(cell: Cell, observed: Observed) -> tuple[int, ...]:
@@ -295,12 +301,13 @@ def round_view(
         looked: told what the attack is shown.
     """
     assert cell.attack_position is not None  # noqa: S101 - a control has no view
-    sight, friends = sight_in(cell, observed), _colluders(cell, observed)
-    around.model.load(observed.start)
+    sight, friends = sight_in(cell, observed, around.model), _colluders(cell, observed)
+    part = clear_from(cell, around.model)
+    looked.shown = known_model(around.start, observed.start, part)
+    around.model.load(looked.shown)
     around.model.module.eval()
-    looked.shown = observed.start
     module = around.model.module if Asset.GLOBAL_MODEL in sight else None
-    rows = _rows(cell, observed, friends) if Asset.ROWS in sight else _Rows((), None)
+    rows = _rows(cell, observed, friends, part) if Asset.ROWS in sight else _Rows((), None)
     informed = cell.attack_position != Position.CLIENT
     told = informed or Knowledge.COHORT in knowledge(cell)
     return _VIEWS[cell.attack_position](
@@ -308,15 +315,18 @@ def round_view(
         cohort=observed.clients if told else friends,
         clients=rows.clients,
         rows=rows.rows,
-        aggregate=_aggregate(cell, observed) if Asset.AGGREGATE in sight else None,
-        model=PublicModel(module=module, tokenizer=around.tokenizer, layout=around.model.layout),
+        aggregate=_aggregate(cell, observed, part) if Asset.AGGREGATE in sight else None,
+        model=PublicModel(module=module, tokenizer=around.tokenizer, layout=around.model.layout.after(part)),
         staleness=observed.staleness if informed else (),
-        started=observed.started.clone() if informed and module is not None and observed.started is not None else None,
+        started=observed.started[:, part:].clone()
+        if informed and module is not None and observed.started is not None
+        else None,
         examples=observed.examples if informed else (),
         upload_bytes=observed.upload_bytes,
+        encrypted=encrypted(around.model, part),
         messages=_messages(cell, observed, friends),
         colluders=friends,
-        own_rows=_of(observed, friends) if friends else None,
+        own_rows=_of(observed, friends)[:, part:] if friends else None,
         training=training_settings(cell.scenario),
         classes=around.classes,
         granted=_noted(looked, _of_round(cell, around, observed, secrets)),
@@ -382,12 +392,12 @@ class _Rows(NamedTuple):
     rows: torch.Tensor | None
 
 
-def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...]) -> _Rows:
+def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...], part: int) -> _Rows:
     """Return the rows of clients that do not collude: as sent, or as the sum gives away the last one."""
     others = tuple(client for client in observed.clients if client not in friends)
     decrypts = cell.keys == Keys.SHARED and bool(friends)  # the server's ciphertexts, by a colluding client's key
-    if (cell.aggregation == Aggregation.PLAIN or decrypts) and cell.attack_position != Position.CLIENT:
-        return _Rows(others, _of(observed, others))
+    if (cell.aggregation == Aggregation.PLAIN or decrypts or part) and cell.attack_position != Position.CLIENT:
+        return _Rows(others, _of(observed, others)[:, part:])
     return _Rows(others, _left_over(observed, _aggregate(cell, observed), others[0]))
 
 
@@ -429,12 +439,12 @@ def _friends(cell: Cell, clients: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(client for client in clients if client in chosen)
 
 
-def _aggregate(cell: Cell, observed: Observed) -> torch.Tensor:
+def _aggregate(cell: Cell, observed: Observed, part: int = 0) -> torch.Tensor:
     """Return the round's aggregate; a party that does not aggregate sees the scaled step of the global model."""
-    reads = cell.attack_position == Position.KEY_HOLDER
+    reads = cell.attack_position == Position.KEY_HOLDER or part > 0
     reads |= cell.attack_position == Position.SERVER and cell.aggregation != Aggregation.HOMOMORPHIC
     if reads:
-        return observed.aggregate.clone()
+        return observed.aggregate[part:].clone()
     federation = cell.scenario.federation
     factor = federation.server_learning_rate
     if federation.update == "gradient":

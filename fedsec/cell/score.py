@@ -11,6 +11,7 @@ from fedsec import registry
 from fedsec.api import Aggregation, AttackCard, Evidence, Goal, GoalCard, Knowledge, MetricValue, Scored, Truth
 from fedsec.cell.evidence import CellWatcher, Looked, check_untouched, evidence_of, secrets_of, sight_of
 from fedsec.cell.head import BLOCKED, BUDGET, NOT_APPLICABLE, OK, RAN, head_of
+from fedsec.cell.in_clear import shown
 from fedsec.cell.pool import Pool
 from fedsec.cell.resources import attack_plugin
 from fedsec.cell.staging import goal_of, staged
@@ -291,7 +292,8 @@ def _hindrance(cell: Cell, trained: Trained, watcher: CellWatcher | None) -> tup
         missing = lacking(cell, trained.model.setup)
         elsewhere = visible(cell.sight(), trained.undefended)
     else:
-        missing = card.threat.needs - (visible(sight_of(cell, trained, watcher), trained.model.setup) - removed)
+        setup = shown(cell, trained.model)
+        missing = card.threat.needs - (visible(sight_of(cell, trained, watcher), setup) - removed)
         elsewhere = visible(sight_of(cell, trained, watcher, defended=False), trained.undefended)
     if not missing:
         return None, OK

@@ -198,7 +198,14 @@ def train(
         drawn = drawn_rows(settings.rounds, settings.cohort, rows, trusted, settings.training, seeds, pinned)
         _encode_once(cell, model, resources, train_split, drawn, test_split, base.tokenizer)
     vault, public = Vault(), PublicText(resources, (*part.train, *part.test), base.tokenizer)
-    around = Surroundings(model=model, tokenizer=base.tokenizer, classes=corpus.labels, vault=vault, public=public)
+    around = Surroundings(
+        model=model,
+        tokenizer=base.tokenizer,
+        classes=corpus.labels,
+        vault=vault,
+        public=public,
+        start=model.snapshot() if cell.encrypted < 1.0 else None,
+    )
     watchers = {key: CellWatcher(one, around) for key, one in watching.items()}
     federation = Federation(
         model=model,

@@ -181,24 +181,37 @@ class Cell:
                 return Keys(str(card.resolve(component.params)[card.keys]))
         return None
 
+    @property
+    def encrypted(self) -> float:
+        """Return the share of the parameters that homomorphic aggregation encrypts under the cell's defenses."""
+        for component in self.defense:
+            card = registry.defenses().get(component.name)
+            if card.encrypts:
+                return float(card.resolve(component.params)[card.encrypts])
+        return 1.0
+
     def parties(self, *, colluding: bool = False) -> frozenset[Position]:
         """Return the positions that share what they see: the attack's, and that of clients that collude with it."""
         if self.threat is None:
             return frozenset()
         return frozenset({self.threat.position, *([Position.CLIENT] if colluding else [])})
 
-    def sight(self, *, defended: bool = True, others: int | None = None, colluding: bool = False) -> frozenset[Asset]:
+    def sight(
+        self, *, defended: bool = True, others: int | None = None, colluding: bool = False, in_clear: bool = False
+    ) -> frozenset[Asset]:
         """Which whole updates and models the attack sees; nothing in the control.
 
         Args:
             defended: under the cell's defenses, or without any.
             others: clients of the attacked round that do not collude with the attacker; None before the round.
             colluding: whether any client of the round does.
+            in_clear: whether it is about the part of updates and models that the cell's defenses leave unencrypted.
         """
         aggregation = self.aggregation if defended else Aggregation.PLAIN
         tls = self.scenario.federation.tls
         keys = self.keys if defended else None
-        return seen(self.parties(colluding=colluding), aggregation, tls=tls, others=others, keys=keys)
+        parties = self.parties(colluding=colluding)
+        return seen(parties, aggregation, tls=tls, others=others, keys=keys, in_clear=in_clear)
 
 
 def attacked_rounds(scenario: Scenario) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ def seen(
     tls: bool = False,
     others: int | None = None,
     keys: Keys | None = None,
+    in_clear: bool = False,
 ) -> frozenset[Asset]:
     """Return what colluding parties see together of whole updates and models; the tuning decides on their parts.
 
@@ -50,6 +51,8 @@ def seen(
         tls: whether the wire is encrypted.
         others: clients of the cohort that are not among the parties; None if the round is not known yet.
         keys: who decrypts homomorphic sums; None where a key holder does of whom nothing more is known.
+        in_clear: whether homomorphic aggregation leaves a part of each update unencrypted, and it is this part of
+            updates and models that is asked about.
     """
     found = frozenset[Asset]().union(
         *(_SEEN[party][aggregation] for party in parties if not (party == Position.WIRE and tls))
@@ -63,7 +66,10 @@ def seen(
         found |= {Asset.RELEASED_MODEL}  # the last global model, as it is handed out
     # The sum less the colluders' updates is the one that is left; a single update is its own sum.
     inside = bool(parties & {Position.SERVER, Position.CLIENT})
-    return found | {Asset.ROWS} if others == 1 and inside and Asset.AGGREGATE in found else found
+    if others == 1 and inside and Asset.AGGREGATE in found:
+        found |= {Asset.ROWS}
+    reads = Position.SERVER in parties or (Position.WIRE in parties and not tls)
+    return found | _WHOLE if in_clear and reads else found
 
 
 def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:

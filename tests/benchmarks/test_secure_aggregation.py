@@ -1,7 +1,12 @@
 """What secure and homomorphic aggregation cost in bytes and CPU seconds. Run by `make bench`."""
 
+import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,10 +20,13 @@ from fedsec.defenses.secure_aggregation.homomorphic.he_ckks import HECKKS
 from fedsec.defenses.secure_aggregation.homomorphic.seal import public_lock, seal_values
 from fedsec.defenses.secure_aggregation.secagg.secagg import SecAgg
 from fedsec.defenses.secure_aggregation.secagg.secagg_plus import SecAggPlus
+from fedsec.maths.fixed_point import FixedPoint
 from fedsec.privacy.keystream import KeyStream, secure
 from fedsec.wire.protocol import InProcessWire
 
 pytestmark = pytest.mark.bench
+PEERS_PYTHON = "FEDSEC_PEERS_PYTHON"
+LOCAL = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
 MILLION, LORA = 1_000_000, 74_498
 """Parameters: a round number, and minilm's LoRA factors of rank 8."""
 
@@ -124,3 +132,41 @@ def test_masks_beside_the_update_itself(benchmark: Any, plugin: Any, clients: in
         upload=wire.most_sent / 4 / size,
     )
     assert wire.most_sent < 1.04 * 4 * size
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A round of secure aggregation as `peers/secagg_flwr.py` takes it."""
+
+    clients: int
+    shares: int
+    threshold: int
+    columns: int
+
+
+@pytest.mark.parametrize("neighbours", [49, 20])
+def test_a_client_beside_flowers(benchmark: Any, script: Any, quick: bool, neighbours: int) -> None:
+    """A client's CPU seconds in all stages, its update's encoding included, at as many neighbours and shares."""
+    chosen = Path(os.environ.get(PEERS_PYTHON) or LOCAL)
+    if not chosen.exists():
+        pytest.skip(f"no interpreter with flwr: run make bench-peers, or set {PEERS_PYTHON}")
+    clients, size = (5, 5000) if quick else (50, MILLION)
+    near = min(neighbours, clients - 1)
+    plugin = SecAgg() if near == clients - 1 else SecAggPlus(neighbours=near)
+    round_ = Masked(clients, near + 1, 2 * (near + 1) // 3 + 1, size)
+    number, row = FixedPoint(range=8.0, terms=clients, modulus=1 << 32), torch.randn(size).mul_(1e-3)
+    ours, theirs = [], []
+    for turn in range(1 if quick else 3):
+        play = partial(_play, plugin, clients, size)
+        wire = play() if turn else benchmark.pedantic(play, rounds=1)
+        _, encoding = cpu_of(lambda: number.encode(row).values.astype("uint32"))
+        ours.append(wire.party_seconds["client"] + encoding)
+        theirs.append(script("secagg_flwr.py", round_, python=str(chosen)))
+    spent = [sum(one["seconds"].values()) for one in theirs]
+    stages = ", ".join(f"{stage} {seconds * 1e3:.0f}" for stage, seconds in theirs[-1]["seconds"].items())
+    benchmark.extra_info.update(
+        ratio=median(a / b for a, b in zip(ours, spent, strict=True)),
+        against=f"SecAgg+ of flwr {theirs[-1]['version']}, {clients} clients, {near} neighbours, {size} parameters: "
+        f"{median(spent) * 1e3:.0f} ms of CPU a client ({stages}), here {median(ours) * 1e3:.0f} ms",
+        target=1 / 3,
+    )

@@ -26,6 +26,8 @@ class HEBFV:
         fields: entries in a slot; two take half the bytes and leave fewer bits for each.
         range: the largest magnitude of an entry; what lies outside saturates at it.
         threshold: the fraction of a round's clients of which more have to be in a sum that is decrypted.
+        encrypted: the share of the parameters that is encrypted: the first whole tensors that fit into it. The others'
+            updates cross in the clear, where they are not bounded by `range` either.
 
     Source: Fan and Vercauteren, "Somewhat Practical Fully Homomorphic Encryption", IACR 2012/144, in SEAL 4.1 (degree
         4096, a modulus of 54 bits); batching: Smart and Vercauteren, 2014.
@@ -36,6 +38,7 @@ class HEBFV:
     fields: int = 1
     range: float = 8.0
     threshold: float = 0.5
+    encrypted: float = 1.0
     _kept: Keys = field(default_factory=Keys, init=False, repr=False, compare=False)
 
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: ExchangeContext) -> Measured:
@@ -45,6 +48,7 @@ class HEBFV:
             scheme = self._kept.start(BFV(_ONE_FIELD if self.fields == 1 else _TWO_FIELDS[self.keys]), context)
         modulus = scheme.modulus if self.fields == 1 else 1 << ((scheme.modulus.bit_length() - 2) // 2 + 1)
         number = FixedPoint(range=self.range, terms=len(rows), modulus=modulus)
+        hidden = context.layout.first(self.encrypted)
         found = play(
             rows,
             weights,
@@ -53,11 +57,10 @@ class HEBFV:
             self._kept,
             shared=self.keys == "shared",
             fraction=self.threshold,
-            values=-(-rows.shape[1] // self.fields),
+            values=-(-hidden // self.fields),
+            hidden=hidden,
         )
-        return found.measured(
-            lambda total: number.decode(unpacked(total, rows.shape[1], self.fields, modulus), found.divisor)
-        )
+        return found.measured(lambda total: number.decode(unpacked(total, hidden, self.fields, modulus), found.divisor))
 
 
 def _encoded(number: FixedPoint, row: torch.Tensor, share: float, fields: int) -> tuple[np.ndarray, int]:

@@ -10,23 +10,23 @@ from fedsec.api import AUTHORITY, ExchangeContext, Measured
 from fedsec.privacy.keystream import KeyStream
 
 from .play import Keys, play
-from .seal import CKKS, DEGREE
+from .seal import CKKS, DEGREE, MODULUS_BITS
 
-_MODULUS_BITS, _LARGEST_SCALE = 54, 49
-"""Bits of the ciphertext modulus, and of the largest scale: fp64 encodes no finer."""
-_ROUNDING = sqrt((2 * DEGREE / 3 + 1) / 12)
-"""Standard deviation of a fresh public-key ciphertext's coefficient once the special prime is divided out: the rounding
-error times a ternary secret."""
+_LARGEST_SCALE = 49
+"""Bits of the largest scale: fp64 encodes no finer."""
+_FRESH = sqrt(10.5 * (4 * DEGREE / 3 + 1))
+"""Standard deviation of a coefficient's error in a fresh public-key ciphertext: two products of a centred binomial
+error (variance 10.5 in SEAL) and a ternary polynomial (a third of its coefficients are 0), and one such error."""
 
 
 def scale_bits(range_: float, clients: int) -> int:
     """Return the finest scale at which the sum of so many updates stays below half of the modulus, one bit to spare.
 
     Raises:
-        ValueError: no scale of at least 2^20 does.
+        ValueError: no scale of at least 2^22 does.
     """
-    found = min(_LARGEST_SCALE, floor(_MODULUS_BITS - 2 - log2(sqrt(2) * range_ * clients)))
-    if found < 20:
+    found = min(_LARGEST_SCALE, floor(MODULUS_BITS - 2 - log2(sqrt(2) * range_ * clients)))
+    if found < 22:
         raise ValueError(
             f"sums of {clients} updates within +-{range_:g} overflow: use a smaller range or fewer of them"
         )
@@ -40,7 +40,7 @@ def error_of(bits: int, clients: int) -> float:
         bits: of the scale.
         clients: in the sum.
     """
-    return sqrt(clients) * _ROUNDING * sqrt(DEGREE / 2) / 2.0**bits
+    return sqrt(clients) * _FRESH * sqrt(DEGREE / 2) / 2.0**bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,11 @@ class HECKKS:
             it: a CKKS sum's error tells of the key; 0 adds none.
         range: the largest magnitude of an entry; what lies outside saturates at it.
         threshold: the fraction of a round's clients of which more have to be in a sum that is decrypted.
+        encrypted: the share of the parameters that is encrypted: the first whole tensors that fit into it. The others'
+            updates cross in the clear, where they are not bounded by `range` either.
 
     Source: Cheon et al., "Homomorphic Encryption for Arithmetic of Approximate Numbers", ASIACRYPT 2017, in SEAL 4.1
-        (degree 4096, moduli of 54 and 54 bits); flooding: Li et al., "Securing Approximate Homomorphic Encryption Using
+        (degree 4096, a modulus of 56 bits); flooding: Li et al., "Securing Approximate Homomorphic Encryption Using
         Differential Privacy", CRYPTO 2022, theorem 3.
     Deviations: entries are packed two to a slot, as complex numbers; sums are divided after decryption, so that no
         level is spent; the authority adds the signed ciphertexts up itself.
@@ -66,6 +68,7 @@ class HECKKS:
     flooding: int = 30
     range: float = 8.0
     threshold: float = 0.5
+    encrypted: float = 1.0
     _kept: Keys = field(default_factory=Keys, init=False, repr=False, compare=False)
 
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: ExchangeContext) -> Measured:
@@ -74,7 +77,7 @@ class HECKKS:
         if not isinstance(scheme, CKKS):
             scheme = self._kept.start(CKKS(bits), context)
         scheme.scale = 2.0**bits
-        shared = self.keys == "shared"
+        shared, hidden = self.keys == "shared", context.layout.first(self.encrypted)
         found = play(
             rows,
             weights,
@@ -83,7 +86,8 @@ class HECKKS:
             self._kept,
             shared=shared,
             fraction=self.threshold,
-            values=rows.shape[1],
+            values=hidden,
+            hidden=hidden,
         )
 
         def decoded(total: np.ndarray) -> torch.Tensor:

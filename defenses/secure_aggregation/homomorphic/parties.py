@@ -5,6 +5,9 @@ which adds it up itself. A sum that the server made could be one client's cipher
 multiplication by a plaintext works slot by slot, so that no tag inside a ciphertext shows what else is in it.
 `keys: shared`: every client has the one secret key, and the server sends the sum back. Nothing keeps a server from
 sending one client's ciphertext to a client that it colludes with.
+
+Where a part of each update crosses in the clear, the server checks it as it checks any plain update, adds it up, and
+hands its sum to who decrypts the rest.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +23,8 @@ from ..parts import join_numbers, split, split_numbers
 from .seal import KeyPair, Scheme, add, dump, load, seal_values
 
 STAGES = ("encrypt", "decrypt")
+LARGEST = 1e6
+"""Of an entry in the clear: what a server takes of a plain update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,8 @@ class Terms:
         invited: the clients of the round, in rising order.
         fewest: updates that a sum has to hold.
         values: that an update takes in ciphertexts.
+        clear: entries of it that cross in the clear.
+        shares: each client's weight over the largest, which follows from what they claim.
         scheme: of the ciphertexts.
         directory: the clients' public signature keys.
     """
@@ -39,6 +46,8 @@ class Terms:
     invited: tuple[int, ...]
     fewest: int
     values: int
+    clear: int = 0
+    shares: Mapping[int, float]
     scheme: Scheme
     directory: Directory
 
@@ -56,6 +65,7 @@ class Client:
     Args:
         number: the client's.
         values: its update as the scheme encodes it [values].
+        clear: what of it crosses in the clear [clear], fp32.
         terms: of the round.
         identity: its signature key.
         lock: encrypts a plaintext.
@@ -66,16 +76,19 @@ class Client:
         self,
         number: int,
         values: np.ndarray,
+        clear: np.ndarray,
         terms: Terms,
         identity: Identity,
         lock: Callable[[Any], Any],
         keys: KeyPair | None = None,
     ) -> None:
-        self._number, self._values, self._terms = number, values, terms
+        self._number, self._values, self._clear, self._terms = number, values, clear, terms
         self._identity, self._lock, self._keys = identity, lock, keys
         self._stage = 0
         self.opened: np.ndarray | None = None
         """The decrypted sum [values], where it has the key."""
+        self.clear = np.zeros(0, dtype=np.float32)
+        """The weighted sum of what crossed in the clear [clear], as the server says it."""
         self.listed: tuple[int, ...] = ()
         """The clients that are said to be in it."""
 
@@ -90,10 +103,11 @@ class Client:
         if request != self._terms.session:
             raise Refused("the round is another one")
         sealed = seal_values(self._terms.scheme, self._lock, self._values)
-        return self._identity.sign(*_sent(self._terms, self._number, sealed)) + sealed
+        signature = self._identity.sign(*_sent(self._terms, self._number, sealed))
+        return self._clear.astype("<f4").tobytes() + signature + sealed
 
     def _decrypt(self, request: bytes) -> bytes:
-        count, rest = split(request, 4)
+        clear, count, rest = split(request, 4 * self._terms.clear, 4)
         numbers, sealed = split(rest, 4 * int.from_bytes(count, "little"))
         listed = split_numbers(numbers)
         self._terms.check(listed)
@@ -101,7 +115,7 @@ class Client:
             raise Refused("the sum is said to be without this client")
         assert self._keys is not None  # noqa: S101 - answer() looked
         self.opened = self._keys.open(load(self._terms.scheme, sealed, self._terms.values), self._terms.values)
-        self.listed = listed
+        self.listed, self.clear = listed, np.frombuffer(clear, dtype="<f4")
         return b""
 
 
@@ -119,6 +133,8 @@ class Server:
         self._terms, self._authority = terms, authority
         self._sent: dict[int, bytes] = {}
         self._total: list[Any] | None = None
+        self._clear = np.zeros(terms.clear)
+        """The weighted sum of what crosses in the clear [clear], fp64."""
         self.dropped: dict[int, str] = {}
         """Clients whose answers broke the protocol, and how."""
         self.survivors: tuple[int, ...] = ()
@@ -128,11 +144,12 @@ class Server:
         """Return what is asked of each party in a stage; see `fedsec.api.Centre`."""
         if stage == 0:
             return dict.fromkeys(self._terms.invited, self._terms.session)
+        clear = self._clear.astype("<f4").tobytes()
         if self._authority:
-            return {AUTHORITY: _packed(self._sent)}
+            return {AUTHORITY: clear + _packed(self._sent)}
         assert self._total is not None  # noqa: S101 - enough clients sent something
         head = len(self.survivors).to_bytes(4, "little") + join_numbers(self.survivors)
-        return dict.fromkeys(self.survivors, head + dump(self._total))
+        return dict.fromkeys(self.survivors, clear + head + dump(self._total))
 
     def collect(self, stage: int, answers: Mapping[int, bytes]) -> None:
         """Take the answers that arrived in a stage; Refused if too few are valid."""
@@ -150,6 +167,10 @@ class Server:
             raise Refused(f"{len(self.survivors)} clients sent an update, the threshold is {self._terms.fewest}")
 
     def _take(self, client: int, content: bytes) -> None:
+        first, content = split(content, 4 * self._terms.clear)
+        clear = np.frombuffer(first, dtype="<f4")
+        if not (np.abs(clear) <= LARGEST).all():
+            raise Refused(f"its part in the clear holds a value that is no number, or beyond {LARGEST:g}")
         sealed = _checked(self._terms, client, content)
         if not self._authority:
             if self._total is None:
@@ -157,6 +178,7 @@ class Server:
             else:
                 add(self._terms.scheme, self._total, sealed)
         self._sent[client] = content if self._authority else b""
+        self._clear += self._terms.shares[client] * clear.astype(np.float64)
 
 
 class Authority:
@@ -171,6 +193,8 @@ class Authority:
         self._terms, self._keys, self._asked = terms, keys, False
         self.opened: np.ndarray | None = None
         """The decrypted sum [values]."""
+        self.clear = np.zeros(0, dtype=np.float32)
+        """The weighted sum of what crossed in the clear [clear], as the server says it."""
         self.listed: tuple[int, ...] = ()
         """The clients whose updates are in it."""
 
@@ -179,7 +203,8 @@ class Authority:
         if stage != 1 or self._asked:  # two sums of one round would differ by one client's update
             raise Refused("a round's sum is decrypted once")
         self._asked = True
-        sent = _unpacked(request)
+        clear, packed = split(request, 4 * self._terms.clear)
+        sent = _unpacked(packed)
         self._terms.check(tuple(sent))
         total: list[Any] | None = None
         for client, content in sent.items():
@@ -190,6 +215,7 @@ class Authority:
                 add(self._terms.scheme, total, sealed)
         assert total is not None  # noqa: S101 - the list is long enough
         self.opened, self.listed = self._keys.open(total, self._terms.values), tuple(sent)
+        self.clear = np.frombuffer(clear, dtype="<f4")
         return b""
 
 

@@ -37,19 +37,28 @@ class Found:
     played: Played
     opened: np.ndarray | None
     """The decrypted sum [values]."""
+    clear: np.ndarray
+    """The weighted sum of what crossed in the clear [entries], fp32."""
     clients: tuple[int, ...]
     divisor: float
     """The sum of the clients' weights over the largest."""
     saturated: float
+    encrypted: float
+    """The share of the entries that was encrypted."""
     shared: bool
 
     def measured(self, decoded: Callable[[np.ndarray], torch.Tensor]) -> Measured:
-        """Return what the exchange returns, with what is recorded of the round."""
-        numbers = {"saturated": self.saturated, "in-the-sum": float(len(self.clients))}
+        """Return what the exchange returns, with what is recorded of the round.
+
+        Args:
+            decoded: gives the mean of what was encrypted [entries], fp32, from its decrypted sum.
+        """
+        numbers = {"saturated": self.saturated, "in-the-sum": float(len(self.clients)), "encrypted": self.encrypted}
         if self.played.failed is not None or self.opened is None:
             return Measured(Exchanged(None, skipped=self.played.failed or "nobody decrypted the sum"), numbers)
-        done = Exchanged(decoded(self.opened), clients=self.clients, sends_model=not self.shared)
-        return Measured(done, numbers)
+        clear = torch.from_numpy((self.clear.astype(np.float64) / self.divisor).astype(np.float32))
+        vector = torch.cat([decoded(self.opened), clear])
+        return Measured(Exchanged(vector, clients=self.clients, sends_model=not self.shared), numbers)
 
 
 def play(
@@ -62,6 +71,7 @@ def play(
     shared: bool,
     fraction: float,
     values: int,
+    hidden: int,
 ) -> Found:
     """Play the protocol for one round.
 
@@ -74,6 +84,7 @@ def play(
         shared: whether all clients have the secret key, in place of an authority.
         fraction: of the round's clients, of which more have to be in the sum.
         values: that an update takes in ciphertexts.
+        hidden: entries of an update that are encrypted, from the first on.
     """
     assert kept.scheme is not None  # noqa: S101 - it was started
     assert kept.pair is not None  # noqa: S101 - it was started
@@ -86,14 +97,17 @@ def play(
         invited=tuple(sorted(place)),
         fewest=min(len(rows), max(2, floor(fraction * len(rows) + 1e-9) + 1)),
         values=values,
+        clear=rows.shape[1] - hidden,
+        shares=share,
         scheme=kept.scheme,
         directory=Directory({client: kept.identities[client].public for client in place}),
     )
-    encoded = {client: encode(rows[place[client]], share[client]) for client in terms.invited}
+    encoded = {client: encode(rows[place[client], :hidden], share[client]) for client in terms.invited}
     clients = {
         client: Client(
             client,
             encoded[client][0],
+            rows[place[client], hidden:].numpy(),
             terms,
             kept.identities[client],
             _lock(kept, context, client, shared=shared),
@@ -106,9 +120,11 @@ def play(
     played = context.wire.play(server, parties)
     reader = next((one for one in clients.values() if one.opened is not None), None) if shared else authority
     listed = () if reader is None else reader.listed
-    saturated = sum(count for _, count in encoded.values()) / max(1, rows.numel())
+    saturated = sum(count for _, count in encoded.values()) / max(1, len(rows) * hidden)
     divisor = sum(share[client] for client in listed)
-    return Found(played, None if reader is None else reader.opened, listed, divisor, saturated, shared)
+    opened, clear = (None, np.zeros(0)) if reader is None else (reader.opened, reader.clear)
+    encrypted = hidden / max(1, rows.shape[1])
+    return Found(played, opened, clear, listed, divisor, saturated, encrypted, shared)
 
 
 def _lock(kept: Keys, context: ExchangeContext, client: int, *, shared: bool) -> Callable[[Any], Any]:

@@ -16,6 +16,8 @@ from fedsec.privacy.keystream import KeyStream
 from fedsec.wire.protocol import InProcessWire
 
 Carries = Callable[[int, int, int, bytes], bytes]
+KINDS = ("flip", "truncate", "replay", "swap")
+"""What a network may do to a message."""
 
 
 @dataclass
@@ -113,3 +115,39 @@ def _shares(content: bytes) -> Mapping[int, bytes]:
         return split_list(content, 37)
     except Refused:  # of a party that lies
         return {}
+
+
+def network(kind: str, drawn: np.random.Generator) -> Callable[[int, int, int, bytes], bytes]:
+    """A network that alters some messages."""
+    seen: list[bytes] = []
+
+    def carries(stage: int, sender: int, receiver: int, crossed: bytes) -> bytes:
+        seen.append(crossed)
+        if drawn.random() > 1 / 20:
+            return crossed
+        if kind == "flip":
+            changed = bytearray(crossed)
+            changed[int(drawn.integers(len(changed)))] ^= 1 << int(drawn.integers(8))
+            return bytes(changed)
+        if kind == "truncate":
+            return crossed[: int(drawn.integers(len(crossed)))]
+        if kind == "replay":
+            return seen[int(drawn.integers(len(seen)))]
+        other = seen[int(drawn.integers(len(seen)))]  # swapped senders: another's content under this one's name
+        return crossed[:12] + other[12:]
+
+    return carries
+
+
+def alter(content: bytes, kind: str, drawn: np.random.Generator, seen: list[bytes]) -> bytes:
+    """What a party says in place of a message; `seen` holds what it heard before."""
+    changed, place = bytearray(content), int(drawn.integers(max(1, len(content))))
+    if kind == "flip":
+        changed[place] ^= 1 << int(drawn.integers(8))
+    elif kind == "truncate":
+        changed = changed[:place]
+    elif kind == "replay":
+        changed = bytearray(seen[int(drawn.integers(len(seen)))])
+    else:
+        changed += bytes(drawn.integers(0, 256, int(drawn.integers(1, 50)), dtype=np.uint8))
+    return bytes(changed)

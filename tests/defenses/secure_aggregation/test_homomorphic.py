@@ -2,7 +2,8 @@
 
 import gc
 from contextlib import suppress
-from types import ModuleType
+from dataclasses import replace
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.api import AUTHORITY, ExchangeContext, Exchanged, Layout, Refused, TrainingSettings
+from fedsec.api import (
+    AUTHORITY,
+    SERVER,
+    ExchangeContext,
+    Exchanged,
+    Layout,
+    Message,
+    ParameterInfo,
+    Refused,
+    Role,
+    TrainingSettings,
+)
 from fedsec.defenses.secure_aggregation.homomorphic.he_bfv import HEBFV, packed, unpacked
 from fedsec.defenses.secure_aggregation.homomorphic.he_ckks import HECKKS, error_of, normal, scale_bits
-from fedsec.defenses.secure_aggregation.homomorphic.parties import Authority, Client, Server, Terms
+from fedsec.defenses.secure_aggregation.homomorphic.parties import STAGES, Authority, Client, Server, Terms
 from fedsec.defenses.secure_aggregation.homomorphic.seal import BFV, CKKS, KeyPair, load, public_lock, seal_values
 from fedsec.defenses.secure_aggregation.keys import Directory, Identity
 from fedsec.maths.fixed_point import FixedPoint
 from fedsec.privacy.keystream import KeyStream
 from fedsec.wire.protocol import InProcessWire
 
-from .support import Secrets
+from .support import KINDS, Secrets, alter, network
 
 WORDS = 30
 
@@ -67,28 +79,81 @@ def _exchange(plugin: Any, rows: torch.Tensor, weights: torch.Tensor, **wire: An
     return done
 
 
-@pytest.mark.parametrize(
-    ("keys", "fields", "clients"), [("shared", 1, 4), ("authority", 1, 4), ("shared", 2, 16), ("authority", 2, 12)]
-)
-def test_sums_equal_the_integer_sum_bit_for_bit_whoever_drops_out(keys: str, fields: int, clients: int) -> None:
+KINDS_OF_SUMS = [("shared", 1, 4), ("authority", 1, 4), ("shared", 2, 16), ("authority", 2, 12)]
+
+
+def _exact(keys: str, fields: int, clients: int, trials: int) -> None:
     plugin = HEBFV(keys=keys, fields=fields, range=1.0)
-    for seed in range(3):
+    for seed in range(trials):
         drawn = np.random.default_rng(seed)
         rows = torch.from_numpy(drawn.normal(0, 0.6, (clients, 41)).astype(np.float32))
         rows[:, 0], rows[0, 1] = 1e9, float("nan")  # everybody at the limit
         weights = torch.from_numpy(drawn.integers(1, 9, clients).astype(np.float64))
-        gone = set(drawn.permutation(clients)[: int(0.3 * clients)].tolist())
-        done = _exchange(plugin, rows, weights, leaves=lambda stage, client, gone=gone: client in gone)
-        assert done.clients == tuple(client for client in range(clients) if client not in gone)
-        scheme = plugin._kept.scheme
-        assert isinstance(scheme, BFV)
-        field = scheme.modulus if fields == 1 else 1 << ((scheme.modulus.bit_length() - 2) // 2 + 1)
-        number = FixedPoint(range=1.0, terms=clients, modulus=field)
-        share = (weights / weights.max()).tolist()
-        total = sum(number.encode(rows[client], share[client]).values for client in done.clients)
-        assert done.vector is not None
-        assert torch.equal(done.vector, number.decode(total, sum(share[client] for client in done.clients)))
-        assert number.levels >= {"shared": 2**17 - 1, "authority": 2**14}[keys]
+        gone = drawn.permutation(clients)[: drawn.integers(int(0.3 * clients) + 1)]
+        stage = {int(client): int(drawn.integers(len(STAGES))) for client in gone}
+        done = _exchange(plugin, rows, weights, leaves=lambda at, client, stage=stage: stage.get(client) == at)
+        assert done.clients == tuple(client for client in range(clients) if stage.get(client) != 0)
+        _check_sum(plugin, rows, weights, done)
+
+
+def _number(plugin: HEBFV, clients: int) -> FixedPoint:
+    scheme = plugin._kept.scheme
+    assert isinstance(scheme, BFV)
+    field = scheme.modulus if plugin.fields == 1 else 1 << ((scheme.modulus.bit_length() - 2) // 2 + 1)
+    return FixedPoint(range=plugin.range, terms=clients, modulus=field)
+
+
+def _check_sum(plugin: HEBFV, rows: torch.Tensor, weights: torch.Tensor, done: Exchanged) -> None:
+    """The result is the integer sum of the clients that are said to be in it."""
+    number, share = _number(plugin, len(rows)), (weights / weights.max()).tolist()
+    assert done.clients is not None
+    assert done.vector is not None
+    total = sum(number.encode(rows[client], share[client]).values for client in done.clients)
+    assert torch.equal(done.vector, number.decode(total, sum(share[client] for client in done.clients)))
+    assert number.levels >= {"shared": 2**17 - 1, "authority": 2**14}[plugin.keys]
+
+
+@pytest.mark.parametrize(("keys", "fields", "clients"), KINDS_OF_SUMS)
+def test_sums_equal_the_integer_sum_bit_for_bit_whoever_drops_out(keys: str, fields: int, clients: int) -> None:
+    _exact(keys, fields, clients, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("keys", "fields", "clients"), KINDS_OF_SUMS)
+def test_two_hundred_sums_equal_the_integer_sum(keys: str, fields: int, clients: int) -> None:
+    _exact(keys, fields, clients, 50)
+
+
+def _altered(trials: int) -> None:
+    """A network alters messages; under an authority, a lying server or client does."""
+    outcomes = set()
+    for seed in range(trials):
+        drawn, seen = np.random.default_rng(seed), []
+        keys, liar = ("authority", "shared")[seed % 2], int(drawn.integers(SERVER, 4))
+        kind = (*KINDS[:3], "extend")[int(drawn.integers(4))]
+
+        def says(message: Message, liar: int = liar, kind: str = kind, seen: list[bytes] = seen) -> bytes:
+            seen.append(message.content)
+            return alter(message.content, kind, drawn, seen) if message.sender == liar else message.content  # noqa: B023
+
+        plugin = HEBFV(keys=keys, range=1.0)
+        rows = torch.from_numpy(drawn.normal(0, 0.6, (4, 20)).astype(np.float32))
+        lies = {"says": says} if seed % 4 == 0 else {"carries": network(KINDS[seed % 4], drawn)}
+        done = _exchange(plugin, rows, torch.ones(4, dtype=torch.float64), **lies)
+        outcomes.add(done.skipped is None)
+        if done.skipped is None:
+            assert len(done.clients or ()) > 2
+            _check_sum(plugin, rows, torch.ones(4, dtype=torch.float64), done)
+    assert outcomes == {True, False}
+
+
+def test_messages_that_are_altered_make_no_wrong_sum_of_ciphertexts() -> None:
+    _altered(12)
+
+
+@pytest.mark.slow
+def test_hundreds_of_altered_messages_make_no_wrong_sum_of_ciphertexts() -> None:
+    _altered(500)
 
 
 @settings(max_examples=50, deadline=None)
@@ -141,12 +206,14 @@ def _round(bfv: BFV, pair: KeyPair, number: int = 1) -> tuple[Terms, dict[int, C
         invited=(0, 1, 2, 3),
         fewest=3,
         values=WORDS,
+        shares=dict.fromkeys(range(4), 1.0),
         scheme=bfv,
         directory=Directory({client: one.public for client, one in identities.items()}),
     )
     lock = public_lock(bfv, pair.public)
     rows = {client: np.full(WORDS, client + 1) for client in range(4)}
-    return terms, {c: Client(c, rows[c], terms, identities[c], lock) for c in range(4)}
+    nothing = np.zeros(0, dtype=np.float32)
+    return terms, {c: Client(c, rows[c], nothing, terms, identities[c], lock) for c in range(4)}
 
 
 def _packed(sent: dict[int, bytes]) -> bytes:
@@ -191,12 +258,13 @@ def _reachable(start: object, kind: type) -> bool:
     queue = [start]
     while queue:
         one = queue.pop()
-        if id(one) in seen or isinstance(one, (type, ModuleType)) or (callable(one) and hasattr(one, "__globals__")):
+        if id(one) in seen or isinstance(one, (type, ModuleType)):
             continue
         seen.add(id(one))
         if isinstance(one, kind):
             return True
-        queue += gc.get_referents(one)
+        # Of a function what it closes over, and not the module that it stands in.
+        queue += [one.__closure__, one.__defaults__] if isinstance(one, FunctionType) else gc.get_referents(one)
     return False
 
 
@@ -247,3 +315,40 @@ def test_what_an_update_takes_on_the_wire() -> None:
     HEBFV(keys="authority", threshold=0.0).exchange(torch.zeros(2, size), torch.ones(2), _context(2, size, both))
     assert both.most_sent < 15.3 * size
     assert both.received[AUTHORITY] > 2 * both.most_sent - 200
+
+
+def _tensors(*sizes: int) -> Layout:
+    infos = tuple(ParameterInfo(f"t{place}", (size,), Role.OTHER) for place, size in enumerate(sizes))
+    return Layout(infos, tuple(sum(sizes[:place]) for place in range(len(sizes))), sum(sizes))
+
+
+def test_a_share_of_the_parameters_is_that_of_the_first_whole_tensors() -> None:
+    layout = _tensors(10, 20, 5, 5)
+    found = {share: layout.first(share) for share in (0.0, 0.24, 0.74, 0.75, 0.8, 0.99, 1.0)}
+    assert found == {0.0: 10, 0.24: 10, 0.74: 10, 0.75: 30, 0.8: 30, 0.99: 35, 1.0: 40}
+    rest = layout.after(30)
+    assert (rest.offsets, rest.size, [p.name for p in rest.parameters]) == ((0, 5), 10, ["t2", "t3"])
+    vector = torch.arange(40.0)
+    assert all(torch.equal(rest.tensor(vector[30:], p.name), layout.tensor(vector, p.name)) for p in rest.parameters)
+    assert (layout.after(0), layout.after(40).size, _tensors(3).first(0.1)) == (layout, 0, 3)
+
+
+@pytest.mark.parametrize("plugin", [HEBFV, HECKKS])
+@pytest.mark.parametrize("keys", ["authority", "shared"])
+def test_a_part_in_the_clear_is_added_up_beside_the_ciphertexts(plugin: Any, keys: str) -> None:
+    drawn, layout = np.random.default_rng(0), _tensors(30, 20, 50)
+    rows = torch.from_numpy(drawn.normal(0, 0.1, (4, 100)).astype(np.float32))
+    rows[1, 70], rows[0, 60] = float("nan"), 11.0  # beyond the range of what is encrypted
+    weights, wire = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64), _wire(keeps=True)
+    context = replace(_context(4, 100, wire), layout=layout)
+    made = plugin(keys=keys, encrypted=0.5, **({"flooding": 0} if plugin is HECKKS else {}))
+    done = made.exchange(rows, weights, context)
+    assert done.value.clients == (0, 2, 3)  # a server that reads a part checks it
+    expected = (rows[[0, 2, 3]].double() * weights[[0, 2, 3], None]).sum(dim=0) / 8
+    assert torch.allclose(done.value.vector.double(), expected, atol=2e-6)
+    assert done.measurements["encrypted"] == 0.5
+    uploads = [m.content for m in wire.messages if m.stage == "encrypt" and m.receiver == SERVER]
+    assert [one[: 4 * 50] for one in uploads] == [row[50:].numpy().tobytes() for row in rows]
+    whole = _wire()
+    plugin(keys=keys).exchange(rows.nan_to_num(), weights, _context(4, 100, whole))
+    assert abs(wire.most_sent - whole.most_sent - 4 * 50) < 100  # at least one ciphertext either way

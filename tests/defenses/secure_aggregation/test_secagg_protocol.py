@@ -1,7 +1,5 @@
 """The protocol of secure aggregation: exact sums, drop-outs, thresholds, and messages of all kinds of malice."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,7 +10,7 @@ from fedsec.defenses.secure_aggregation.parts import join_list, join_numbers
 from fedsec.defenses.secure_aggregation.secagg.client import STAGES
 from fedsec.defenses.secure_aggregation.secagg.masks import add_pairwise_mask
 
-from .support import Round
+from .support import KINDS, Round, alter, network
 
 SHARE, MASK, AGREE, UNMASK = (STAGES.index(name) for name in ("share", "mask", "agree", "unmask"))
 
@@ -102,53 +100,15 @@ def test_a_masked_update_that_comes_late_stays_hidden() -> None:
     assert not np.array_equal(words, one.rows[late])
 
 
-def _network(kind: str, drawn: np.random.Generator) -> Callable[[int, int, int, bytes], bytes]:
-    """A network that alters some messages."""
-    seen: list[bytes] = []
-
-    def carries(stage: int, sender: int, receiver: int, crossed: bytes) -> bytes:
-        seen.append(crossed)
-        if drawn.random() > 1 / 20:
-            return crossed
-        if kind == "flip":
-            changed = bytearray(crossed)
-            changed[int(drawn.integers(len(changed)))] ^= 1 << int(drawn.integers(8))
-            return bytes(changed)
-        if kind == "truncate":
-            return crossed[: int(drawn.integers(len(crossed)))]
-        if kind == "replay":
-            return seen[int(drawn.integers(len(seen)))]
-        other = seen[int(drawn.integers(len(seen)))]  # swapped senders: another's content under this one's name
-        return crossed[:12] + other[12:]
-
-    return carries
-
-
-KINDS = ("flip", "truncate", "replay", "swap")
-
-
 def _altered_on_the_network(trials: int) -> None:
     outcomes = set()
     for seed in range(trials):
         one = Round(6, words=5, seed=seed, neighbours=4 if seed % 3 == 0 else None)
-        played = one.play(carries=_network(KINDS[seed % 4], np.random.default_rng(seed)))
+        played = one.play(carries=network(KINDS[seed % 4], np.random.default_rng(seed)))
         outcomes.add(played.failed is None)
         assert played.failed is not None or one.right
         assert not one.reveals
     assert outcomes == {True, False}
-
-
-def _alter(content: bytes, kind: str, drawn: np.random.Generator, seen: list[bytes]) -> bytes:
-    changed, place = bytearray(content), int(drawn.integers(max(1, len(content))))
-    if kind == "flip":
-        changed[place] ^= 1 << int(drawn.integers(8))
-    elif kind == "truncate":
-        changed = changed[:place]
-    elif kind == "replay":
-        changed = bytearray(seen[int(drawn.integers(len(seen)))])
-    else:
-        changed += bytes(drawn.integers(0, 256, int(drawn.integers(1, 50)), dtype=np.uint8))
-    return bytes(changed)
 
 
 def _said_by_a_party(trials: int) -> None:
@@ -167,7 +127,7 @@ def _said_by_a_party(trials: int) -> None:
                 masked[message.sender] = message.content  # noqa: B023 - this trial's
             if message.sender != liar or drawn.random() > rate:  # noqa: B023 - this trial's
                 return message.content
-            return _alter(message.content, kind, drawn, seen)  # noqa: B023 - this trial's
+            return alter(message.content, kind, drawn, seen)  # noqa: B023 - this trial's
 
         played = one.play(says=says)
         assert not one.reveals
