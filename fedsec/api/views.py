@@ -365,6 +365,13 @@ class ReleaseView:
     """The samples that the server holds (`data.trusted`)."""
     train: "Train"
     """Trains on samples by the clients' protocol, from any parameters."""
+    right: "Callable[[torch.Tensor], float] | None" = None
+    """Gives the share of the server's samples that a model [parameters] gets right, or of their learned tokens; None
+    where it holds none."""
+    inputs: "Callable[[torch.Tensor], Mapping[str, torch.Tensor]] | None" = None
+    """Gives how active the units are that feed each trained linear map of a model [parameters]: by the map's name, the
+    mean size of each of its inputs [inputs], fp32, over the tokens of the server's samples; None where it holds none.
+    Of a LoRA factor B these are the units of the adapter's bottleneck, of a classifier those of the last layer."""
     generator: "torch.Generator"
 
 

@@ -159,7 +159,8 @@ class Data(_Part):
     candidates: Candidates | None = None
     """Which training rows are candidates for membership; none if absent."""
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust needs some."""
+    """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust, zeno and
+    defenses before the release need some."""
 
 
 class Evaluation(_Part):

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from fedsec.api import ReleaseView, Watched
-from fedsec.federation.evaluation import Evaluation
+from fedsec.data.tokens import chosen
+from fedsec.federation.evaluation import Evaluation, evaluate
 from fedsec.federation.monitor import Monitor
 from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Stack
 from fedsec.federation.release import prepared
 from fedsec.federation.writing import Written
+from fedsec.models.entering import mean_inputs
 
 
 @dataclass(slots=True)
@@ -71,6 +73,14 @@ class Releases:
         """Return what a defense of that label sees before the release."""
         f, training = self.federation, self.federation.settings.training
         own = OwnTraining(f.model, training, f.tokenise, f.tokenizer, f.classes, dropout=f.model.setup.dropout)
+        held, pad_id = chosen(f.train, f.trusted), f.tokenizer.pad_token_id
+
+        def right(parameters: torch.Tensor) -> float:
+            return evaluate(f.model, parameters, held, pad_id, f.processes).accuracy
+
+        def inputs(parameters: torch.Tensor) -> dict[str, torch.Tensor]:
+            return mean_inputs(f.model, parameters, held, pad_id)
+
         return ReleaseView(
             layout=f.model.layout,
             training=training,
@@ -78,5 +88,7 @@ class Releases:
             tokenizer=f.tokenizer,
             trusted=f.trusted_samples,
             train=own.train,
+            right=right if len(f.trusted) else None,
+            inputs=inputs if len(f.trusted) else None,
             generator=f.seeds.torch(f"release {label}"),
         )

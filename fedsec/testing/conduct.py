@@ -56,6 +56,10 @@ class Subject:
     name: str = ""
 
     def train(self, checkpoint: Checkpoint | None = None, **others: Any) -> Trained:
+        """Train the cell's federation, and release it as its defenses do; see `federate`."""
+        return self.federate(checkpoint, **others).under(self.cell)
+
+    def federate(self, checkpoint: Checkpoint | None = None, **others: Any) -> Trained:
         """Train the cell's federation; rounds that its attack reads are stored, and shown to one that observes.
 
         Args:
@@ -63,8 +67,7 @@ class Subject:
             others: further arguments of `fedsec.cell.training.train`.
         """
         told = {"on_round": lambda _: None, "watching": {KEY: self.cell} if self.cell.observes else {}, **others}
-        trained = train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
-        return trained.under(self.cell)
+        return train(self.cell, frozenset(self.cell.rounds), self.resources, checkpoint=checkpoint, **told)
 
     def plugins(self) -> list[Plugin]:
         """Return each of the cell's plug-ins."""

@@ -37,7 +37,7 @@ def training(subject: Subject) -> Trained:
     cell = subject.cell
     if cell.acts or cell.observes:
         return subject.train()
-    return _kept(_trainings, (group_key(cell), cell.rounds), MOST_TRAININGS, subject.train)
+    return _kept(_trainings, (group_key(cell), cell.rounds), MOST_TRAININGS, subject.federate).under(cell)
 
 
 def content(cell: Cell, resources: Resources) -> dict[str, Any]:

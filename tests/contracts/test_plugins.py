@@ -40,7 +40,18 @@ SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case",
 SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
 SLOW |= {"gradient-difference", "fedmia", "loss-series", "words-touched", "lira", "rmia", "shadow-classifier"}
 SLOW |= {"min-k", "min-k-plus-plus", "zlib", "recall"}
-SLOW_DEFENSES = {"dp-lora", "bucketing", "crfl", "dnc", "fldetector", "he-bfv", "he-ckks", "weak-dp", "zeno"}
+SLOW_DEFENSES = {
+    "neuron-pruning",
+    "dp-lora",
+    "bucketing",
+    "crfl",
+    "dnc",
+    "fldetector",
+    "he-bfv",
+    "he-ckks",
+    "weak-dp",
+    "zeno",
+}
 """Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -127,6 +138,8 @@ DEFENSES: dict[str, dict[str, Any]] = {
         "overrides": ["threat.malicious=2"],
     },
     "norm-bound": {"overrides": ["federation.local_steps=6"]},
+    "server-finetune": {"overrides": ["data.trusted=120"]},
+    "neuron-pruning": {"overrides": ["data.trusted=120"]},
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},
 }

@@ -87,6 +87,18 @@ def test_an_attack_that_looks_shares_its_training_and_one_that_acts_does_not() -
     assert training_key(_cell("sign-flip")) != training_key(expand(canned.byzantine("sign-flip"))[0])
 
 
+def test_defenses_that_act_on_the_trained_model_alone_share_its_training() -> None:
+    def key(defense: object, knowledge: tuple[str, ...] = ()) -> tuple[str, str]:
+        cells = expand(canned.byzantine("model-replacement", defense, knowledge, overrides=("data.trusted=60",)))
+        return training_key(cells[-1]), group_key(cells[-1])
+
+    for knowledge in ((), ("defense-settings",)):
+        assert key("server-finetune", knowledge) == key("none", knowledge)
+        assert key(["norm-bound", "server-finetune"], knowledge) == key("norm-bound", knowledge)
+        assert key("norm-bound", knowledge) != key("none", knowledge)
+    assert key("crfl") != key("none")  # it answers queries, and acts in the training too
+
+
 def test_attacks_that_begin_later_share_the_honest_rounds_with_each_other_and_the_control() -> None:
     late = ("threat.participation={first: 3}",)
     keys = {prefix_key(cell) for attack in ("sign-flip", "gaussian") for cell in _all(attack, late)}

@@ -1,0 +1,1 @@
+"""The server mends the trained model before its release."""
