@@ -6,7 +6,8 @@ _COLLUDERS = "threat.malicious clients, every round that they are sampled in, al
 _OWN = "Without benign-updates it uses the colluders' own honest updates; with a single one "
 _RULES = (
     "krum", "multi-krum", "bulyan", "bulyan-one-pass", "median", "trimmed-mean", "geometric-median", "meamed", "mda",
-    "centered-clipping", "nnm", "bucketing", "clipping", "arc", "fltrust", "foolsgold", "norm-bound",
+    "centered-clipping", "nnm", "bucketing", "clipping", "arc", "fltrust", "foolsgold", "norm-bound", "dnc", "flame",
+    "sign-majority", "weak-dp",
 )  # fmt: skip
 
 

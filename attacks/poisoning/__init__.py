@@ -1,1 +1,1 @@
-"""Malicious clients that train on altered data."""
+"""Poison: malicious clients that train on altered data, and suppliers of a poisoned model or of poisoned rows."""

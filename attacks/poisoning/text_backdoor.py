@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fedsec.api import ClientView, Probe, Sample, Triggered, TriggerView
+from fedsec.api import ClientView, Probe, Sample, SupplierView, Triggered, TriggerView
 
 from .copies import Copies
 from .triggers import Trigger
@@ -51,7 +51,7 @@ class TextBackdoor:
         """Return the client's samples, followed by the poisoned copies."""
         return (*samples, *self.poison(samples, view))
 
-    def poison(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
+    def poison(self, samples: tuple[Sample, ...], view: ClientView | SupplierView) -> tuple[Sample, ...]:
         """Return the poisoned copies alone."""
         mark = Trigger(self.trigger, self.kind, self.place)
         chosen = self._copies.of(samples, lambda one: one.label != self.target, self.rate, view.generator)

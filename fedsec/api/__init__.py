@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fedsec.api.granted import Auxiliary as Auxiliary
     from fedsec.api.granted import Granted as Granted
     from fedsec.api.hooks import AggregateHook as AggregateHook
+    from fedsec.api.hooks import BaseModelHook as BaseModelHook
     from fedsec.api.hooks import BroadcastHook as BroadcastHook
     from fedsec.api.hooks import DataHook as DataHook
     from fedsec.api.hooks import Exchange as Exchange
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fedsec.api.hooks import Observer as Observer
     from fedsec.api.hooks import Poisoner as Poisoner
     from fedsec.api.hooks import PrivateHook as PrivateHook
+    from fedsec.api.hooks import PublicDataHook as PublicDataHook
     from fedsec.api.hooks import QueryHook as QueryHook
     from fedsec.api.hooks import Reconstructor as Reconstructor
     from fedsec.api.hooks import ReleaseHook as ReleaseHook
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from fedsec.api.protocols import Refused as Refused
     from fedsec.api.protocols import Secrets as Secrets
     from fedsec.api.protocols import Wire as Wire
+    from fedsec.api.supply import SupplierView as SupplierView
     from fedsec.api.threat import Aggregation as Aggregation
     from fedsec.api.threat import Asset as Asset
     from fedsec.api.threat import Behaviour as Behaviour
@@ -143,6 +146,7 @@ _HOMES = {
     "Truth": "goals",
     "Watched": "goals",
     "AggregateHook": "hooks",
+    "BaseModelHook": "hooks",
     "BroadcastHook": "hooks",
     "DataHook": "hooks",
     "Exchange": "hooks",
@@ -154,7 +158,9 @@ _HOMES = {
     "ModelHook": "hooks",
     "Observer": "hooks",
     "Poisoner": "hooks",
+    "PublicDataHook": "hooks",
     "QueryHook": "hooks",
+    "SupplierView": "supply",
     "Reconstructor": "hooks",
     "ReleaseHook": "hooks",
     "Stateful": "hooks",
@@ -238,6 +244,7 @@ __all__ = [
     "Asset",
     "AttackCard",
     "Auxiliary",
+    "BaseModelHook",
     "Behaviour",
     "BetterFor",
     "BroadcastHook",
@@ -295,6 +302,7 @@ __all__ = [
     "PrivateHook",
     "Probe",
     "Provenance",
+    "PublicDataHook",
     "PublicModel",
     "QueryHook",
     "QueryView",
@@ -319,6 +327,7 @@ __all__ = [
     "Stateful",
     "StepHook",
     "StepView",
+    "SupplierView",
     "Tells",
     "ThreatModel",
     "Tokens",

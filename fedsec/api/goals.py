@@ -108,7 +108,7 @@ class Truth:
     """Summaries of all rounds."""
     malicious: frozenset[int]
     acted: Callable[[int], bool]
-    """Gives whether malicious clients acted in a round."""
+    """Gives whether the adversary acted in a round; round 0 is that of a malicious supplier."""
     labels: tuple[int, ...]
     """Labels of the test samples."""
     predicted: tuple[int | None, ...]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedsec.api.evidence import Candidate, Evidence
 from fedsec.api.privacy import Calibrated, PrivacyTerms
 from fedsec.api.protocols import Message
+from fedsec.api.supply import SupplierView
 from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
     BroadcastView,
@@ -46,6 +47,26 @@ if TYPE_CHECKING:
     import torch
 
     from fedsec.maths.rows import Rows
+
+
+class BaseModelHook(Protocol):
+    """Before step 0: a malicious supplier alters the base model that the federation starts from."""
+
+    def on_base_model(self, parameters: "torch.Tensor", view: SupplierView) -> "torch.Tensor":
+        """Return the base model to supply instead [parameters], fp32, finite; `parameters` is a copy.
+
+        These are all parameters, whatever the federation trains. A classification head is the federation's own, and
+        stays as it was.
+        """
+        ...
+
+
+class PublicDataHook(Protocol):
+    """Before step 0: a malicious supplier alters the public rows that the start is trained on (`model.start`)."""
+
+    def on_public_data(self, samples: tuple[Sample, ...], view: SupplierView) -> tuple[Sample, ...]:
+        """Return the rows to publish instead, at least one; the label of each is a number of `view.classes`."""
+        ...
 
 
 class ModelHook(Protocol):
@@ -287,6 +308,8 @@ class Stateful(Protocol):
 
 
 METHODS = (
+    "on_base_model",
+    "on_public_data",
     "setup_model",
     "on_broadcast",
     "on_data",
@@ -307,13 +330,16 @@ OBSERVE = "observe"
 CALIBRATE = "calibrate"
 CLIENT_SIDE = ("on_data", "on_step", "on_update", "on_message")
 """Hooks of which every client has an instance of its own."""
+SUPPLIES = ("on_base_model", "on_public_data")
+"""Hooks of whoever supplies what a federation starts from."""
 
 
 def acting(threat: ThreatModel) -> tuple[str, ...]:
     """Return the hooks by which an adversary of that position and behaviour can act; none for a curious one."""
     if threat.behaviour != Behaviour.MALICIOUS:
         return ()
-    return {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast", "on_message")}.get(threat.position, ())
+    acts = {Position.CLIENT: CLIENT_SIDE, Position.SERVER: ("on_broadcast", "on_message"), Position.SUPPLIER: SUPPLIES}
+    return acts.get(threat.position, ())
 
 
 def implements(plugin: object, method: str) -> bool:

@@ -15,6 +15,9 @@ class Position(StrEnum):
     """An eavesdropper; it sees updates where `federation.tls` is false."""
     RELEASED_MODEL = "released-model"
     """Anybody who receives the trained model."""
+    SUPPLIER = "supplier"
+    """Whoever made the base model, or the public rows that the start is trained on (`model.start`); it sees nothing of
+    the federation, and no client is compromised."""
 
 
 class Behaviour(StrEnum):
@@ -23,7 +26,7 @@ class Behaviour(StrEnum):
     CURIOUS = "curious"
     """Follows the protocol and analyses what it sees."""
     MALICIOUS = "malicious"
-    """Sends or alters anything; client and server only."""
+    """Sends or alters anything; client, server and supplier only."""
 
 
 class Knowledge(StrEnum):

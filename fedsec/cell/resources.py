@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from fedsec import registry
@@ -32,9 +33,6 @@ from fedsec.plan.fit import AUXILIARY_SOURCE, facts_of, misfits
 from fedsec.seeds import SeedTree
 from fedsec.store.keys import digest
 
-if TYPE_CHECKING:
-    from fedsec.cell.start import PublicStart
-
 _LONGEST = 1_000_000
 """Maximum length in tokens of a text that is not to be truncated."""
 ENCODINGS_KEPT = 4
@@ -49,15 +47,15 @@ class Resources:
     """Device of the models: `cpu` or `cuda`."""
     processes: ProcessPool = field(default_factory=ProcessPool)
     """Trains clients side by side."""
-    starts: "dict[str, PublicStart]" = field(default_factory=dict)
-    """Starts from public rows that this process trained or read."""
+    starts: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Parameters that this process trained before a federation, or read: starts, and supplied base models."""
     told: set[str] = field(default_factory=set)
     """What has been said of corpora."""
     _corpora: dict[str, Corpus | FedsecError] = field(default_factory=dict)
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
-    def keep_start(self, key: str, start: "PublicStart") -> None:
-        """Keep a start from public rows; at most a few."""
+    def keep_start(self, key: str, start: torch.Tensor) -> None:
+        """Keep parameters that a federation starts from [parameters]; at most a few."""
         while len(self.starts) >= ENCODINGS_KEPT:
             del self.starts[next(iter(self.starts))]
         self.starts[key] = start
@@ -114,7 +112,8 @@ class Resources:
             pad_id: padding token.
         """
         inputs = cell.scenario.model_dump(mode="json", include={"model", "data"})
-        key = digest([inputs, cell.seed, sha256(drawn.tobytes()).hexdigest()])
+        supplied = cell.attack.model_dump() if cell.supplies else None  # another base model
+        key = digest([inputs, cell.seed, sha256(drawn.tobytes()).hexdigest(), supplied])
         if key not in self._encodings:
             while len(self._encodings) >= ENCODINGS_KEPT:
                 del self._encodings[next(iter(self._encodings))]

@@ -213,7 +213,7 @@ def truth_of(
         clients=clients,
         rounds=outcome.rounds,
         malicious=trained.malicious,
-        acted=lambda number: when.first <= number <= last,
+        acted=lambda number: number == 0 if cell.supplies else when.first <= number <= last,
         labels=tuple(trained.test.labels.tolist()),
         predicted=tuple(None if one == REFUSED else one for one in final),
         curve=tuple(outcome.predictions),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Sample, Staged, TrainingSettings
+from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Staged, TrainingSettings
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.evidence import CellWatcher, Surroundings
 from fedsec.cell.pool import Pool, pool_of
@@ -27,7 +27,8 @@ from fedsec.cell.resources import (
 )
 from fedsec.cell.shadows import Shadows, peers
 from fedsec.cell.staging import Materials, as_candidates, examples_of, staged
-from fedsec.cell.start import PublicStart, public_rows, started
+from fedsec.cell.start import PublicStart, Shelf, public_rows, public_samples, public_start
+from fedsec.cell.supply import supplied
 from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Corpus, Example
 from fedsec.data.tokens import Tokenised, chosen, content_ids, joined
@@ -37,7 +38,6 @@ from fedsec.federation.clients import Adversary
 from fedsec.federation.draws import drawn_rows
 from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
-from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.parties import Federation, FederationSettings, MaliciousServer
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of
 from fedsec.federation.prefix import Prefix
@@ -51,7 +51,7 @@ from fedsec.models.flat import FlatModel
 from fedsec.models.frozen_encoder import FrozenEncoder, is_frozen
 from fedsec.models.tuning import prepare
 from fedsec.plan.cells import Cell, in_round
-from fedsec.plan.keys import prefix_key, start_key
+from fedsec.plan.keys import prefix_key
 from fedsec.plan.tasks import rounds_path
 from fedsec.plan.visibility import visible
 from fedsec.seeds import SeedTree
@@ -173,6 +173,10 @@ def train(
         tokenise=tokeniser(scenario, base.tokenizer),
         whole=tokeniser(scenario, base.tokenizer, whole=True),
     )
+    shelf = Shelf(resources, None if checkpoint is None else checkpoint.path.parent)
+    public = public_samples(cell, corpus, materials)
+    if cell.supplies:
+        public = supplied(cell, base.module, public, materials, shelf)
     tuning = scenario.model.tuning
     module, undefended = prepare(
         base.module,
@@ -191,7 +195,7 @@ def train(
     planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
     examples, tokens, held_rows = _with_planted(materials, planted)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
-    start = _start(cell, corpus, materials, model, resources, checkpoint)
+    start = public_start(cell, public, materials, model, shelf)
     settings = _settings(cell, observe)
     pinned = malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset()
     if is_frozen(model.setup):
@@ -302,55 +306,6 @@ def _with_planted(
         rows[client] = np.concatenate([rows[client], np.arange(len(examples), len(examples) + len(own))])
         examples, tokens = (*examples, *own), joined(tokens, materials.tokenise(own))
     return examples, tokens, rows
-
-
-def _start(
-    cell: Cell,
-    corpus: Corpus,
-    materials: Materials,
-    model: FlatModel,
-    resources: Resources,
-    checkpoint: Checkpoint | None,
-) -> PublicStart | None:
-    """Train the start on public rows and load it, or take it from where it was trained before."""
-    scenario, seeds = cell.scenario, SeedTree(cell.seed)
-    if scenario.model.start is None:
-        return None
-    pool = materials.pool
-    candidates = [] if pool is None else [materials.part.train[row] for row in pool.rows]
-    rows = public_rows(scenario, corpus, materials.part, candidates, seeds)
-    own = OwnTraining(
-        model,
-        training_settings(scenario),
-        materials.tokenise,
-        materials.tokenizer,
-        corpus.labels,
-        dropout=model.setup.dropout,
-    )
-    samples = [Sample(row.text, row.label, row.prompt) for row in rows]
-
-    def trained(steps: int, batch_size: int, rate: float | None, generator: torch.Generator) -> torch.Tensor:
-        return own.train(
-            samples, model.snapshot(), steps=steps, batch_size=batch_size, learning_rate=rate, generator=generator
-        )
-
-    names = [info.name for info in model.layout.parameters]
-    key = start_key(cell, [*names, f"dropout {model.setup.dropout}"])
-    found = resources.starts.get(key)
-    if found is None and checkpoint is not None:
-        shared = Prefix(checkpoint.path.parent / f"start-{key}.safetensors", key, 1)
-        with shared.alone():
-            kept = shared.load()
-            vector = None if kept is None else kept["vector"]
-            fits = isinstance(vector, torch.Tensor) and vector.shape == model.values.shape
-            found = PublicStart(vector, len(rows), scenario.model.start.steps) if vector is not None and fits else None
-            if found is None:
-                found = started(scenario, rows, trained, seeds)
-                shared.save({"vector": found.vector})
-    found = found or started(scenario, rows, trained, seeds)
-    resources.keep_start(key, found)
-    model.load(found.vector)
-    return found
 
 
 def _prefix(cell: Cell, seen: frozenset[int], checkpoint: Checkpoint | None) -> Prefix | None:

@@ -18,6 +18,7 @@ PROVIDED = {
     (Position.WIRE, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.CLIENT, Behaviour.CURIOUS): _OF_A_ROUND,
     (Position.CLIENT, Behaviour.MALICIOUS): frozenset({Knowledge.BENIGN_UPDATES, Knowledge.DEFENSE_SETTINGS}),
+    (Position.SUPPLIER, Behaviour.MALICIOUS): frozenset(),
     (Position.RELEASED_MODEL, Behaviour.CURIOUS): frozenset(
         {
             Knowledge.BASE_MODEL,

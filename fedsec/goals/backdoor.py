@@ -143,7 +143,7 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
     Args:
         seeds: a cell beside its controls, for each seed.
     """
-    known = [(one, notes) for one in seeds if (notes := one.cell.get("notes") or {}).get("hits")]
+    known = [(one, notes) for one in seeds if _counted(notes := one.cell.get("notes") or {})]
     if not known:
         return {}
     mean, interval = paired_difference([np.subtract(notes["hits"], notes["base"]) for _, notes in known])
@@ -166,10 +166,20 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
             ci_low=interval.low,
             ci_high=interval.high,
             method=interval.method,
-            left_out=sum(notes.get("left_out", 0) for _, notes in known),
+            left_out=sum(_left_out(notes) for _, notes in known),
             **scale,
         )
     }
+
+
+def _counted(notes: Any) -> bool:
+    """Return whether the notes of a cell's file hold two answers for each probe; a file may be damaged, or forged."""
+    if not isinstance(notes, Mapping):
+        return False
+    hits, base = notes.get("hits"), notes.get("base")
+    if not isinstance(hits, list) or not isinstance(base, list) or not hits or len(hits) != len(base):
+        return False
+    return all(type(one) is int and one in (0, 1) for one in (*hits, *base))
 
 
 def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float | None:
@@ -178,12 +188,23 @@ def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float
     Of a causal language model, how often the model before training writes it.
     """
     if "floor" in notes:
-        return float(notes["floor"])
-    predicted = (control or {}).get("predicted") or []
-    if not predicted or max(notes["rows"]) >= len(predicted):
+        floor = notes["floor"]
+        return float(floor) if type(floor) in (int, float) and 0 <= floor <= 1 else None
+    predicted, rows, targets = (control or {}).get("predicted") or [], notes.get("rows"), notes.get("targets")
+    if (
+        not isinstance(rows, list)
+        or not isinstance(targets, list)
+        or not len(rows) == len(targets) == len(notes["hits"])
+    ):
         return None
-    sent = [predicted[row] == target for row, target in zip(notes["rows"], notes["targets"], strict=True)]
-    return float(np.mean(sent))
+    if not all(type(row) is int and 0 <= row < len(predicted) for row in rows):
+        return None
+    return float(np.mean([predicted[row] == target for row, target in zip(rows, targets, strict=True)]))
+
+
+def _left_out(notes: Mapping[str, Any]) -> int:
+    found = notes.get("left_out", 0)
+    return found if type(found) is int and found >= 0 else 0
 
 
 def _check(found: Any, count: int, classes: int | None, label: str) -> None:
@@ -241,7 +262,8 @@ def _curve(watched: Watched, targets: Sequence[int]) -> list[list[float]]:
 
 def _lifespan(truth: Truth, curves: Mapping[str, list[list[float]]]) -> MetricValue | None:
     """Return how long the backdoor outlives the last hostile round; None if there is none, or nothing after it."""
-    hostile = [one.round for one in truth.rounds if truth.acted(one.round)] if truth.malicious else []
+    supplied = truth.acted(0)  # before the first round, by nobody who takes part in one
+    hostile = [one.round for one in truth.rounds if truth.acted(one.round)] if truth.malicious else [0] * supplied
     plain = {int(number): share for number, share in curves["without"]}
     lifts = [(int(n), share - plain[int(n)]) for n, share in curves["with the trigger"] if int(n) in plain]
     return backdoor.lifespan(lifts, max(hostile)) if hostile else None

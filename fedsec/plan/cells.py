@@ -134,6 +134,11 @@ class Cell:
         )
 
     @property
+    def supplies(self) -> bool:
+        """Return whether the attack is by a malicious supplier of the base model or of public rows."""
+        return self.threat is not None and _is(self.threat, Position.SUPPLIER, Behaviour.MALICIOUS)
+
+    @property
     def task(self) -> str:
         """What the model learns."""
         return self.scenario.model.task
@@ -141,7 +146,7 @@ class Cell:
     @property
     def acts(self) -> bool:
         """Return whether the attack changes the training."""
-        return self.forges or self.alters_broadcast
+        return self.forges or self.alters_broadcast or self.supplies
 
     @property
     def asked(self) -> bool:
@@ -244,6 +249,8 @@ def _refusal_of_attack(cell: Cell) -> str | None:
         return None
     if cell.forges and cell.scenario.threat.malicious == 0:
         return f"{cell.attack_label} acts from a client, and threat.malicious is 0"
+    if cell.supplies and cell.scenario.model.start is None:
+        return f"{cell.attack_label} is by a supplier of public rows: model.start names none"
     if (threat.position, threat.behaviour) not in PROVIDED:
         return f"this version runs no {threat.behaviour} adversary at the position {threat.position}"
     card, goal, learnt = registry.attacks().get(cell.attack.name), registry.goals().get(threat.goal), cell.task

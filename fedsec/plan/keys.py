@@ -26,7 +26,8 @@ def training_key(cell: Cell) -> str:
 
 def prefix_key(cell: Cell) -> str | None:
     """Return a key that is equal for cells with the same rounds before the first attacked one, or None."""
-    if cell.scenario.threat.participation.first == 1 or _planting(cell) is not None or cell.alters_broadcast:
+    honest = not (cell.alters_broadcast or cell.supplies or _planting(cell) is not None)
+    if cell.scenario.threat.participation.first == 1 or not honest:
         return None
     read = inputs(cell.scenario)
     first = cell.scenario.threat.participation.first
@@ -44,7 +45,7 @@ def by_content(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def start_key(cell: Cell, trained: list[str]) -> str:
-    """Return a key that is equal for cells with the same start from public rows.
+    """Return a key that is equal for cells with the same start from public rows, or the same supplied base model.
 
     Args:
         cell: the cell.
@@ -52,8 +53,12 @@ def start_key(cell: Cell, trained: list[str]) -> str:
     """
     read = inputs(cell.scenario)
     settings = by_content(cell.scenario.model_dump(mode="json", include={"model", "data", "federation"}))
-    loaders = [card_hash(card) for card in _loaders(cell, auxiliary=False)]
-    return digest([settings, cell.seed, trained, read["data"], read["weights"], training_hash(), loaders])
+    used = [card_hash(card) for card in _loaders(cell, auxiliary=False)]
+    attack = None
+    if cell.supplies and cell.card is not None:
+        attack = cell.attack.model_dump()
+        used.append(card_hash(cell.card))
+    return digest([settings, cell.seed, trained, read["data"], read["weights"], training_hash(), used, attack])
 
 
 def _trained(cell: Cell) -> list[Any]:

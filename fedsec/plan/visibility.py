@@ -25,6 +25,7 @@ _SEEN = {
         Aggregation.HOMOMORPHIC: _NOTHING,
     },
     Position.RELEASED_MODEL: dict.fromkeys(Aggregation, frozenset({Asset.RELEASED_MODEL})),
+    Position.SUPPLIER: dict.fromkeys(Aggregation, _NOTHING),
 }
 RELEASED = frozenset({Position.SERVER, Position.CLIENT, Position.KEY_HOLDER, Position.RELEASED_MODEL})
 """Positions that receive the trained model: all but the wire, which does not carry it."""

@@ -18,9 +18,9 @@ from fedsec.api import Card
 from fedsec.store.keys import digest
 
 _TRAINING = (
-    "api", "cell/pool.py", "cell/resources.py", "cell/staging.py", "cell/start.py", "cell/training.py",
-    "config/knowledge.py", "config/population.py", "config/schema.py", "data", "federation", "maths", "models",
-    "plan/cells.py", "plan/visibility.py", "privacy", "seeds.py", "wire",
+    "api", "cell/pool.py", "cell/resources.py", "cell/staging.py", "cell/start.py", "cell/supply.py",
+    "cell/training.py", "config/knowledge.py", "config/population.py", "config/schema.py", "data", "federation",
+    "maths", "models", "plan/cells.py", "plan/visibility.py", "privacy", "seeds.py", "wire",
 )  # fmt: skip
 """Engine sources that a training runs, beside its plug-ins."""
 _QUIET = ("federation/progress.py",)

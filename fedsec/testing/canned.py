@@ -29,6 +29,8 @@ SEALED = "ideal-sealed"
 SHORT = ("federation.rounds=3", "federation.local_steps=2")
 """Where only conduct matters: enough rounds to forget something in between."""
 _TWO_ROUNDS = ("federation.rounds=2",)
+_PUBLIC = ("data.train=240", "model.start={rows: 120, steps: 30, batch_size: 16}")
+"""Rows that a supplier publishes."""
 Build = Callable[..., Scenario]
 """From the attack, the defense, what is granted, and, by that name, overrides."""
 
@@ -71,7 +73,8 @@ def fitting(card: AttackCard) -> Federated:
     if about_candidates(goal):
         return Federated(build=membership, needs=_for_members(card), short=SHORT, beside=beside)
     if goal.asks == Asks.BEFORE:
-        return Federated(build=backdoor, needs=_for_task(card), short=SHORT)
+        supplied = _PUBLIC if threat.position == Position.SUPPLIER else ()
+        return Federated(build=backdoor, needs=(*_for_task(card), *supplied), short=SHORT)
     if goal.asks == Asks.NEVER:
         return Federated(build=byzantine, short=SHORT)
     if threat.position == Position.RELEASED_MODEL:

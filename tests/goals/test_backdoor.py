@@ -125,7 +125,7 @@ def test_it_lives_from_the_last_hostile_round_until_its_lift_is_gone() -> None:
     truth = replace(
         truth,
         rounds=tuple(SimpleNamespace(round=number) for number in (1, 2, 3, 4)),
-        acted=lambda number: number <= 2,
+        acted=lambda number: 1 <= number <= 2,
         curve=tuple((number, (0,) * 6) for number in (1, 2, 3, 4)),
         watched={"triggered": Watched(curve, (0, 1, 0))},
     )
@@ -133,6 +133,9 @@ def test_it_lives_from_the_last_hostile_round_until_its_lift_is_gone() -> None:
     assert (found.value, found.n) == (2.0, 2)
     for other in (replace(truth, malicious=frozenset()), replace(truth, acted=lambda number: False)):
         assert "robustness/lifespan-rounds" not in Backdoor().score(other, None, None, lambda _: None).metrics
+    supplied = replace(truth, malicious=frozenset(), acted=lambda number: number == 0)
+    found = Backdoor().score(supplied, None, None, lambda _: None).metrics["robustness/lifespan-rounds"]
+    assert (found.value, found.n) == (4.0, 4)  # from the start on; of nobody who takes part in a round
 
 
 def test_a_target_that_every_text_has_is_an_error() -> None:
@@ -148,7 +151,7 @@ def _truth(final: tuple[int | None, ...], predicted: tuple[int | None, ...], sta
     curve = ((1, (0, 0, 0)), (2, tuple(0 if one is None else one for one in final)))
     return Truth(
         secrets={}, held=(), unheld=(), candidates=(), members=(), rounds=(), malicious=frozenset({0}),
-        acted=lambda number: True, labels=tuple(one.label for one in TEST), predicted=predicted,
+        acted=lambda number: number > 0, labels=tuple(one.label for one in TEST), predicted=predicted,
         curve=((1, (0,) * 6), (2, tuple(0 if one is None else one for one in predicted))),
         watched={"triggered": Watched(curve, final)}, question=None, kept=staged.kept, tokenizer=None,
     )  # fmt: skip
@@ -202,3 +205,28 @@ def test_label_bias_is_no_backdoor() -> None:
 
 def test_a_cell_without_probes_has_no_lift() -> None:
     assert compare([Compared(cell={"notes": {}, "cell": {}}, control=None, plain=None)]) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base": [0]}, {"base": None}, {"hits": "11"}, {"hits": [1, 2]}, {"hits": [1, None]}, {"base": [[0], [0]]},
+    ],
+)  # fmt: skip
+def test_notes_that_hold_no_two_answers_for_each_probe_give_no_lift(change: dict[str, Any]) -> None:
+    good = _content([1, 1], [0, 1], [])
+    bad = {**good, "notes": {**good["notes"], **change}}
+    assert compare([Compared(cell=bad, control=None, plain=None)]) == {}
+    both = compare([Compared(cell=one, control=None, plain=None) for one in (good, bad)])["robustness/asr-lift"]
+    assert (both.value, both.n) == (0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"rows": [0]}, {"rows": [0, 99]}, {"rows": [0, "x"]}, {"targets": None}, {"floor": "x"}, {"floor": 7}]
+)
+def test_a_floor_that_the_control_cannot_give_leaves_the_best_open(change: dict[str, Any]) -> None:
+    good = _content([1, 1], [0, 1], [])
+    bad = {**good, "notes": {**good["notes"], **change, "left_out": "many"}}
+    control = {"predicted": [1, 0], "cell": {"metrics": {}}}
+    value = compare([Compared(cell=bad, control=control, plain=None)])["robustness/asr-lift"]
+    assert (value.value, value.best, value.left_out) == (0.5, None, 0)

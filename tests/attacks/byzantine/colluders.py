@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import ColluderView, Granted, Knowledge, Layout, Rehearsal, RoundContext, TrainingSettings, Update
+from fedsec.api import (
+    ColluderView,
+    Granted,
+    Knowledge,
+    Layout,
+    Measured,
+    Rehearsal,
+    RoundContext,
+    TrainingSettings,
+    Update,
+)
 from fedsec.maths.rows import Rows
 
 Rehearse = Callable[[Rows], Rehearsal]
@@ -66,19 +76,40 @@ def by_weights(rule: Any, f: int) -> Rehearse:
     """Rehearsals of a rule that returns weights."""
 
     def rehearse(rows: Rows) -> Rehearsal:
-        context = RoundContext(
-            round=1,
-            clients=tuple(range(len(rows))),
-            examples=(1,) * len(rows),
-            declared_malicious=f,
-            layout=Layout((), (), 0),
-            training=training(len(rows)),
-            global_parameters=torch.empty(0),
-            generator=torch.Generator().manual_seed(0),
-        )
-        return Rehearsal(weights=rule.weights(rows, context), vector=None)
+        return Rehearsal(weights=rule.weights(rows, _round(rows, f)), vector=None)
 
     return rehearse
+
+
+def filtered(make: Callable[[], Any], f: int) -> Rehearse:
+    """Rehearsals of a filter before the plain mean; a new one each time, so that none remembers."""
+
+    def rehearse(rows: Rows) -> Rehearsal:
+        found = make().mix(rows, _round(rows, f))
+        return Rehearsal(
+            weights=(found.value if isinstance(found, Measured) else found).mixing.mean(dim=0), vector=None
+        )
+
+    return rehearse
+
+
+def by_vector(rule: Any, f: int) -> Rehearse:
+    """Rehearsals of a rule that returns the update itself."""
+    return lambda rows: Rehearsal(weights=None, vector=rule.vector(rows, _round(rows, f)))
+
+
+def _round(rows: Rows, f: int) -> RoundContext:
+    width = sum(chunk.shape[1] for chunk in rows.chunks())
+    return RoundContext(
+        round=1,
+        clients=tuple(range(len(rows))),
+        examples=(1,) * len(rows),
+        declared_malicious=f,
+        layout=Layout((), (), width),
+        training=training(len(rows)),
+        global_parameters=torch.zeros(width),
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def mean(rows: Rows) -> Rehearsal:

@@ -21,13 +21,23 @@ from fedsec.defenses.aggregation.geometric_median import GeometricMedian
 from fedsec.defenses.aggregation.krum import Krum
 from fedsec.defenses.aggregation.mda import MinimumDiameterAveraging
 from fedsec.defenses.aggregation.multi_krum import MultiKrum
+from fedsec.defenses.detection.dnc import DivideAndConquer
+from fedsec.defenses.detection.flame import Flame
+from fedsec.defenses.detection.sign_majority import SignMajority
+from fedsec.defenses.detection.weak_dp import WeakDp
 from fedsec.maths.coordinates import coordinate_wise, trimmed_mean
 from fedsec.maths.rows import Rows
 
-from .colluders import Rehearse, by_weights, honest, mean, median, sent, update, view
+from .colluders import Rehearse, by_vector, by_weights, filtered, honest, mean, median, sent, update, view
 
 OWN, BENIGN = honest(3, 30, seed=1), honest(7, 30, seed=2)
 RULES: dict[str, Rehearse] = {"krum": by_weights(Krum(), 3), "mean": mean, "median": median}
+DETECTION: dict[str, Rehearse] = {
+    "dnc": filtered(DivideAndConquer, 3),
+    "flame": filtered(Flame, 3),
+    "sign-majority": by_vector(SignMajority(), 3),
+    "weak-dp": filtered(WeakDp, 3),
+}
 
 
 def _harm(rule: Rehearse, vector: torch.Tensor, honest_rows: torch.Tensor, colluders: int) -> float:
@@ -59,7 +69,7 @@ def test_it_is_at_least_as_bad_as_every_fixed_factor_that_it_tried(rule: Rehears
         assert worst >= _harm(rule, vector, BENIGN, 3) * (1 - 1e-5)
 
 
-@pytest.mark.parametrize("name", [*RULES, "multi-krum", "mda", "trimmed-mean", "geometric-median"])
+@pytest.mark.parametrize("name", [*RULES, "multi-krum", "mda", "trimmed-mean", "geometric-median", *DETECTION])
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_no_attack_that_does_not_know_the_rule_does_more_harm(name: str, seed: int) -> None:
     """Rows around a common step, as clients' are."""
@@ -69,7 +79,7 @@ def test_no_attack_that_does_not_know_the_rule_does_more_harm(name: str, seed: i
         "geometric-median": by_weights(GeometricMedian(), 3),
         "trimmed-mean": lambda rows: Rehearsal(None, coordinate_wise(rows, partial(trimmed_mean, f=3))),
     }
-    rule = {**RULES, **others}[name]
+    rule = {**RULES, **others, **DETECTION}[name]
     benign = 0.7 * honest(9, 200, seed=seed) + honest(1, 200, seed=10 + seed)
     center = benign.double().mean(dim=0)
 
@@ -247,9 +257,9 @@ def test_without_the_defenses_settings_it_says_what_is_missing() -> None:
         Adaptive().on_update(update(OWN[0]), view(OWN))
 
 
-UNKNOWN_TO_IT = {"dnc", "flame", "fldetector", "sign-majority", "weak-dp", "zeno"}
-"""Detection draws at random, remembers rounds or asks a model: the search has not been shown to find its way there, so
-that scorecards say these rules met no attack that knows them."""
+UNKNOWN_TO_IT = {"fldetector", "zeno"}
+"""They remember rounds, or ask a model: the search has not been shown to find its way there, so that scorecards say
+that they met no attack that knows them."""
 
 
 def test_the_card_names_every_other_rule_and_asks_for_the_settings() -> None:

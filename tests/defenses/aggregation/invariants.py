@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import nnls
 
 from fedsec import registry
-from fedsec.api import DefenseCard, Layout, Weighted, implements
+from fedsec.api import DefenseCard, Layout, Measured, Weighted, implements
 from fedsec.api.cards import ParameterValue
 from fedsec.maths.rows import Rows
 
@@ -125,6 +125,7 @@ def decide(stack: Sequence[Entry], instance: Instance, **changes: Any) -> Outcom
         plugin, around = entry.make(), replace(context(n, f), **given)
         if implements(plugin, "mix"):
             mixed = plugin.mix(rows, around)
+            mixed = mixed.value if isinstance(mixed, Measured) else mixed
             rows, f = rows.mixed(mixed.mixing), mixed.declared_malicious
         elif implements(plugin, "vector"):
             return Outcome(plugin.vector(rows, around), None)
