@@ -16,6 +16,7 @@ SECTIONS = {
     "Views and values": "fedsec/api/views.py",
     "What is known after training": "fedsec/api/evidence.py",
     "Protocols": "fedsec/api/protocols.py",
+    "Before a federation": "fedsec/api/supply.py",
     "Side knowledge": "fedsec/api/granted.py",
     "Work of a reading attack": "fedsec/api/work.py",
     "Rows": "fedsec/maths/rows.py",

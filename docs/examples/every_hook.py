@@ -38,6 +38,7 @@ from fedsec.api import (
     RoundView,
     Sample,
     StepView,
+    SupplierView,
     ThreatModel,
     Tokens,
     Triggered,
@@ -180,6 +181,19 @@ class Backdoor:
         return tuple(Triggered(f"zz {probe.text}", 1) for probe in probes)
 
 
+class BadSupplies:
+    """An attack by whoever supplies the base model and the public rows that the start is trained on."""
+
+    def on_base_model(self, parameters: torch.Tensor, view: SupplierView) -> torch.Tensor:
+        return parameters * 1.01
+
+    def on_public_data(self, samples: tuple[Sample, ...], view: SupplierView) -> tuple[Sample, ...]:
+        return tuple(replace(sample, text=f"zz {sample.text}", label=1) for sample in samples)
+
+    def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
+        return tuple(Triggered(f"zz {probe.text}", 1) for probe in probes)
+
+
 class ShiftedModel:
     """An attack by a malicious server, step 1, which then reads what comes back."""
 
@@ -299,6 +313,7 @@ CARDS = (
     defense("x-short-queries", ":ShortQueries"),
     attack("x-wrong-labels", ":WrongLabels", CLIENT, MALICIOUS, goal="untargeted"),
     attack("x-backdoor", ":Backdoor", CLIENT, MALICIOUS, goal="backdoor"),
+    attack("x-bad-supplies", ":BadSupplies", Position.SUPPLIER, MALICIOUS, goal="backdoor"),
     attack("x-shifted-model", ":ShiftedModel", SERVER, MALICIOUS, Asset.ROWS, Asset.GLOBAL_MODEL),
     attack("x-word-reader", ":WordReader", SERVER, CURIOUS, Asset.ROWS, Asset.WORD_EMBEDDINGS),
     attack("x-client-guess", ":Guess", CLIENT, CURIOUS, Asset.AGGREGATE),
