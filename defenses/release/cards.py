@@ -1,21 +1,18 @@
 """Cards of the defenses that mend the model before its release."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fedsec.api import DefenseCard, Parameter, Population, Provenance
 from fedsec.api.cards import ParameterValue
 
 
-def _needs_samples(name: str) -> str:
-    return f"{name} needs data.trusted: rows that the server holds; it holds 0"
+def _holds_samples(name: str) -> Callable[[Population, Mapping[str, ParameterValue]], str | None]:
+    """Return the precondition that the server holds samples."""
 
+    def check(population: Population, _: Mapping[str, ParameterValue]) -> str | None:
+        return None if population.trusted else f"{name} needs data.trusted: rows that the server holds; it holds 0"
 
-def _server_finetunes(population: Population, _: Mapping[str, ParameterValue]) -> str | None:
-    return None if population.trusted else _needs_samples("server-finetune")
-
-
-def _neurons_are_pruned(population: Population, _: Mapping[str, ParameterValue]) -> str | None:
-    return None if population.trusted else _needs_samples("neuron-pruning")
+    return check
 
 
 def _tuning(least: int) -> tuple[Parameter, ...]:
@@ -44,7 +41,7 @@ CARDS = (
         target="fedsec.defenses.release.server_finetune:ServerFinetune",
         parameters=_tuning(1),
         protects="robustness",
-        precondition=_server_finetunes,
+        precondition=_holds_samples("server-finetune"),
         paper="Ye et al., arXiv 2406.10630 (2024), section 4; Liu et al., Fine-Pruning, RAID 2018, section 3.2.",
         deviations="samples are rows that the server was given, where Ye et al. have them written by a model",
         limits=(
@@ -70,7 +67,7 @@ CARDS = (
             *_tuning(0),
         ),
         protects="robustness",
-        precondition=_neurons_are_pruned,
+        precondition=_holds_samples("neuron-pruning"),
         paper="Liu, Dolan-Gavitt and Garg, Fine-Pruning, RAID 2018, sections 3.1 and 3.3; 4 % of accuracy.",
         deviations="units of LoRA's bottlenecks, or of the last layer, by the size of their activation and in groups",
         limits=(
