@@ -174,9 +174,9 @@ def train(
         whole=tokeniser(scenario, base.tokenizer, whole=True),
     )
     shelf = Shelf(resources, None if checkpoint is None else checkpoint.path.parent)
-    public = public_samples(cell, corpus, materials)
+    published = public_samples(cell, corpus, materials)
     if cell.supplies:
-        public = supplied(cell, base.module, public, materials, shelf)
+        published = supplied(cell, base.module, published, materials, shelf)
     tuning = scenario.model.tuning
     module, undefended = prepare(
         base.module,
@@ -195,7 +195,7 @@ def train(
     planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
     examples, tokens, held_rows = _with_planted(materials, planted)
     model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
-    start = public_start(cell, public, materials, model, shelf)
+    start = public_start(cell, published, materials, model, shelf)
     settings = _settings(cell, observe)
     pinned = malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset()
     if is_frozen(model.setup):
