@@ -37,7 +37,7 @@ GRADIENTS = [
 # Minutes on a real encoder, or seconds each for what differs little from another; what else they promise is tested in
 # attacks/.
 SLOW = {"dlg", "tag", "lamp", "constrain-and-scale", "clean-label", "edge-case", "distributed-backdoor"}
-SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin"}
+SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxin", "poisoned-base-model"}
 SLOW |= {"gradient-difference", "fedmia", "loss-series", "words-touched", "lira", "rmia", "shadow-classifier"}
 SLOW |= {"min-k", "min-k-plus-plus", "zlib", "recall"}
 SLOW_DEFENSES = {
@@ -139,11 +139,21 @@ DEFENSES: dict[str, dict[str, Any]] = {
     },
     "norm-bound": {"overrides": ["federation.local_steps=6"]},
     "server-finetune": {"overrides": ["data.trusted=120"]},
-    "neuron-pruning": {"overrides": ["data.trusted=120"]},
+    # It takes little of a backdoor where units are few; of a model that is ruined it leaves less than there was.
+    "neuron-pruning": {
+        "attack": {"name": "text-backdoor"},
+        "parameters": {"steps": 100},
+        "overrides": [
+            "data.trusted=120",
+            "model.tuning={kind: lora, rank: 8}",
+            "federation.learning_rate=0.02",
+            "federation.local_steps=8",
+        ],
+    },
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},
 }
-CONDUCT = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"]}
+CONDUCT = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"], "neuron-pruning": ["data.trusted=60"]}
 MODELS = {"minilm": ["model.tuning.kind=head"]}  # the whole encoder would take half a minute
 
 
