@@ -1,6 +1,7 @@
 """Cards of the defenses with a guarantee of differential privacy."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fedsec.api import DefenseCard, Parameter, Population, Provenance
 
@@ -51,6 +52,10 @@ _PARAMETERS = (
         maximum=1e6,
     ),
 )
+_OF_CLIENTS = {
+    "delta": "at which epsilon is stated; well below one over the number of clients",
+    "clip": "the norm that a client's update is scaled down to",
+}
 _LIMITS = (
     "It gives no guarantee with fixed batches, weights by examples or no noise; the scorecard says which.",
     "Noise grows with the root of the trained parameters: above the signal nothing is learnt. AdamW makes it worse.",
@@ -93,5 +98,26 @@ CARDS = (
         limits=_LIMITS,
         passes=60.0,
         cost="about one plain step (one pass for all rows' gradients)",
+    ),
+    DefenseCard(
+        name="dp-fedavg",
+        summary="The server clips every client's update and adds Gaussian noise to their sum.",
+        target="fedsec.defenses.privacy.dp_fedavg:DPFedAvg",
+        parameters=tuple(
+            replace(one, summary=_OF_CLIENTS.get(one.name, one.summary), unit=one.unit and "the update's own")
+            for one in _PARAMETERS
+        ),
+        protects="privacy",
+        guarantee=None,
+        is_rule=True,
+        precondition=_settled,
+        paper="McMahan et al., ICLR 2018, algorithm 1 (flat clipping, fixed denominator).",
+        deviations="equal weights; noise for a target by the PRV accountant, not the moments accountant",
+        limits=(
+            "It hides clients from those who get the model, not from the server, which sees every update.",
+            "Noise is that of the whole sum: with few clients it drowns the signal.",
+            "No guarantee behind filters, or where cohorts of fixed size are sampled.",
+        ),
+        cost="two passes over the updates",
     ),
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fedsec.api.cards import Provenance as Provenance
     from fedsec.api.cards import Rounds as Rounds
     from fedsec.api.cards import Tells as Tells
+    from fedsec.api.evidence import Canary as Canary
     from fedsec.api.evidence import Candidate as Candidate
     from fedsec.api.evidence import Evidence as Evidence
     from fedsec.api.evidence import TrainShadows as TrainShadows
@@ -195,6 +196,7 @@ _HOMES = {
     "ThreatModel": "threat",
     "Auxiliary": "granted",
     "BroadcastView": "views",
+    "Canary": "evidence",
     "Candidate": "evidence",
     "ClientView": "views",
     "ColluderView": "views",
@@ -250,6 +252,7 @@ __all__ = [
     "BroadcastHook",
     "BroadcastView",
     "Calibrated",
+    "Canary",
     "Candidate",
     "Card",
     "Centre",

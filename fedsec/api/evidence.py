@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedsec.api.privacy import Unit
 from fedsec.api.threat import Knowledge
 from fedsec.api.views import ReleasedView, RoundView, Tokens, Train, TrainingSettings
 from fedsec.api.work import Limited
@@ -27,6 +28,24 @@ class Candidate:
     """The record as the model gets it, special tokens included, truncated to `data.max_tokens`."""
     learned_from: int | None = None
     """For a causal language model: the index in `tokens` of the first token that is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A record that an audit plants or withholds: it has no text, and its gradient is one direction that never changes.
+
+    A coin decides whether its client trains on it; the canaries' order and places were drawn before.
+    """
+
+    client: int
+    """The client that trains on it if it is planted."""
+    place: int
+    """The only trained parameter at which its gradient is not 0, an index in the flat vector. No two of a client share
+    one, and no two at all where there are as many parameters as canaries."""
+    norm: float
+    """The gradient there, before a defense clips it."""
+    unit: Unit = Unit.RECORD
+    """Whether it is one record of its client, or all of the client: its update is then that direction, or zero."""
 
 
 class TrainShadows(Protocol):

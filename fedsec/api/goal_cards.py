@@ -73,7 +73,11 @@ class GoalCard(Card):
     whoever_acts: bool = False
     """Whether every attack that changes the training is scored by this goal as well."""
     plants: bool = False
-    """Whether `stage` adds texts to the clients' data; cells of this goal then have a training of their own."""
+    """Whether `stage` adds texts or canaries to the clients' data; cells of this goal then have a training of their
+    own."""
+    refutes: str = ""
+    """A metric above 0 where what was measured refutes a guarantee: the row is then red, and any gate fails. Empty for
+    a goal that measures no guarantee."""
     requires: tuple[str, ...] = ()
     """Paths of settings that a scenario has to give: `("data.candidates",)`."""
     tasks: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedsec.api.evidence import Candidate, Evidence
+from fedsec.api.evidence import Canary, Candidate, Evidence
 from fedsec.api.metrics import MetricValue
 from fedsec.api.views import Sample, TriggerView
 
@@ -42,6 +42,8 @@ class Stage:
     """Names of the labels."""
     candidates: tuple[Candidate, ...]
     """The candidates, in an order that is independent of membership; empty without `data.candidates`."""
+    canaries: tuple[Canary, ...] = ()
+    """Canaries that a goal may plant; empty without `data.canaries`."""
     attack: Any
     """A fresh instance of the attack, to be asked before training; None if the goal asks nothing then."""
     view: TriggerView | None
@@ -63,6 +65,10 @@ class Staged:
 
     planted: Mapping[int, tuple[Sample, ...]] = field(default_factory=dict)
     """Samples that are added to a client's data, by client."""
+    canaries: tuple[Canary, ...] = ()
+    """Those of `Stage.canaries` that clients train on."""
+    withheld: tuple[Canary, ...] = ()
+    """The others; a client that is a canary sends zeros then."""
     watched: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     """Texts that the global model classifies at every evaluation, and the released model at the end, by a name of the
     goal's own."""
@@ -100,6 +106,11 @@ class Truth:
     """Whether each candidate is held by a client."""
     candidate_rows: tuple[int, ...] = ()
     """The number of each candidate's training row, as in the `rows` of the secrets."""
+    by_coin: bool = False
+    """Whether each candidate is a member by an independent coin of its own, as `data.candidates.inclusion: coin`."""
+    promised: Mapping[str, Any] | None = None
+    """The guarantee of differential privacy of the cell's ledger, as in the scorecard; None where there is none, or
+    none against the attack's position."""
     holders: tuple[int | None, ...] = ()
     """The client that holds each candidate; None for one that is withheld."""
     clients: tuple[int, ...] = ()

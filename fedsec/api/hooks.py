@@ -111,14 +111,15 @@ class StepHook(Protocol):
 
 
 class PrivateHook(Protocol):
-    """Step 3: a step hook that is a mechanism of differential privacy states before training what a step spends.
+    """Steps 3 and 6: a step hook or rule that is a mechanism of differential privacy states beforehand what it spends.
 
-    Every call of its `on_step` then returns `Measured(value, measurements, spent=GaussianMechanism(...))`. The engine's
-    ledger composes that into an epsilon, or states what voids the guarantee ([privacy.md](privacy.md)).
+    Every call of its `on_step`, or of a rule's `vector`, then returns `Measured(value, measurements,
+    spent=GaussianMechanism(...))`. The engine's ledger composes that into an epsilon, or states what voids the
+    guarantee ([privacy.md](privacy.md)).
     """
 
     def calibrate(self, terms: PrivacyTerms) -> Calibrated:
-        """Choose the noise for a client, before the first round and again where a run is resumed."""
+        """Choose the noise for a client, or the server's, before the first round and again where a run is resumed."""
         ...
 
 

@@ -1,8 +1,8 @@
 """The evidence of an attack: views of the rounds that its position saw, the released model, and granted knowledge."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from fedsec.api import (
     ServerView,
     Tokens,
     Train,
+    TrainShadows,
     WireView,
     Work,
 )
@@ -40,7 +41,7 @@ from fedsec.federation.transcript import Observed, Secret, Vault
 from fedsec.maths.rows import weighted_sum
 from fedsec.models.fingerprint import fingerprint
 from fedsec.models.flat import FlatModel
-from fedsec.models.frozen_encoder import FrozenEncoder
+from fedsec.models.frozen_encoder import FrozenEncoder, Output, is_frozen
 from fedsec.plan.cells import Cell, knowledge
 from fedsec.plan.visibility import RELEASED, visible
 from fedsec.seeds import SeedTree
@@ -70,6 +71,14 @@ class Surroundings:
     """The auxiliary text that may be granted."""
     start: torch.Tensor | None = None
     """The parameters before training [parameters], where a defense encrypts a part of the updates alone."""
+    encodings: dict[Tokens, Output] = field(default_factory=dict)
+    """What a frozen encoder made of the texts that attacks asked about; each is encoded once."""
+
+    def asked(self) -> AbstractContextManager[None]:
+        """Return the block in which the model answers attacks."""
+        if not is_frozen(self.model.setup):
+            return nullcontext()
+        return FrozenEncoder.lent(self.model.module, self.encodings)
 
 
 @dataclass(slots=True)
@@ -254,7 +263,8 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
         if not fits or vector.shape != around.model.values.shape or not bool(vector.isfinite().all()):
             raise ValueError(f"{cell.attack_label} asks with other trainables than finite fp32 of the model's length")
         looked.shown = vector.clone()
-        return logits_of(around.model, looked.shown, queries, around.tokenizer.pad_token_id)
+        with around.asked():
+            return logits_of(around.model, looked.shown, queries, around.tokenizer.pad_token_id)
 
     granted, trains = _noted(looked, _lasting(cell, trained)), sees and Knowledge.BASE_MODEL in knowledge(cell)
     return Evidence(
@@ -267,12 +277,24 @@ def evidence_of(cell: Cell, trained: "Trained", secrets: Secrets, question: Any,
         classes=around.classes,
         tokenizer=around.tokenizer,
         simulate=_simulate(cell, around) if trains else None,
-        shadows=partial(trained.shadows.train, around.model) if trains and trained.shadows is not None else None,
+        shadows=_shadows(trained) if trains and trained.shadows is not None else None,
         training=training_settings(cell.scenario),
         granted=granted,
         generator=SeedTree(cell.seed).torch("attack"),
         work=looked.work,
     )
+
+
+def _shadows(trained: "Trained") -> TrainShadows:
+    """Return training of models like the released one."""
+    around, shadows = trained.around, trained.shadows
+    assert shadows is not None  # noqa: S101 - the caller looked
+
+    def train(included: torch.Tensor, like: float) -> torch.Tensor:
+        with around.asked():
+            return shadows.train(around.model, included, like)
+
+    return train
 
 
 def _simulate(cell: Cell, around: Surroundings) -> Train:
@@ -345,7 +367,8 @@ def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedVie
 
     def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
         looked.shown = outcome.end
-        return answers(queries)
+        with around.asked():
+            return answers(queries)
 
     return ReleasedView(
         model=PublicModel(module=around.model.module, tokenizer=around.tokenizer, layout=around.model.layout),

@@ -134,7 +134,7 @@ def _pursued(cell: Cell, trained: Trained, key: str, work: CellWork, *, blocked:
             f"in round {', '.join(map(str, cell.rounds))} the server received no update that {cell.attack_label} could "
             "attack; choose other threat.attack_rounds, or more clients"
         )
-    plan = trained.staged if cell.acts else staged(cell, trained.materials)
+    plan = trained.staged if cell.acts else staged(cell, trained.materials, trained.model.layout.size)
     evidence, generator = evidence_of(cell, trained, secrets, plan.question, Looked()), _generators(cell)
     truth = truth_of(cell, trained, secrets, plan.question, plan.kept, evidence.clients)
     prior = goal.prior(evidence, truth, generator)
@@ -209,6 +209,8 @@ def truth_of(
         candidates=materials.candidates,
         members=() if pool is None else tuple(pool.members.tolist()),
         candidate_rows=() if pool is None else tuple(pool.rows.tolist()),
+        by_coin=pool is not None and _by_coin(cell),
+        promised=_promised(cell, trained),
         holders=() if pool is None else _holders(pool, materials.rows),
         clients=clients,
         rounds=outcome.rounds,
@@ -222,6 +224,18 @@ def truth_of(
         kept=kept,
         tokenizer=trained.tokenizer,
     )
+
+
+def _by_coin(cell: Cell) -> bool:
+    """Whether each candidate is a member by a coin of its own."""
+    wanted = cell.scenario.data.candidates
+    return wanted is not None and wanted.inclusion == "coin"
+
+
+def _promised(cell: Cell, trained: Trained) -> dict[str, Any] | None:
+    """The ledger's guarantee, where it holds against the attack's position."""
+    given = trained.outcome.guarantee
+    return given.as_json() if given is not None and cell.attack_position in given.against else None
 
 
 def _holders(pool: Pool, rows: Sequence[np.ndarray]) -> tuple[int | None, ...]:

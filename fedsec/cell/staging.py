@@ -9,6 +9,7 @@ import numpy as np
 
 from fedsec import registry
 from fedsec.api import Asks, Candidate, Goal, Sample, Stage, Staged, TriggerView
+from fedsec.cell.canaries import canaries_of
 from fedsec.cell.pool import Pool
 from fedsec.cell.resources import attack_plugin
 from fedsec.data.corpus import Corpus, Example
@@ -72,11 +73,16 @@ def goal_of(cell: Cell) -> Goal | None:
     return made
 
 
-def staged(cell: Cell, materials: Materials) -> Staged:
+def staged(cell: Cell, materials: Materials, parameters: int) -> Staged:
     """Return what the cell's goal plants, watches and asks about; nothing in the control.
 
+    Args:
+        cell: the cell.
+        materials: its texts.
+        parameters: how many are trained.
+
     Raises:
-        FedsecError: the attack's answer before training is not what it was asked for.
+        FedsecError: the attack's answer before training is not what it was asked for, or canaries find no place.
     """
     goal, card = goal_of(cell), cell.goal
     if goal is None or card is None:
@@ -96,6 +102,7 @@ def staged(cell: Cell, materials: Materials) -> Staged:
             test=_samples(materials.part.test),
             classes=materials.part.labels,
             candidates=materials.candidates,
+            canaries=canaries_of(cell.scenario, parameters, seeds),
             attack=checked(plugin) if before else None,
             view=view if before else None,
             tokenise=partial(_ids, materials.tokenise),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Staged, TrainingSettings
+from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Staged, TrainingSettings, Unit
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.evidence import CellWatcher, Surroundings
 from fedsec.cell.pool import Pool, pool_of
@@ -191,10 +191,11 @@ def train(
     stack = Stack(tuple(defense_plugin(cell.defense[place]) for place in cell.in_training))
     setup, device = stack.set_up(undefended), torch.device(resources.device)
     acts = cell.acts and not lacking(cell, setup)
-    plan = staged(cell, materials) if cell.acts or (cell.goal is not None and cell.goal.plants) else Staged()
+    model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
+    plants = cell.goal is not None and cell.goal.plants
+    plan = staged(cell, materials, model.layout.size) if cell.acts or plants else Staged()
     planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
     examples, tokens, held_rows = _with_planted(materials, planted)
-    model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
     start = public_start(cell, published, materials, model, shelf)
     settings = _settings(cell, observe)
     pinned = malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset()
@@ -227,6 +228,8 @@ def train(
         server=_server(cell, plan) if acts and cell.alters_broadcast else None,
         asked=_asked(scenario, part.test, test_split),
         watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
+        canaries=plan.canaries,
+        silent=frozenset(one.client for one in plan.withheld if one.unit == Unit.CLIENT),
         watchers=list(watchers.values()),
         vault=vault,
         store=RoundStore(rounds_path(checkpoint.path) if checkpoint else None),

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from fedsec.cli.commands import next_step, quoted
 from fedsec.cli.side_by_side import head_to_head_tables
+from fedsec.comparison.rows import refuted
 from fedsec.report.classes import about_classes
 from fedsec.report.defended import defended
 from fedsec.report.findings import findings
-from fedsec.report.guarantees import promises
+from fedsec.report.guarantees import promises, refutations
 from fedsec.report.members import by_scenario, member_findings
 from fedsec.report.trouble import note, training_findings
 from fedsec.report.visible import visible
@@ -102,6 +103,8 @@ def _print_scenario(console: Console, cells: Sequence[Row], rows: Sequence[Row],
         console.print(Text(visible(line)))
     for table in _tables(rows, console.width):
         console.print(table)
+    for sentence in refutations(rows):
+        console.print(Text(visible(f"! REFUTED: {sentence}".replace("\u00a0", " ")), style="bold red"))
     _print_findings(console, [*training_findings(rows), *findings(rows), *worst_findings(worst), *promises(rows)])
 
 
@@ -162,7 +165,8 @@ def _table(rows: Sequence[Row], width: int) -> Table:
             Text("\n".join(map(visible, heading.split("\n")))), justify=justify, overflow="fold", no_wrap=keep
         )
     for row in rows:
-        table.add_row(*(Text("\n".join(map(visible, cell(row).split("\n")))) for _, cell in columns))
+        cells = (Text("\n".join(map(visible, cell(row).split("\n")))) for _, cell in columns)
+        table.add_row(*cells, style="bold red" if refuted(row) else None)
     return table
 
 
@@ -225,7 +229,8 @@ def _note(row: Row) -> str:
     unknown = ["harm undefined"] if ran and harm is not None and harm["value"] is None else []
     unlearned = row["attack"] == "none" and row.get("learned") is False and not row.get("untrained")
     idle = ["did not learn"] if unlearned else []
-    return ", ".join([*filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *note(row)])
+    broken = ["REFUTED"] if refuted(row) else []
+    return ", ".join([*broken, *filter(None, [f"{_SIGNS[row['status']]}{part}"]), *unknown, *idle, *note(row)])
 
 
 def _number(row: Row, name: str) -> str:

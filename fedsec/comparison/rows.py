@@ -32,6 +32,13 @@ def goals_of(row: Row) -> tuple[GoalCard, ...]:
     return (*([] if own is None else [own]), *others)
 
 
+def refuted(row: Row) -> bool:
+    """Whether what was measured refutes what the ledger promises, in at least one of the row's seeds."""
+    card = goal_of(row) if row["status"] in RESULT else None
+    value = None if card is None else row["metrics"].get(card.refutes)
+    return value is not None and value["value"] is not None and value["value"] > 0
+
+
 def damage() -> tuple[GoalCard, Shown] | None:
     """The goal that everybody who acts is held against, and its headline; None if none is registered."""
     card = next((card for card in registry.goals() if card.whoever_acts), None)

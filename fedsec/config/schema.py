@@ -119,6 +119,21 @@ class Candidates(_Part):
     """`half`: exactly half of them, drawn at random, are members; `coin`: each by a coin of its own, as audits need."""
 
 
+class Canaries(_Part):
+    """Records of an audit. Each has a gradient in a direction of its own, and a coin decides whether it is trained on.
+
+    They come on top of a client's texts: drawn for a step like these, and not counted among them.
+    """
+
+    count: Annotated[int, Field(ge=20, le=1_000_000)]
+    """Canaries of all clients together, those withheld included; of a client at most one for each trained parameter."""
+    of: Literal["records", "clients"] = "records"
+    """What a canary is: a record of a client, or a client, which sends that direction in every round, or zeros."""
+    norm: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    """Of a canary's gradient, or of its update, before a defense clips it: above the clip, so that clipping is audited
+    too."""
+
+
 class Data(_Part):
     """The text that clients hold and the test set."""
 
@@ -158,6 +173,8 @@ class Data(_Part):
     """How training rows are dealt to clients."""
     candidates: Candidates | None = None
     """Which training rows are candidates for membership; none if absent."""
+    canaries: Canaries | None = None
+    """Canaries that an audit of a privacy claim plants; none if absent."""
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust, zeno and
     defenses before the release need some."""

@@ -41,6 +41,15 @@ def chosen(data: Tokenised, rows: Sequence[int] | np.ndarray) -> Tokenised:
     return Tokenised([data.ids[row] for row in picked.tolist()], data.labels[picked], learned)
 
 
+class CanaryRows(NamedTuple):
+    """Rows of a batch that are no texts: each one's gradient is known, and 0 but for one entry."""
+
+    places: torch.Tensor
+    """Where in the flat vector that entry is, int64 [canaries]."""
+    values: torch.Tensor
+    """The entry, fp32 [canaries]."""
+
+
 class Batch(NamedTuple):
     """Right-padded rows."""
 
@@ -51,10 +60,13 @@ class Batch(NamedTuple):
     labels: torch.Tensor
     """Classes [rows]; for causal language modelling the ids themselves [rows, length], `NOT_LEARNED` where not learned.
     They are not shifted: a label stands at its own token, which the position before predicts."""
+    canaries: CanaryRows | None = None
+    """Rows of an audit beside the texts; None without any."""
 
     def row(self, place: int) -> "Batch":
-        """Return one row as a batch of its own."""
-        return Batch(*(part[place : place + 1] for part in self))
+        """Return one text's row as a batch of its own."""
+        own = slice(place, place + 1)
+        return Batch(self.input_ids[own], self.attention_mask[own], self.labels[own])
 
 
 def tokenise(rows: Sequence[Example], tokenizer: Any, max_tokens: int) -> Tokenised:

@@ -1,7 +1,7 @@
 """Steps 6 and 7 of a round: an exchange, or filters and the aggregation rule, and the hooks on the aggregate."""
 
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +9,9 @@ import torch
 from fedsec.api import (
     ExchangeContext,
     Exchanged,
+    GaussianMechanism,
     Layout,
+    Measured,
     Mixed,
     Population,
     Rehearsal,
@@ -51,6 +53,8 @@ class Aggregate(NamedTuple):
     """Whether clients are sent the new model, beside an exchange's messages."""
     summed: tuple[int, ...] | None = None
     """The clients whose updates are in an exchange's sum; None if that is all of them."""
+    spent: GaussianMechanism | None = None
+    """What the rule spent of the clients' privacy, if it is a mechanism."""
 
 
 class Aggregator:
@@ -193,9 +197,13 @@ class Aggregator:
             return _Decision(skipped=refusal)
         context = self._context(around, declared, label)
         if implements(rule, "vector"):
-            vector = measured.of(label, rule.vector(rows, context))  # type: ignore[union-attr]
+            returned: Any = rule.vector(rows, context)  # type: ignore[union-attr]
+            spent = None
+            if isinstance(returned, Measured):
+                spent, returned = returned.spent, replace(returned, spent=None)
+            vector = measured.of(label, returned)
             _check(vector, (self._layout.size,), torch.float32, label)
-            return _Decision(plus=vector)
+            return _Decision(plus=vector, spent=spent)
         found = measured.of(label, rule.weights(rows, context))  # type: ignore[union-attr]
         weights, plus = (found.weights, found.plus) if isinstance(found, Weighted) else (found, None)
         _check(weights, (len(rows),), torch.float64, label)
@@ -210,8 +218,8 @@ class Aggregator:
         norms = None
         if decision.weights is None:
             assert decision.plus is not None  # noqa: S101 - a coordinate-wise rule's
-            vector = decision.plus
-        elif self._stack.rule is None and not self._stack.filters:
+            return Aggregate(decision.plus, decision.plus, None, None, received.upload_bytes, 0, spent=decision.spent)
+        if self._stack.rule is None and not self._stack.filters:
             vector = weighted_sum(received.rows, decision.weights)
         else:
             vector = rows.weighted_sum(decision.weights)
@@ -329,6 +337,8 @@ class _Decision(NamedTuple):
     plus: torch.Tensor | None = None
     """The vector that is added to their weighted sum [parameters]; the whole update where there are no weights."""
     skipped: str | None = None
+    spent: GaussianMechanism | None = None
+    """What the rule spent of privacy."""
 
 
 def _check(values: object, shape: tuple[int, ...], dtype: torch.dtype, label: str) -> None:

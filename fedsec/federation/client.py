@@ -5,13 +5,17 @@ Honest and malicious clients run the same code: a malicious one has another list
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import torch
 
 from fedsec.api import GaussianMechanism, Message, Sample, Unit
+from fedsec.data.tokens import Batch
 from fedsec.federation.availability import Attendance
+from fedsec.federation.canaries import with_canaries
 from fedsec.federation.clients import Clients
+from fedsec.federation.draws import sampling_rate
 from fedsec.federation.holdings import Holdings, check_samples, expected_rows
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.parties import Federation
@@ -76,11 +80,14 @@ class ClientSide:
 
         def train(place: int) -> Mapping[str, Any] | None:
             client, own = working[place], held[place]
-            batches = self._holdings.batches(own, chosen[place])
+            batches = self._planted(number, client, self._holdings.batches(own, chosen[place]), len(own.rows))
             dropout = seeds.torch("dropout", round_number=number, client=client)
             hooks = self._step_hooks(number, client, working, received[client], len(own.rows))
             expected = expected_rows(len(own.rows), training)
             out = buffer[place]
+            if self._stands_in(client, out):
+                losses[place] = nan
+                return None
             losses[place] = self._trainer.update(received[client], batches, out, dropout, hooks, expected)
             return None if hooks is None else hooks.report()
 
@@ -93,6 +100,25 @@ class ClientSide:
             if report is not None:
                 self._take_in(client, report, elsewhere=elsewhere)
         return [float(loss) for loss in losses]
+
+    def _stands_in(self, client: int, out: torch.Tensor) -> bool:
+        """Return whether a client is a canary, whose update is written to `out` [parameters] without any training."""
+        own = [one for one in self._f.canaries if one.client == client and one.unit == Unit.CLIENT]
+        if not own and client not in self._f.silent:
+            return False
+        descends = self._f.settings.training.update == "gradient"
+        out.zero_()
+        for one in own:
+            out[one.place] = one.norm if descends else -one.norm
+        return True
+
+    def _planted(self, number: int, client: int, batches: list[Batch], rows: int) -> list[Batch]:
+        """Return the batches with the client's canaries among them, as likely as each of its `rows` texts."""
+        own = [one for one in self._f.canaries if one.client == client and one.unit == Unit.RECORD]
+        if not own:
+            return batches
+        generator = self._f.seeds.numpy("canary batches", round_number=number, client=client)
+        return with_canaries(batches, own, sampling_rate(rows, self._f.settings.training), generator)
 
     def _take_in(self, client: int, report: Mapping[str, Any], *, elsewhere: bool) -> None:
         """Take over what a client's step hooks measured and spent, and their state if they ran in another process."""

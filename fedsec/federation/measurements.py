@@ -27,7 +27,7 @@ class Measurements:
         if not isinstance(found, Measured):
             return found
         if found.spent is not None:
-            raise FedsecError(f"{label} reports spent privacy; only step hooks that calibrate are accounted for")
+            raise FedsecError(f"{label} reports spent privacy; only step hooks that calibrate and such rules count")
         self.note(label, found)
         return found.value
 

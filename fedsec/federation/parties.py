@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.api import Knowledge, Sample, TrainingSettings
+from fedsec.api import Canary, Knowledge, Sample, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.availability import AvailabilitySettings
@@ -73,6 +73,8 @@ class Federation:
         server: what a malicious server runs, or None.
         watched: texts of a goal, whose predicted classes are noted at every evaluation.
         asked: what the model is asked to write before training and after it, or None.
+        canaries: those that clients train on beside their texts, or that clients are.
+        silent: clients that send zeros, as canaries that are withheld.
         watchers: attacks that look at rounds as they happen.
         vault: holds the ground truth of the rounds that attacks look at.
         store: where the rounds of `settings.observe` are kept.
@@ -100,6 +102,8 @@ class Federation:
     classes: tuple[str, ...] = ()
     watched: Mapping[str, Tokenised] = field(default_factory=dict)
     asked: Asked | None = None
+    canaries: Sequence[Canary] = ()
+    silent: frozenset[int] = frozenset()
     watchers: Sequence[Watcher] = ()
     vault: Vault = field(default_factory=Vault)
     store: RoundStore = field(default_factory=RoundStore)

@@ -34,7 +34,7 @@ from fedsec.federation.releases import Releases
 from fedsec.federation.sending import Sender
 from fedsec.federation.server import ServerSide
 from fedsec.federation.server_optimizer import ServerOptimizer
-from fedsec.federation.spending import covered_by, notices, open_ledger
+from fedsec.federation.spending import covered_by, notices, open_ledger, spend_for_all
 from fedsec.federation.transcript import Observed, RoundSummary, Secret
 from fedsec.federation.trusted import Trusted
 from fedsec.models.local import LocalTrainer
@@ -131,6 +131,8 @@ class Session:
         aggregate = self._aggregator.aggregate(
             number, arrived, self._current, staleness, absent, trusted, wire
         )  # 6 and 7
+        if aggregate.spent is not None:
+            spend_for_all(self._f, self._ledger, aggregate.spent)
         if aggregate.summed is not None:
             delivery = delivery.of(aggregate.summed)
             arrived, staleness = delivery.received, delivery.staleness

@@ -1,6 +1,9 @@
 """The ledger of a federation before it runs: what its protocol means for the mechanisms in its stack."""
 
-from fedsec.api import PrivacyTerms
+from typing import Any
+
+from fedsec.api import GaussianMechanism, PrivacyTerms, implements
+from fedsec.api.hooks import CALIBRATE
 from fedsec.federation.clients import Clients
 from fedsec.federation.draws import sampling_rate
 from fedsec.federation.parties import Federation
@@ -21,7 +24,28 @@ def open_ledger(federation: Federation, clients: Clients) -> Ledger:
         )
 
     clients.calibrate(ledger, terms)
+    rule = _mechanism(federation)
+    if rule is not None:
+        everybody, cohort = len(federation.rows), federation.settings.cohort
+        whole = PrivacyTerms(
+            sampling_rate=min(1.0, cohort / max(1, everybody)), steps=rounds, expected_rows=float(cohort)
+        )
+        calibrated = rule.calibrate(whole)
+        for client in range(everybody):
+            ledger.open(client, federation.stack.rule_label, whole, calibrated)
     return ledger
+
+
+def _mechanism(federation: Federation) -> Any:
+    """The server's rule, where it is a mechanism of differential privacy."""
+    rule = federation.stack.rule
+    return rule if rule is not None and implements(rule, CALIBRATE) else None
+
+
+def spend_for_all(federation: Federation, ledger: Ledger, mechanism: GaussianMechanism) -> None:
+    """Record what the server's rule spent in a round: every client may have been in it, by the cohort's coin."""
+    for client in range(len(federation.rows)):
+        ledger.spend(client, federation.stack.rule_label, mechanism)
 
 
 def covered_by(federation: Federation) -> frozenset[int]:
@@ -57,6 +81,11 @@ def _void(federation: Federation, clients: Clients) -> list[str]:
             "some clients are pinned to every cohort (threat.participation.kind: fixed), so that cohorts are not drawn "
             "at random"
         )
+    if _mechanism(federation) is not None and federation.stack.filters:
+        names = " and ".join(label for label, _ in federation.stack.filters)
+        found.append(
+            f"{names} changes updates by what the others are, before {federation.stack.rule_label} bounds them"
+        )
     found += [
         f"{label} changes what a client trains on by rules that may look at all of its records, which is not counted"
         for label in clients.cleaners
@@ -66,6 +95,8 @@ def _void(federation: Federation, clients: Clients) -> list[str]:
 
 def _assumes(federation: Federation) -> list[str]:
     """Return what a guarantee assumes, and what it does not cover."""
+    if _mechanism(federation) is not None:
+        return ["the server is honest", "noise and cohorts are simulated from the cell's seed"]
     found = [
         "holds for records of clients that follow the protocol, each record with one client",
         "how many records a client holds is public",

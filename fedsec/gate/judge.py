@@ -12,7 +12,8 @@ from fedsec.errors import BaselineError, FedsecError
 from fedsec.gate.baseline import Baseline, make, read
 from fedsec.gate.places import Place, first_known, places_of
 from fedsec.gate.readings import Gated, Member, gated
-from fedsec.gate.verdict import Verdict, settle
+from fedsec.gate.refuted import broken_promises
+from fedsec.gate.verdict import Check, Verdict, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Looked:
     found: tuple[Gated, ...]
     places: tuple[Place | None, ...]
     """Of each rule."""
+    refuted: tuple[Check, ...] = ()
+    """Promises of privacy that a measurement refutes: they fail without a rule."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -74,7 +77,15 @@ def look(
     written = [] if source is None else [places_of(path / str(source), len(rules))]
     places = first_known(*written, places_of(resolved, len(rules)))
     found = gated(rules, members, scorecard, contents)
-    return Looked(name=loaded.name, path=path, record=record, members=members, found=tuple(found), places=tuple(places))
+    return Looked(
+        name=loaded.name,
+        path=path,
+        record=record,
+        members=members,
+        found=tuple(found),
+        places=tuple(places),
+        refuted=tuple(broken_promises(scorecard, loaded.name)),
+    )
 
 
 def judge(looked: Looked, baseline: Path | None, *, strict: bool = False) -> Verdict:
@@ -99,5 +110,6 @@ def judge(looked: Looked, baseline: Path | None, *, strict: bool = False) -> Ver
         record=looked.record,
         members=looked.members,
         places=looked.places,
+        refuted=looked.refuted,
         strict=strict,
     )

@@ -159,6 +159,7 @@ def settle(
     record: Mapping[str, Any],
     members: Sequence[Member],
     places: Sequence[Place | None] = (),
+    refuted: Sequence[Check] = (),
     strict: bool = False,
 ) -> Verdict:
     """The verdict on a run.
@@ -171,6 +172,7 @@ def settle(
         record: the run's record.json.
         members: its scenarios.
         places: where each rule stands; nowhere if absent.
+        refuted: checks that failed without a rule, since a promise of privacy is refuted.
         strict: whether what is inconclusive fails.
     """
     problems, notes = _comparability(name, found, baseline, record, members)
@@ -181,6 +183,7 @@ def settle(
         old = known.get(one.group.identity)
         place = places[one.place] if one.place < len(places) else None
         checks.append(_check(one, old, change, place, several=len(members) > 1, comparable=not problems))
+    checks += refuted
     gated = {one.group.identity for one in found}
     checks += [_lost(group, several=len(members) > 1) for identity, group in known.items() if identity not in gated]
     return Verdict(

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedsec.api import Evidence, Scored, Stage, Staged, Truth
 from fedsec.errors import WrongAnswerError
+from fedsec.metrics.audit import one_run
 from fedsec.metrics.blind import blind_scores
 from fedsec.metrics.membership import curves, membership, of_updates
 
@@ -50,7 +51,10 @@ class TellMembers:
         """
         members = np.array(truth.members)
         if answer.ndim == 1:
-            return Scored(metrics=membership(answer, prior, members), notes=_notes(answer, prior, members))
+            metrics = membership(answer, prior, members)
+            if truth.by_coin:  # every candidate is a canary, if a weak one
+                metrics |= one_run(answer, members, prefix="membership")
+            return Scored(metrics=metrics, notes=_notes(answer, prior, members))
         drawn = _drawn(truth)  # bool [candidates, clients]
         held = _held(truth) if truth.clients else members[:, None]
         metrics = of_updates(answer, prior, drawn, held, ~members)

@@ -20,6 +20,8 @@ _FLAGGED = (
 )
 _ROUNDS = "It needs filters or a rule with weights; the interval treats the rounds of a training as independent."
 
+_ONE_SIDED = "One-sided at 95 %: an epsilon below it is refuted, an epsilon above it is not shown."
+
 CARDS = (
     MetricCard(
         name="utility/accuracy",
@@ -174,6 +176,55 @@ CARDS = (
             ("tpr@fpr=0.05", "Members above the threshold that at most 5 % of the other candidates reach."),
             ("holdings-auc", "The AUC of an attack on updates for all that clients hold, whether it was drawn or not."),
             ("holdings-tpr@fpr=0.01", "Members found at 1 % false positives, for all that clients hold."),
+        )
+    ),
+    MetricCard(
+        name="membership/epsilon-lower-bound",
+        summary="The epsilon that the attack's scores show at least, as an audit (data.candidates.inclusion: coin).",
+        unit="epsilon",
+        better_for=BetterFor.ATTACKER,
+        limits=("Texts are weak canaries: it is reported, and decides nothing.", _ONE_SIDED),
+    ),
+    MetricCard(
+        name="membership/ceiling",
+        summary="The largest such bound that so many candidates allow.",
+        unit="epsilon",
+        better_for=BetterFor.NEITHER,
+    ),
+    MetricCard(
+        name="audit/refuted",
+        summary="Audits whose bound on epsilon is above what the ledger promises.",
+        unit="fraction",
+        better_for=BetterFor.ATTACKER,
+        limits=(
+            "A promise of up to 4 is held against the one-run bound, a larger one against that for Gaussian noise.",
+            "What keeps its promise is refuted in at most 5 % of audits, by the first bound far less often.",
+        ),
+    ),
+    *(
+        MetricCard(name=f"audit/{name}", summary=summary, unit="epsilon", better_for=better, limits=limits)
+        for name, summary, better, limits in (
+            (
+                "epsilon-lower-bound",
+                "The epsilon that one run's canaries show at least, whatever the mechanism is.",
+                BetterFor.ATTACKER,
+                (_ONE_SIDED,),
+            ),
+            ("ceiling", "The largest such bound: every guess is right.", BetterFor.NEITHER, ()),
+            (
+                "epsilon-lower-bound-gdp",
+                "The epsilon that one run's canaries show at least if their scores are normal and of one spread.",
+                BetterFor.ATTACKER,
+                (_ONE_SIDED, "It means nothing where scores are not normal, as those of texts are not."),
+            ),
+            ("ceiling-gdp", "The largest such bound: a threshold makes no mistake.", BetterFor.NEITHER, ()),
+            (
+                "epsilon-lower-bound-pooled",
+                "The epsilon that the canaries of all seeds show at least at a threshold that others of them chose.",
+                BetterFor.ATTACKER,
+                (_ONE_SIDED, "Canaries of one run count as independent: they must not touch each other."),
+            ),
+            ("ceiling-pooled", "The largest such bound: no mistake at all.", BetterFor.NEITHER, ()),
         )
     ),
     MetricCard(

@@ -114,6 +114,25 @@ class FrozenEncoder(nn.Module):
 
     @classmethod
     @contextmanager
+    def lent(cls, module: nn.Module, memory: dict[Tokens, Output]) -> Iterator[None]:
+        """Let a stand-in answer for the duration of the block; what it encodes is kept in `memory` for the next one."""
+        model: Any = unwrapped(module)
+        if isinstance(model.base_model, cls):
+            yield
+            return
+        cls.put_into(module, {})
+        model.base_model.keep_in(memory)
+        try:
+            yield
+        finally:
+            cls.take_out(module)
+
+    def keep_in(self, memory: dict[Tokens, Output]) -> None:
+        """Keep new texts' outputs there, beside those that are there already."""
+        self._new, self._bytes = memory, sum(4 * hidden.numel() for hidden, _ in memory.values())
+
+    @classmethod
+    @contextmanager
     def laid_aside(cls, module: nn.Module) -> Iterator[None]:
         """Restore the encoder itself for the duration of the block."""
         model: Any = unwrapped(module)

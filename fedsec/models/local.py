@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from fedsec.api import TrainingSettings
-from fedsec.data.tokens import NOT_LEARNED, Batch
+from fedsec.data.tokens import NOT_LEARNED, Batch, CanaryRows
 from fedsec.maths.example_gradients import ExampleGradients
 from fedsec.models.flat import FlatModel
 from fedsec.seeds import scoped_torch_rng
@@ -100,7 +100,7 @@ class LocalTrainer:
         def per_example() -> torch.Tensor:
             found, of_rows = self._rows(batch)
             losses.append(of_rows.mean())
-            return found
+            return found if batch.canaries is None else torch.cat([found, _spelled_out(batch.canaries, found)])
 
         found = hooks.gradient(step, self._model.values, plain, per_example)
         if found is not flat:
@@ -130,6 +130,15 @@ class LocalTrainer:
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Put the gradient of a batch's loss into the flat gradient; the loss, where it is read off at the end."""
+        loss = self._of_texts(batch)
+        if batch.canaries is not None:
+            rows = self._expected or max(1, len(batch.input_ids))
+            places, values = (part.to(self._model.device) for part in batch.canaries)
+            self._model.gradient.index_add_(0, places, values / rows)
+        return loss
+
+    def _of_texts(self, batch: Batch) -> torch.Tensor:
+        """Put the gradient of the loss on a batch's texts into the flat gradient; that loss, NaN without any."""
         self._model.gradient.zero_()
         if len(batch.input_ids) == 0:  # a step without a pass
             return torch.tensor(torch.nan)
@@ -154,6 +163,13 @@ class LocalTrainer:
     def _masks(self, generator: torch.Generator) -> AbstractContextManager[None]:
         """Where dropout draws from; without dropout nothing is drawn."""
         return _drawing_from(generator, self._model.device) if self._dropout else nullcontext()
+
+
+def _spelled_out(canaries: CanaryRows, like: torch.Tensor) -> torch.Tensor:
+    """The gradients of canaries as whole rows [canaries, parameters], where and of what type `like` is."""
+    found = like.new_zeros(len(canaries.places), like.shape[1])
+    found[torch.arange(len(found)), canaries.places.to(like.device)] = canaries.values.to(like)
+    return found
 
 
 def batch_loss(model: FlatModel, batch: Batch) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite, sqrt
 from typing import Any
 
-from fedsec.api import Calibrated, GaussianMechanism, PrivacyTerms
+from fedsec.api import Calibrated, GaussianMechanism, PrivacyTerms, Unit
 from fedsec.privacy.accounting import Spent
 from fedsec.privacy.guarantee import Guarantee, guarantee_of
 
@@ -124,18 +124,20 @@ class Ledger:
         """Return the noise in a round's mean update over the largest signal after clipping; None without noise.
 
         A step adds noise of norm z C sqrt(d) / B and a signal of at most C; steps and clients add up noise by the root
-        of their number, and a signal in full.
+        of their number, and a signal in full. A server's noise comes once, on the sum.
 
         Args:
             parameters: d, trained and sent.
             cohort: clients in a round.
             steps: local steps in a round.
         """
-        of_steps = [
-            account.calibrated.mechanism.noise_multiplier * sqrt(parameters) / max(account.terms.expected_rows, 1e-9)
-            for account in self._accounts.values()
-        ]
-        return max(of_steps) / sqrt(max(1, cohort) * max(1, steps)) if of_steps and max(of_steps) > 0 else None
+        ratios = [0.0]
+        for account in self._accounts.values():
+            mechanism = account.calibrated.mechanism
+            ratio = mechanism.noise_multiplier * sqrt(parameters) / max(account.terms.expected_rows, 1e-9)
+            once = mechanism.unit == Unit.CLIENT  # the server adds noise to the sum, once in a round
+            ratios.append(ratio if once else ratio / sqrt(max(1, cohort) * max(1, steps)))
+        return max(ratios) or None
 
     def state(self) -> dict[str, Any]:
         """Return the steps that were taken, for a checkpoint."""

@@ -178,14 +178,14 @@ def _outcome(row: Row) -> str:
     left = f"{_left(metrics)}{', which did not learn' if idle and damage_in(metrics) else ''}"
     if card is None or is_damage(card):
         return left
-    return "; ".join([*_pursued(card, metrics), *([f"it {left}"] if row.get("acts") else [])])
+    return "; ".join([*pursued(card, metrics), *([f"it {left}"] if row.get("acts") else [])])
 
 
-def _pursued(card: GoalCard, metrics: Row) -> list[str]:
+def pursued(card: GoalCard, metrics: Row) -> list[str]:
     """How far a goal got: its headline as one clause, then one for each metric beside it."""
     known = [(shown, metrics[shown.metric]) for shown in card.headline if shown.metric in metrics]
     if not known or known[0][1]["value"] is None:
-        return [f"has {NO_VALUE} ({card.headline[0].axis})"]
+        return [f"has {NO_VALUE} ({card.headline[0].axis})", *_beside(card, metrics)]
     clauses: list[str] = []
     for shown, value in known:
         if value["value"] is None:
@@ -194,13 +194,19 @@ def _pursued(card: GoalCard, metrics: Row) -> list[str]:
         clauses.append(f"{_told_by(shown, value)} ({kind}{_evidence(shown, value)})")
         if value["value"] >= value.get("best", 1.0):
             break  # nothing is left that the next could add
+    return [", ".join(clauses), *_beside(card, metrics)]
+
+
+def _beside(card: GoalCard, metrics: Row) -> list[str]:
+    """A clause for each metric that is told beside a goal's headline."""
     others = []
     for shown in shown_beside(card):
         value = metrics.get(shown.metric)
         if value is not None and value["value"] is not None:
             subject = "" if shown.sentence.startswith("{value}") else "it "  # its value may be its subject
-            others.append(f"{subject}{_told_by(shown, value)} ({_evidence(shown, value)})")
-    return [", ".join(clauses), *others]
+            about = _evidence(shown, value).removeprefix("none; ")  # a bound has no interval
+            others.append(f"{subject}{_told_by(shown, value)}{'' if about == 'none' else f' ({about})'}")
+    return others
 
 
 def _told_by(shown: Shown, value: Row) -> str:

@@ -14,6 +14,7 @@ from fedsec.comparison.rows import (
     goal_of,
     is_damage,
     name_telling,
+    refuted,
     shown_beside,
     telling,
     words_for,
@@ -94,6 +95,9 @@ def _square(row: Row | None) -> dict[str, Any]:
     if row["status"] == BUDGET:
         lines.append(f"time over, it may get more: {brief(row['reason'])}")
     look = ("undefined" if row.get("untrained") else "control") if row["attack"] == NONE else shade(row.get("harm"))
+    if refuted(row):
+        look, lines = "refuted", ["the guarantee is refuted", *lines]
+        places = [place + 1 for place in places]
     lines = [*lines, *_detected(row["metrics"]), *short(row)]
     return {**square, "look": look, "main": main, "lines": lines, "heads": places}
 
@@ -126,10 +130,11 @@ def _contents(row: Row, card: GoalCard | None) -> tuple[str, list[tuple[str, ...
 def _pursued(card: GoalCard, metrics: Row) -> tuple[str, list[tuple[str, ...]]]:
     """How far a goal got: the first headline as the main number, then what is told beside it."""
     known = [(one, metrics[one.metric]) for one in (*card.headline, *shown_beside(card)) if one.metric in metrics]
-    if not known or known[0][1]["value"] is None:
+    lacks = not known or known[0][1]["value"] is None
+    if lacks and all(value["value"] is None for _, value in known):
         return NO_VALUE, [(card.headline[0].axis,)]
-    pairs: list[tuple[str, ...]] = []
-    for shown, value in known:
+    pairs: list[tuple[str, ...]] = [(card.headline[0].axis,)] if lacks else []
+    for shown, value in known[1 if lacks else 0 :]:
         text = written(value["value"], shown.form)
         what = filled(shown.square, text, value)
         if pairs and "{value}" not in shown.square:
@@ -140,7 +145,8 @@ def _pursued(card: GoalCard, metrics: Row) -> tuple[str, list[tuple[str, ...]]]:
 
 def _interval(shown: Shown, value: Row) -> str:
     guess = shown.guess.removeprefix("a blind ")  # a square has little room, and the legend says it
-    return f"interval {evidence(value, shown.form, guess)}"
+    about = evidence(value, shown.form, guess)
+    return about.removeprefix("none; ") if about.startswith("none; ") else f"interval {about}"
 
 
 def _quality(metrics: Row) -> tuple[str, list[tuple[str, ...]]]:

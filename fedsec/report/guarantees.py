@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedsec.comparison.rows import goal_of, refuted
+from fedsec.report.findings import pursued
 from fedsec.report.scorecard import settings_label
 
 Row = Mapping[str, Any]
@@ -21,6 +23,19 @@ def promises(rows: Sequence[Row]) -> list[str]:
             if isinstance(row["guarantee"].get("epsilon"), (int, float)):
                 assumed.setdefault(str(row["guarantee"].get("assumes")))
     return [*told.values(), *(f"What is promised rests on this: {text}." for text in assumed)]
+
+
+def refutations(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each row in which a measurement refutes what the ledger promises; none of these is a detail."""
+    told = []
+    for row in rows:
+        card = goal_of(row)
+        if card is None or not refuted(row):
+            continue
+        where = settings_label(row["settings"])
+        clauses = "; ".join(pursued(card, row["metrics"]))
+        told.append(f"{where}: " * bool(where) + f"{row['defense']} breaks its promise: {row['attack']} {clauses}.")
+    return told
 
 
 def promise(guarantee: object) -> str:

@@ -31,7 +31,7 @@ from fedsec.report.expected import compared
 from fedsec.report.findings import controls_first, findings
 from fedsec.report.front import fronts_drawn
 from fedsec.report.grid import grids, unadapted
-from fedsec.report.guarantees import promises
+from fedsec.report.guarantees import promises, refutations
 from fedsec.report.members import member_findings
 from fedsec.report.numbers import NO_VALUE, percent
 from fedsec.report.parts import Part, parts_of
@@ -110,6 +110,7 @@ def _part(record: Row, part: Part, place: int, of: int) -> dict[str, Any]:
         "results": any(cell["status"] in RESULT for cell in part.cells),
         "seeds": max((row["seeds"] for row in part.rows), default=0),
         "watched": any(row["attack"] != NONE and row["status"] in RESULT and not row.get("acts") for row in part.rows),
+        "refuted": refutations(part.rows),
         "trouble": training_findings(part.rows),
         "findings": [*worst_findings(part.worst_case), *findings(part.rows), *promises(part.rows)],
         "classes": about_classes(part.contents),

@@ -19,11 +19,13 @@ from fedsec.plan.cells import NONE
 from fedsec.testing.texts import registered
 
 __all__ = [
-    "CANDIDATES", "Federated", "about_candidates", "backdoor", "byzantine", "extraction", "fitting", "membership",
-    "reconstruction", "registered",
+    "CANDIDATES", "Federated", "about_candidates", "audit", "backdoor", "byzantine", "extraction", "fitting",
+    "membership", "reconstruction", "registered",
 ]  # fmt: skip
 CANDIDATES = "data.candidates"
 """The setting that a goal requires which asks who is a member."""
+CANARIES = "data.canaries"
+"""The setting that a goal requires which plants canaries."""
 SEALED = "ideal-sealed"
 """The double that gives a key holder something to hold."""
 SHORT = ("federation.rounds=3", "federation.local_steps=2")
@@ -72,6 +74,10 @@ def fitting(card: AttackCard) -> Federated:
     malicious = threat.behaviour == Behaviour.MALICIOUS
     if about_candidates(goal):
         return Federated(build=membership, needs=_for_members(card), short=SHORT, beside=beside)
+    if CANARIES in goal.requires:
+        whole = threat.position in (Position.CLIENT, Position.RELEASED_MODEL)  # whole clients, which others look for
+        needs = ("federation.clients=64", "data.canaries={count: 60, of: clients}") if whole else ()
+        return Federated(build=audit, needs=(*_for_members(card), *needs), short=_TWO_ROUNDS, beside=beside)
     if goal.asks == Asks.BEFORE:
         supplied = _PUBLIC if threat.position == Position.SUPPLIER else ()
         return Federated(build=backdoor, needs=(*_for_task(card), *supplied), short=SHORT)
@@ -254,6 +260,45 @@ def membership(
             "evaluate_every": 6,
         },
         "threat": {"knowledge": list(knowledge), **_public(knowledge)},
+        "matrix": {"attack": [attack], "defense": [defense]},
+    }
+    return load_single(content, overrides)
+
+
+def audit(
+    attack: Any, defense: Any = "none", knowledge: tuple[str, ...] = (), overrides: Sequence[str] = ()
+) -> Scenario:
+    """Four clients send gradients of batches of chance, with 200 canaries of which a coin withholds each.
+
+    Args:
+        attack: as in `matrix.attack`.
+        defense: as in `matrix.defense`.
+        knowledge: granted side knowledge.
+        overrides: other settings, each `PATH=VALUE`.
+    """
+    content = {
+        "schema": 1,
+        "name": "canned/audit",
+        "summary": "Does the attack tell which canaries were trained on?",
+        "model": {"name": "tiny-bert", "tuning": {"kind": "head"}, "layers": 1, "dropout": False},
+        "data": {
+            "name": "canned-words",
+            "train": 120,
+            "test": 24,
+            "max_tokens": 16,
+            "canaries": {"count": 200, "norm": 1.0},
+        },
+        "federation": {
+            "clients": 4,
+            "rounds": 8,
+            "batch_size": 15,
+            "sampling": "poisson",
+            "optimizer": "sgd",
+            "learning_rate": 0.5,
+            "update": "gradient",
+            "evaluate_every": 8,
+        },
+        "threat": {"knowledge": list(knowledge), "attack_rounds": "all", **_public(knowledge)},
         "matrix": {"attack": [attack], "defense": [defense]},
     }
     return load_single(content, overrides)

@@ -170,7 +170,11 @@ def claims(
     """
     cell, goal, looked, plugin = subject.cell, goal_of(subject.cell), Looked(), attack_plugin(subject.cell.attack)
     assert goal is not None  # noqa: S101 - the cell has an attack
-    plan = trained.staged if cell.acts and materials is None else staged(cell, materials or trained.materials)
+    plan = (
+        trained.staged
+        if cell.acts and materials is None
+        else staged(cell, materials or trained.materials, trained.model.layout.size)
+    )
     anew = secrets is not None
     secrets = secrets if secrets is not None else secrets_of(cell, trained)
     attack = _asked(cell, trained, plugin, anew)
@@ -280,7 +284,7 @@ def evidence_with(subject: Subject, trained: Trained, materials: Materials) -> E
     """Return the evidence of the attack if the goal asks about these texts; AssertionError if it cannot stage them."""
     cell = subject.cell
     try:
-        question = staged(cell, materials).question
+        question = staged(cell, materials, trained.model.layout.size).question
     except FedsecError as error:
         raise AssertionError(f"{subject.name}: {error}") from error
     return evidence_of(cell, trained, secrets_of(cell, trained), question, Looked())

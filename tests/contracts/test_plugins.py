@@ -41,6 +41,7 @@ SLOW |= {"causal-backdoor", "instruction-backdoor", "rare-embedding", "neurotoxi
 SLOW |= {"gradient-difference", "fedmia", "loss-series", "words-touched", "lira", "rmia", "shadow-classifier"}
 SLOW |= {"min-k", "min-k-plus-plus", "zlib", "recall"}
 SLOW_DEFENSES = {
+    "dp-fedavg",
     "neuron-pruning",
     "dp-lora",
     "bucketing",
@@ -93,6 +94,8 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "gradient-difference": {"overrides": GRADIENTS},
     "fedmia": {"overrides": GRADIENTS},
     "loss-series": {"overrides": ["threat.attack_rounds=all"]},
+    "canary-direction": {"shows": "audit/epsilon-lower-bound"},  # nobody promises anything undefended
+    "canary-client": {"shows": "audit/epsilon-lower-bound"},
     "label-flip": {"overrides": ["threat.malicious=4"]},
     "clean-label": {"strongest": {"keep": 0.0}, "overrides": ["threat.malicious=4", "federation.local_steps=6"]},
     "edge-case": {"overrides": ["data.max_tokens=32"]},
@@ -122,6 +125,7 @@ DEFENSES: dict[str, dict[str, Any]] = {
             "federation.learning_rate=0.02",
         ],
     },
+    "dp-fedavg": {"attack": {"name": "loss"}, "parameters": {"clip": 0.1}},
     "dropout": {"attack": {"name": "dager"}},  # embedding-algebra does not mind it
     "gaussian-noise": {"parameters": {"sigma": 1.0}},  # embedding-algebra reads single texts under a tenth of that
     # Of the embeddings, whose rows are 0 but for a text's own words, it leaves out nothing that is not 0.

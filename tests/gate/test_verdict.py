@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fedsec.cli.main import app
 from fedsec.errors import ExitCode
 from fedsec.gate.formats import FORMATS
 from fedsec.gate.judge import judge
+from fedsec.gate.refuted import broken_promises
 from fedsec.gate.verdict import Outcome, Verdict
 from fedsec.store import strict_json
 
@@ -209,3 +211,24 @@ def test_a_gate_that_asks_for_a_baseline_fails_without_one(trusted: tuple[Path, 
 def test_the_json_of_a_verdict_is_strict(trusted: tuple[Path, Path]) -> None:
     content = strict_json.parse(json.dumps(_verdict(*trusted).as_json()))
     assert content["counts"]["pass"] == len(RULES)
+
+
+def test_a_refuted_promise_fails_every_gate(trusted: tuple[Path, Path]) -> None:
+    """No rule asks for it: the bound of an audit lies above what the ledger promises."""
+    run, baseline = trusted
+    shared = {"better_for": "attacker", "ci_low": None, "ci_high": None, "method": "none", "n": 1}
+    row = {"attack": "canary-direction", "defense": "dp-sgd", "goal": "audit", "status": "ok", "settings": {}}
+
+    def judged(share: float) -> Verdict:
+        value = {**shared, "value": share, "unit": "fraction", "chance": 0.0, "best": 1.0}
+        rows = [{**row, "metrics": {"audit/refuted": value}}]
+        refuted = tuple(broken_promises({"summary": rows}, "tests/gate"))
+        return judge(replace(looked_at(run), refuted=refuted), baseline)
+
+    assert judged(0.0).exit_code == ExitCode.OK
+    found = judged(0.5)
+    assert found.exit_code == ExitCode.GATE_FAILED
+    assert [check.name for check in found.checks if check.outcome == Outcome.FAILED] == [
+        "audit/refuted/canary-direction/dp-sgd"
+    ]
+    assert "dp-sgd breaks its promise" in found.worst_first[0].reasons[0]

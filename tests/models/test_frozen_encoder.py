@@ -116,6 +116,20 @@ def test_new_texts_are_kept_as_long_as_there_is_room(monkeypatch: pytest.MonkeyP
     assert len(ran) == 2
 
 
+def test_a_stand_in_that_is_lent_remembers_what_it_was_asked_and_leaves_the_model_as_it_was() -> None:
+    module, encoder, memory = MODELS["bert"](), None, {}  # type: ignore[var-annotated]
+    encoder, ids = module.base_model, torch.tensor([[4, 5, 6]])
+    plain = module.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    for _ in range(2):
+        with FrozenEncoder.lent(module, memory):
+            assert isinstance(module.base_model, FrozenEncoder)
+            with FrozenEncoder.lent(module, {}):  # one that is there already stays
+                found = module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        assert module.base_model is encoder
+        torch.testing.assert_close(found, plain)
+    assert list(memory) == [(4, 5, 6)]
+
+
 def test_only_a_head_without_dropout_makes_the_encoder_constant() -> None:
     assert is_frozen(_model("bert").setup)
     assert not is_frozen(_model("bert", dropout=True).setup)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fedsec.api import TrainingSettings
 from fedsec.data.corpus import Example
-from fedsec.data.tokens import Batch, Tokenised, collate, tokenise, tokenise_causal
+from fedsec.data.tokens import Batch, CanaryRows, Tokenised, collate, tokenise, tokenise_causal
 from fedsec.federation.evaluation import evaluate
 from fedsec.models import tiny_bert, tiny_gpt2
 from fedsec.models.base import BaseModel
@@ -188,12 +188,12 @@ def test_an_update_depends_on_start_and_batches_and_not_on_who_trained_before(up
 def test_start_and_batches_stay_as_they_were(update: str) -> None:
     flat = FlatModel(*_module("full"))
     start, batches = flat.values.clone(), _batches()
-    before = start.clone(), [[tensor.clone() for tensor in batch] for batch in batches]
+    before = start.clone(), [[tensor.clone() for tensor in batch[:3]] for batch in batches]
     out = torch.empty(flat.layout.size)
     LocalTrainer(flat, _settings(update), dropout=False).update(start, batches, out, torch.Generator())
     assert torch.equal(start, before[0])
     for batch, copy in zip(batches, before[1], strict=True):
-        assert all(torch.equal(now, then) for now, then in zip(batch, copy, strict=True))
+        assert all(torch.equal(now, then) for now, then in zip(batch[:3], copy, strict=True))
     assert flat.attached()
 
 
@@ -343,3 +343,28 @@ def test_causal_training_learns_to_stop() -> None:
     LocalTrainer(model, settings, dropout=False).update(start, batches, out, torch.Generator())
     ids = torch.tensor([data.ids[0][:-1]])
     assert int(model.module.eval()(input_ids=ids).logits[0, -1].argmax()) == 2
+
+
+@pytest.mark.parametrize("texts", [[0, 1], []])
+def test_canaries_are_rows_of_known_gradients(texts: list[int]) -> None:
+    """Beside the texts' gradients they are rows of their own; without hooks they are added to the sum."""
+    flat = FlatModel(*_module("head"))
+    plain = collate(_data(), texts, 0)
+    canaries = CanaryRows(torch.tensor([3, 40]), torch.tensor([10.0, -2.0]))
+    batch = plain._replace(canaries=canaries)
+    trainer = LocalTrainer(flat, _settings("gradient"), dropout=False)
+    start, (with_them, without, rows) = flat.values.clone(), torch.empty(3, flat.layout.size)
+
+    class EachRow:
+        def gradient(self, step: int, parameters: torch.Tensor, plain: Any, per_example: Any) -> torch.Tensor:
+            found: torch.Tensor = per_example()
+            assert found.shape == (len(texts) + 2, flat.layout.size)
+            assert int(found[-2].count_nonzero()) == int(found[-1].count_nonzero()) == 1
+            return found.sum(dim=0) / 4
+
+    for own, out, hooks in ((batch, with_them, None), (plain, without, None), (batch, rows, EachRow())):
+        trainer.update(start, [own], out, torch.Generator(), hooks, expected_rows=4.0)
+    expected = without.clone()
+    expected[canaries.places] += canaries.values / 4
+    torch.testing.assert_close(with_them, expected)
+    torch.testing.assert_close(rows, expected, atol=1e-6, rtol=1e-5)

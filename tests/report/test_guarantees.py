@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedsec.report.guarantees import promise, promises
+from fedsec.report.guarantees import promise, promises, refutations
 
 STATED = {
     "kind": "differential-privacy", "epsilon": 7.9954, "epsilon_rdp": 8.9, "delta": 1e-5, "unit": "record",
@@ -50,3 +50,25 @@ def test_nothing_is_said_where_nobody_promises() -> None:
 def test_whatever_a_record_holds_is_no_crash(guarantee: Any) -> None:
     assert isinstance(promise(guarantee), str)
     assert isinstance(promises([_row("dp", guarantee)]), list)
+
+
+def _audited(refuted: float | None, bound: float = 2.5) -> dict[str, Any]:
+    shared = {"unit": "epsilon", "better_for": "attacker", "ci_low": None, "ci_high": None, "method": "one-run", "n": 9}
+    verdict = {**shared, "value": refuted, "unit": "fraction", "n": 1, "chance": 0.0, "best": 1.0}
+    epsilon = {**shared, "value": bound, "baseline": 1.0}
+    row = _row("dp-sgd(epsilon=1)", STATED, "canary-direction")
+    metrics = {
+        "audit/refuted": verdict,
+        "audit/epsilon-lower-bound": epsilon,
+        "audit/ceiling": {**shared, "value": 5.5},
+    }
+    return {**row, "goal": "audit", "status": "ok", "metrics": metrics}
+
+
+def test_a_refuted_promise_is_told_with_its_bound_and_its_ceiling() -> None:
+    assert refutations([_audited(1.0)]) == [
+        "dp-sgd(epsilon=1) breaks its promise: canary-direction refutes what the ledger promises in 100\u00a0% of 1 "
+        "audits (95\u00a0% interval none); it shows an epsilon of at least 2.500 (the ledger promises: 1.000); "
+        "it can show 5.500 at most with so many canaries."
+    ]
+    assert refutations([_audited(0.0), _audited(None), _row("none", None)]) == []
