@@ -39,14 +39,23 @@ _FEW = 2
 def _seen(view: RoundView, canaries: tuple[Canary, ...]) -> torch.Tensor:
     """What one round shows of each canary [canaries], fp64; 0 where its client sent nothing."""
     sign = 1.0 if view.training.update == "gradient" else -1.0
-    places = torch.tensor([one.place for one in canaries])  # [canaries]
+    places = torch.tensor([one.place for one in canaries]) - _encrypted(view)  # [canaries]
+    clear, places = places >= 0, places.clamp_min(0)
     if view.rows is None:
         if view.aggregate is None:
             raise ValueError("it reads updates or their sum, and its position sees neither")
-        return sign * view.aggregate[places].double()
+        return torch.where(clear, sign * view.aggregate[places].double(), 0.0)
     row_of = {client: row for row, client in enumerate(view.clients)}
     rows = torch.tensor([row_of.get(one.client, -1) for one in canaries])  # [canaries]
     own, count = view.rows[rows, places].double(), len(view.rows)
     if count > _FEW:
         own = own - (view.rows[:, places].double().sum(dim=0) - own) / (count - 1)
-    return torch.where(rows >= 0, sign * own, 0.0)
+    return torch.where(clear & (rows >= 0), sign * own, 0.0)
+
+
+def _encrypted(view: RoundView) -> int:
+    """How many entries at the beginning of the vector are encrypted; updates are seen from there on."""
+    if not view.encrypted:
+        return 0
+    named = dict(view.model.module.named_parameters())
+    return sum(named[name].numel() for name in view.encrypted)

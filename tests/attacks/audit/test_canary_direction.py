@@ -24,6 +24,7 @@ def _round(seed: int, update: str = "gradient", clients: tuple[int, ...] = CLIEN
     rows = torch.randn(len(clients), SIZE, generator=torch.Generator().manual_seed(seed))
     return SimpleNamespace(
         training=SimpleNamespace(update=update),
+        encrypted=(),
         clients=() if hidden else clients,
         rows=None if hidden else rows,
         aggregate=rows.mean(dim=0),
@@ -53,8 +54,25 @@ def test_the_sum_stands_in_where_updates_are_hidden() -> None:
     assert torch.equal(found, one.aggregate[[c.place for c in CANARIES]].double())
 
 
+def test_what_is_encrypted_says_nothing() -> None:
+    one = _round(3, hidden=True)
+    module = torch.nn.Linear(3, 2)  # 6 weights are encrypted
+    shown = SimpleNamespace(
+        **{
+            **vars(one),
+            "encrypted": ("weight",),
+            "aggregate": one.aggregate[6:],
+            "model": SimpleNamespace(module=module),
+        }
+    )
+    found = CanaryDirection().score(CANARIES, _evidence(shown))
+    assert found.tolist() == [0.0 if c.place < 6 else float(one.aggregate[c.place]) for c in CANARIES]
+
+
 def test_it_needs_updates_or_their_sum_and_stops_when_its_time_is_over() -> None:
-    nothing = SimpleNamespace(training=SimpleNamespace(update="gradient"), clients=(), rows=None, aggregate=None)
+    nothing = SimpleNamespace(
+        training=SimpleNamespace(update="gradient"), encrypted=(), clients=(), rows=None, aggregate=None
+    )
     with pytest.raises(ValueError, match="sees neither"):
         CanaryDirection().score(CANARIES, _evidence(nothing))
     assert not CanaryDirection().score(CANARIES, _evidence(nothing, seconds=0.0)).any()
