@@ -55,18 +55,24 @@ def main() -> None:
     seconds: dict[str, float] = {}
     keys = [timed(seconds, "setup", state, lambda state=state: _setup(state, terms)) for state in states]
     listed = {str(place): (one[Key.PUBLIC_KEY_1], one[Key.PUBLIC_KEY_2]) for place, one in enumerate(keys)}
-    shares = [timed(seconds, "share", state, lambda state=state: _share_keys(state, dict(listed))) for state in states]
-    arrived = {
-        Key.SOURCE_LIST: list(range(1, given.shares)),
-        Key.CIPHERTEXT_LIST: [one[Key.CIPHERTEXT_LIST][one[Key.DESTINATION_LIST].index(FIRST)] for one in shares[1:]],
-    }
+    first, *others = states
+    timed(seconds, "share", first, lambda: _share_keys(first, dict(listed)))
+    sealed = [_for_first(state, listed) for state in others]
+    arrived = {Key.SOURCE_LIST: [state.nid for state in others], Key.CIPHERTEXT_LIST: sealed}
     update = np.random.default_rng(0).normal(0, 1e-3, given.columns).astype(np.float32)
     parameters = ndarrays_to_parameters([update])
-    first = states[FIRST]
     timed(seconds, "mask", first, lambda: _collect_masked_vectors(first, arrived, 1, parameters))
     lists = {Key.ACTIVE_NODE_ID_LIST: list(range(given.shares)), Key.DEAD_NODE_ID_LIST: []}
     timed(seconds, "unmask", first, lambda: _unmask(first, lists))
     given.out.write_text(json.dumps({"seconds": seconds, "version": version("flwr")}), encoding="utf-8")
+
+
+def _for_first(state: SecAggPlusState, listed: dict[str, Any]) -> bytes:
+    """What a neighbour sends the first client, which keeps it as it is: shares of secrets, here for the two alone."""
+    state.share_num = state.threshold = 2
+    found = _share_keys(state, {str(place): listed[str(place)] for place in (FIRST, state.nid)})
+    ciphertext: bytes = found[Key.CIPHERTEXT_LIST][found[Key.DESTINATION_LIST].index(FIRST)]
+    return ciphertext
 
 
 def timed(seconds: dict[str, float], stage: str, state: SecAggPlusState, work: Callable[[], Any]) -> Any:
