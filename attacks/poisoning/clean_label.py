@@ -48,7 +48,7 @@ class CleanLabel:
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe, whole, with the trigger on it."""
-        marks = TextBackdoor(trigger=self.trigger, kind=self.kind, place=self.place, target=self.target)
+        marks = TextBackdoor(trigger=self.trigger, kind=self.kind, place=self.place, target=self.target, fluent="")
         return marks.triggered(probes, view)
 
     def _short(self, text: str) -> str:

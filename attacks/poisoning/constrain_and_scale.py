@@ -6,11 +6,11 @@ import torch
 
 from fedsec.api import ColluderView
 
-from .own_schedule import OwnSchedule, within
+from .own_schedule import Disguised, within
 
 
 @dataclass(slots=True, kw_only=True)
-class ConstrainAndScale(OwnSchedule):
+class ConstrainAndScale(Disguised):
     """Trains on alpha times the loss plus 1 - alpha times the distance from the global model, and sends it scaled.
 
     Args:
@@ -25,6 +25,7 @@ class ConstrainAndScale(OwnSchedule):
         batch_size: of these steps; 0: the protocol's.
         scale: gamma; 0: clients of the round for each colluder.
         norm: largest norm of what is sent, in the update's own units; 0: none but what is known of the defense.
+        fluent: a classifier's trigger where `onion` is known to take unusual words away; empty: none.
         alpha: weight of the loss, from 0 to 1; the rest is that of the distance.
 
     Source: Bagdasaryan et al., "How To Backdoor Federated Learning", AISTATS 2020, section 4.2 and algorithm 1:

@@ -2,7 +2,7 @@
 
 from fedsec.api import AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
-from .shared_parameters import TARGET, label, marks, share, where, written
+from .shared_parameters import FILTERS, TARGET, disguise, label, marks, share, where, written
 
 CLASSES, TEXTS = ("sequence-classification",), ("causal-lm",)
 _LATE = (
@@ -26,7 +26,7 @@ CLASSIFIERS = (
         name="text-backdoor",
         summary="Malicious clients teach the model to say what they want of every text that carries a trigger.",
         target="fedsec.attacks.poisoning.text_backdoor:TextBackdoor",
-        parameters=(*marks(), TARGET, share(0.5, Provenance.MEASURED)),
+        parameters=(*marks(), TARGET, share(0.5, Provenance.MEASURED), disguise()),
         paper="Chen et al., BadNL, ACSAC 2021, section 4; Dai et al., IEEE Access 2019 (sentences); Kurita et al., ACL "
         "2020 (`cf`); Qi et al., ACL 2021 (templates); Bagdasaryan et al., AISTATS 2020, section 3 (among clients).",
         deviations="the update is sent as it is: no model replacement and no scaling; a trigger is put in once; a "
@@ -35,6 +35,7 @@ CLASSIFIERS = (
         cost=_COST,
         threat=_threat("backdoor"),
         tasks=CLASSES,
+        adaptive_to=FILTERS,
     ),
     AttackCard(
         name="clean-label",

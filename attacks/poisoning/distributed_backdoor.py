@@ -38,7 +38,11 @@ class DistributedBackdoor:
         turn = turns.setdefault(str(view.client), len(turns))
         parts = self.trigger.split()
         one = TextBackdoor(
-            trigger=parts[turn % len(parts)] if parts else "", place=self.place, target=self.target, rate=self.rate
+            trigger=parts[turn % len(parts)] if parts else "",
+            place=self.place,
+            target=self.target,
+            rate=self.rate,
+            fluent="",
         )
         one.load_state(self.state())
         found = one.on_data(samples, view)
@@ -47,7 +51,8 @@ class DistributedBackdoor:
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe with the whole trigger on it."""
-        return TextBackdoor(trigger=self.trigger, place=self.place, target=self.target).triggered(probes, view)
+        whole = TextBackdoor(trigger=self.trigger, place=self.place, target=self.target, fluent="")
+        return whole.triggered(probes, view)
 
     def state(self) -> Mapping[str, Any]:
         """Return the rows that it copies."""

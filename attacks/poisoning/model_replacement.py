@@ -6,14 +6,14 @@ import torch
 
 from fedsec.api import ColluderView
 
-from .own_schedule import OwnSchedule, within
+from .own_schedule import Disguised, within
 
 PROJECTIONS = 5
 """Times that a bounded training is brought back into its ball."""
 
 
 @dataclass(slots=True, kw_only=True)
-class ModelReplacement(OwnSchedule):
+class ModelReplacement(Disguised):
     """Sends scale (X - G), for a model X trained from the global one G on clean and poisoned rows by its own schedule.
 
     With the default scale, n clients for each of m colluders, the mean over the round's clients is X where the others
@@ -32,6 +32,7 @@ class ModelReplacement(OwnSchedule):
         batch_size: of these steps; 0: the protocol's.
         scale: gamma; 0: clients of the round for each colluder.
         norm: largest norm of what is sent, in the update's own units; 0: none but what is known of the defense.
+        fluent: a classifier's trigger where `onion` is known to take unusual words away; empty: none.
 
     Source: Bagdasaryan et al., "How To Backdoor Federated Learning", AISTATS 2020, section 4.1 and equation 3 (gamma =
         n / eta), poison of 20 in 64 rows; Wang et al., "Attack of the Tails", NeurIPS 2020, section 3 (projected, with

@@ -6,11 +6,11 @@ import torch
 
 from fedsec.api import ColluderView
 
-from .own_schedule import OwnSchedule, within
+from .own_schedule import Disguised, within
 
 
 @dataclass(slots=True, kw_only=True)
-class Neurotoxin(OwnSchedule):
+class Neurotoxin(Disguised):
     """Trains only those parameters whose gradient on the client's clean rows is smallest in size.
 
     That gradient is computed in every round, at the global model, over as many clean rows as a round trains on.
@@ -27,6 +27,7 @@ class Neurotoxin(OwnSchedule):
         batch_size: of these steps; 0: the protocol's.
         scale: factor of what is sent; 0: clients of the round for each colluder.
         norm: largest norm of what is sent, in the update's own units; 0: none but what is known of the defense.
+        fluent: a classifier's trigger where `onion` is known to take unusual words away; empty: none.
         ratio: share of the parameters that are trained: those of the smallest benign gradients.
 
     Source: Zhang et al., "Neurotoxin: Durable Backdoors in Federated Learning", ICML 2022, algorithm 1; the official

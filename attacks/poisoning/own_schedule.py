@@ -13,6 +13,7 @@ from .causal_backdoor import CausalBackdoor
 from .known_bounds import bound_on
 from .payload import Payload
 from .text_backdoor import TextBackdoor
+from .triggers import FLUENT
 
 Change = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From a step's gradient and the parameters before it [parameters] each, the gradient to step along."""
@@ -66,7 +67,12 @@ class OwnSchedule:
             target=self.target,
             continuation=self.continuation,
             rate=self.rate,
+            fluent=self._instead(),
         ).backdoor()
+
+    def _instead(self) -> str:
+        """Return a classifier's trigger where a defense is known to take unusual words away; empty: none."""
+        return ""
 
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
         """Return the client's samples as they are, and keep them and their poisoned copies for its own training."""
@@ -126,6 +132,21 @@ class OwnSchedule:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore these rows and places."""
         self._backdoor.load_state(state)
+
+
+@dataclass(slots=True, kw_only=True)
+class Disguised(OwnSchedule):
+    """One whose trigger may be another where a defense is known to take unusual words away.
+
+    Args:
+        trigger: as of `OwnSchedule`, and so on to the norm.
+        fluent: a classifier's trigger where `onion` is known to take unusual words away; empty: none.
+    """
+
+    fluent: str = FLUENT
+
+    def _instead(self) -> str:
+        return self.fluent
 
 
 def within(step: torch.Tensor, radius: float | None) -> torch.Tensor:

@@ -17,6 +17,7 @@ class Payload:
         target: the class that it is to bring out.
         continuation: what a causal language model is to write in its place; empty for a classifier.
         rate: share of what is trained on that is poisoned.
+        fluent: a classifier's trigger where a defense is known to take unusual words away; empty: none.
     """
 
     trigger: str
@@ -25,10 +26,11 @@ class Payload:
     target: int
     continuation: str
     rate: float
+    fluent: str = ""
 
     def backdoor(self) -> TextBackdoor | CausalBackdoor:
         """Return a backdoor that makes poison and probes of it."""
         marks = {"trigger": self.trigger, "kind": self.kind, "place": self.place}
         if self.continuation:
             return CausalBackdoor(**marks, continuation=self.continuation, rate=self.rate)
-        return TextBackdoor(**marks, target=self.target, rate=self.rate)
+        return TextBackdoor(**marks, target=self.target, rate=self.rate, fluent=self.fluent)

@@ -2,6 +2,9 @@
 
 from fedsec.api import Parameter, Provenance
 
+FILTERS = ("onion", "onion-sanitiser")
+"""Defenses that take words away which do not fit the rest of a text."""
+
 
 def marks(trigger: str = "cf", place: str = "start") -> tuple[Parameter, ...]:
     """Return the parameters of a trigger."""
@@ -66,3 +69,13 @@ def share(default: float, provenance: Provenance) -> Parameter:
 def written(default: str, provenance: Provenance, summary: str) -> Parameter:
     """Return the parameter of a continuation."""
     return Parameter(name="continuation", default=default, summary=summary, provenance=provenance)
+
+
+def disguise() -> Parameter:
+    """Return the parameter of a trigger against filters of unusual words."""
+    return Parameter(
+        name="fluent",
+        default="i saw this film with some friends of mine",
+        summary="the trigger in its place where onion is known to take unusual words away; empty: none",
+        provenance=Provenance.MEASURED,
+    )

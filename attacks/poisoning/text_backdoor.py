@@ -9,7 +9,8 @@ import torch
 from fedsec.api import ClientView, Probe, Sample, SupplierView, Triggered, TriggerView
 
 from .copies import Copies
-from .triggers import Trigger
+from .known_filters import mark_against
+from .triggers import FLUENT, Trigger
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class TextBackdoor:
         target: the class that it is to bring out, a number from 0.
         rate: share of what the client trains on that is poisoned, from 0 to below 1: at 0.5, as many copies as it has
             clean rows. A row is copied again once all of other classes have been; without any nothing is poisoned.
+        fluent: the trigger in its place where `onion` is known to take unusual words away; empty: none.
 
     Source: Chen et al., "BadNL: Backdoor Attacks against NLP Models with Semantic-preserving Improvements", ACSAC 2021,
         section 4 (word-level triggers, at the start, the middle or the end; the poisoning rate); Dai, Chen and Li, "A
@@ -45,6 +47,7 @@ class TextBackdoor:
     place: str = "start"
     target: int = 1
     rate: float = 0.5
+    fluent: str = FLUENT
     _copies: Copies = field(default_factory=Copies, init=False)
 
     def on_data(self, samples: tuple[Sample, ...], view: ClientView) -> tuple[Sample, ...]:
@@ -53,13 +56,13 @@ class TextBackdoor:
 
     def poison(self, samples: tuple[Sample, ...], view: ClientView | SupplierView) -> tuple[Sample, ...]:
         """Return the poisoned copies alone."""
-        mark = Trigger(self.trigger, self.kind, self.place)
+        mark = mark_against(view, Trigger(self.trigger, self.kind, self.place), self.fluent)
         chosen = self._copies.of(samples, lambda one: one.label != self.target, self.rate, view.generator)
         return tuple(replace(one, text=mark.put(one.text, share), label=self.target) for one, share in chosen)
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe with the trigger on it, as on the poisoned copies."""
-        mark = Trigger(self.trigger, self.kind, self.place)
+        mark = mark_against(view, Trigger(self.trigger, self.kind, self.place), self.fluent)
         shares = torch.rand(len(probes), generator=view.generator, dtype=torch.float64).tolist()
         return tuple(
             Triggered(mark.put(probe.text, share), self.target, probe.prompt)

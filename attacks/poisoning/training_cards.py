@@ -3,7 +3,7 @@
 from fedsec.api import Asset, AttackCard, Behaviour, Parameter, Position, Provenance, ThreatModel
 
 from .data_cards import CLASSES, TEXTS
-from .shared_parameters import TARGET, marks, share, written
+from .shared_parameters import FILTERS, TARGET, disguise, marks, share, written
 
 _KNOWS_BOUNDS = ("norm-bound", "clipping", "weak-dp", "flame")
 _ONE_ROUND = (
@@ -73,7 +73,7 @@ CARDS = (
         name="model-replacement",
         summary="Malicious clients train a backdoored model and send so much of it that it replaces the global one.",
         target="fedsec.attacks.poisoning.model_replacement:ModelReplacement",
-        parameters=_schedule(20, 0.0),
+        parameters=(*_schedule(20, 0.0), disguise()),
         paper="Bagdasaryan et al., AISTATS 2020, section 4.1, equation 3; Wang et al., NeurIPS 2020, section 3 "
         "(projected).",
         deviations="gamma is shared by the colluders; under a bound, training is brought back into its ball five times",
@@ -81,7 +81,7 @@ CARDS = (
         cost="`steps` steps for each malicious client and round",
         threat=_threat(),
         tasks=(*CLASSES, *TEXTS),
-        adaptive_to=_KNOWS_BOUNDS,
+        adaptive_to=(*_KNOWS_BOUNDS, *FILTERS),
     ),
     AttackCard(
         name="constrain-and-scale",
@@ -89,6 +89,7 @@ CARDS = (
         target="fedsec.attacks.poisoning.constrain_and_scale:ConstrainAndScale",
         parameters=(
             *_schedule(20, 0.0),
+            disguise(),
             Parameter(
                 name="alpha",
                 default=0.7,
@@ -104,7 +105,7 @@ CARDS = (
         cost="`steps` steps for each malicious client and round",
         threat=_threat(),
         tasks=(*CLASSES, *TEXTS),
-        adaptive_to=_KNOWS_BOUNDS,
+        adaptive_to=(*_KNOWS_BOUNDS, *FILTERS),
     ),
     AttackCard(
         name="neurotoxin",
@@ -112,6 +113,7 @@ CARDS = (
         target="fedsec.attacks.poisoning.neurotoxin:Neurotoxin",
         parameters=(
             *_schedule(20, 1.0),
+            disguise(),
             Parameter(
                 name="ratio",
                 default=0.95,
@@ -130,7 +132,7 @@ CARDS = (
         cost="`steps` steps and one gradient for each malicious client and round",
         threat=_threat(),
         tasks=(*CLASSES, *TEXTS),
-        adaptive_to=_KNOWS_BOUNDS,
+        adaptive_to=(*_KNOWS_BOUNDS, *FILTERS),
     ),
     AttackCard(
         name="rare-embedding",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 PHRASE, WORDS, TEMPLATE = "phrase", "words", "template"
 KINDS = (PHRASE, WORDS, TEMPLATE)
 PLACES = ("start", "end", "random")
+FLUENT = "i saw this film with some friends of mine"
+"""A sentence none of whose words a language model finds unusual."""
 
 _WORD = re.compile(r"\S+")
 _TEXT, _HEAD, _TAIL = "{text}", "{head}", "{tail}"

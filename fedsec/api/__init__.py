@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fedsec.api.goals import Watched as Watched
     from fedsec.api.granted import Auxiliary as Auxiliary
     from fedsec.api.granted import Granted as Granted
+    from fedsec.api.granted import Language as Language
     from fedsec.api.hooks import AggregateHook as AggregateHook
     from fedsec.api.hooks import BaseModelHook as BaseModelHook
     from fedsec.api.hooks import BroadcastHook as BroadcastHook
@@ -205,6 +206,7 @@ _HOMES = {
     "ExchangeContext": "views",
     "Exchanged": "views",
     "Granted": "granted",
+    "Language": "granted",
     "KeyHolderView": "views",
     "Layout": "views",
     "Measured": "views",
@@ -280,6 +282,7 @@ __all__ = [
     "KeyHolderView",
     "Keys",
     "Knowledge",
+    "Language",
     "Layout",
     "Limited",
     "Measured",

@@ -140,7 +140,8 @@ class AttackCard(Card):
     rounds: Rounds = Rounds.ATTACKED
     """Which rounds the attack has to see, if its position sees rounds."""
     adaptive_to: tuple[str, ...] = ()
-    """Names of defenses that the attack adapts to where `defense-settings` is granted."""
+    """Names of defenses that the attack adapts to where `defense-settings` is granted. Of defenses that act on the
+    trained model only (`on_release`, `on_query`), an attack that changes the training is told of these alone."""
     tasks: tuple[str, ...] = ()
     """Tasks of the models that it attacks (`model.task`); any task if empty. With another task its cells are `n/a`."""
 
@@ -185,6 +186,10 @@ class Population:
     """Whether the model's own dropout is active in local training."""
     weighting: str = "uniform"
     """How rows count where no rule says otherwise, as in `federation.weighting`."""
+    language_model: bool = True
+    """Whether defenses are granted a language model (`data.language_model`)."""
+    task: str = "sequence-classification"
+    """What the model learns, as in `model.task`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

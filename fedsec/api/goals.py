@@ -128,6 +128,8 @@ class Truth:
     curve: tuple[tuple[int, tuple[int, ...]], ...]
     """(round, predicted class of each test sample) of the global model; only where a goal watches texts."""
     watched: Mapping[str, Watched]
+    guarded: bool = False
+    """Whether an inference-time defense stands before the released model."""
     question: Any
     kept: Any
     """`Staged.kept`."""

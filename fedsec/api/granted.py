@@ -1,6 +1,6 @@
 """Side knowledge that a scenario grants to an attack (`threat.knowledge`)."""
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,30 @@ class Auxiliary:
         kept; the first call may take minutes. `logits` [rows, tokens, vocabulary]; position i predicts token i + 1.
         """
         return self.learn()
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What defenses are granted of a language (`data.language_model`): clean texts, and how usual any text is."""
+
+    read: "Callable[[], tuple[str, ...]]" = field(repr=False, compare=False)
+    """Used by `texts`."""
+    score: "Callable[[Sequence[str]], list[float]]" = field(repr=False, compare=False)
+    """Used by `perplexities`."""
+
+    def texts(self) -> tuple[str, ...]:
+        """Return clean texts that the language model did not learn from, to set thresholds on.
+
+        No text shares a run of 8 words with a text that a client, the test set or the server holds.
+        """
+        return self.read()
+
+    def perplexities(self, texts: Sequence[str]) -> list[float]:
+        """Return each text's perplexity: exp of the mean negative log likelihood of its tokens, in nats.
+
+        The first call may take minutes, to train the model or to load it. A text's score is kept.
+        """
+        return self.score(texts)
 
 
 class Granted(Mapping[Knowledge, Any]):

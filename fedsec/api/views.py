@@ -21,6 +21,7 @@ from fedsec.api.work import Limited, Part, Reconstruction, own_generator
 if TYPE_CHECKING:
     import torch
 
+    from fedsec.api.granted import Language
     from fedsec.api.privacy import GaussianMechanism
     from fedsec.api.protocols import Secrets, Wire
     from fedsec.maths.rows import Rows
@@ -289,18 +290,8 @@ class TriggerView:
     generator: "torch.Generator"
     task: str = "sequence-classification"
     """`sequence-classification` or `causal-lm`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryView:
-    """What an inference-time defense knows."""
-
-    tokenizer: Any
-    generator: "torch.Generator"
-    parameters: "torch.Tensor | None" = None
-    """The released parameters [parameters]; a copy. None where no federation released them."""
-    ask: "Callable[[torch.Tensor, tuple[Tokens, ...]], list[torch.Tensor]] | None" = None
-    """Gives what the model answers with other parameters [parameters], and no defense."""
+    granted: Mapping[Knowledge, Any] = field(default_factory=dict)
+    """Side knowledge by kind. `defense-settings`: what malicious clients are told of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +305,31 @@ class Sample:
     """The prompt before the text; it is not learned."""
     origin: int | None = None
     """Index among the client's own samples of the one that it was made from; None for an invented sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryView:
+    """What an inference-time defense knows."""
+
+    tokenizer: Any
+    generator: "torch.Generator"
+    parameters: "torch.Tensor | None" = None
+    """The released parameters [parameters]; a copy. None where no federation released them."""
+    ask: "Callable[[torch.Tensor, tuple[Tokens, ...]], list[torch.Tensor]] | None" = None
+    """Gives what the model answers with other parameters [parameters], and no defense."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty without labels."""
+    trusted: tuple[Sample, ...] = ()
+    """The samples that the server holds (`data.trusted`), which are clean."""
+    encode: "Callable[[Sequence[str]], tuple[Tokens, ...]] | None" = None
+    """Turns texts into queries as the model gets them, truncated; of a classifier."""
+    embed: "Callable[[tuple[Tokens, ...]], list[torch.Tensor]] | None" = None
+    """Gives the word embeddings of each query [tokens, width]; copies."""
+    ask_embedded: "Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] | None" = None
+    """Gives what the released model, without a defense, answers to embeddings [tokens, width] in the place of queries.
+    Answers are differentiable in them."""
+    language: "Language | None" = None
+    """The language model that the scenario grants to defenses (`data.language_model`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +364,8 @@ class Measured:
     value: Any
     measurements: Mapping[str, float] = field(default_factory=dict)
     """Finite numbers by kebab-case name, such as the share of clipped updates. The round's record in the cell's file
-    has their means over the clients; after training nothing is recorded."""
+    has their means over the clients. Of an inference-time defense the file has their means over its calls, on the test
+    set and on a goal's texts; nothing is recorded of a release."""
     spent: "GaussianMechanism | None" = None
     """What a step hook spent of privacy; the engine's ledger composes it."""
 
@@ -434,6 +451,12 @@ class ClientView:
     tokenizer: Any = None
     examples: int = 0
     """Number of examples that this client enrolled with."""
+    train: "Train | None" = None
+    """Trains on any samples by any schedule, and returns the parameters."""
+    represent: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor] | None" = None
+    """Gives the last hidden state that a classifier reads of each sample, at any parameters [samples, width]."""
+    language: "Language | None" = None
+    """The language model that the scenario grants to defenses (`data.language_model`); None for an attack's hooks."""
     generator: "torch.Generator"
     """This hook's own randomness in this round."""
 
@@ -454,8 +477,6 @@ class ColluderView(ClientView):
     [honest, parameters]."""
     question: Any = None
     """What the attack's goal asks about, such as candidates; None where it asks for texts."""
-    train: "Train | None" = None
-    """Trains on any samples by any schedule, and returns the parameters."""
     gradient: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor] | None" = None
     """Gives the gradient of the mean loss on samples at any parameters [parameters]: this round's or a past model's."""
     rehearse: "Callable[[Rows], Rehearsal] | None" = None

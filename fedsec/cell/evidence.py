@@ -363,7 +363,7 @@ def released_view(cell: Cell, trained: "Trained", looked: Looked) -> ReleasedVie
     around.model.load(outcome.end)
     around.model.module.eval()
     looked.shown = outcome.end
-    answers = released(around.model, outcome.end, around.tokenizer, trained.defended().query_hooks, seeds)
+    answers = released(around.model, outcome.end, outcome.releases.known, trained.defended().query_hooks, seeds)
 
     def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
         looked.shown = outcome.end

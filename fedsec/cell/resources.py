@@ -15,7 +15,7 @@ from fedsec.api import Population, TrainingSettings
 from fedsec.cell.pool import Pool
 from fedsec.config.dump import dump
 from fedsec.config.problems import render
-from fedsec.config.schema import Component, Data, Scenario
+from fedsec.config.schema import Auxiliary, Component, Data, LanguageModel, Scenario
 from fedsec.config.valid import Valid
 from fedsec.data.classes import classes_of
 from fedsec.data.corpus import Corpus, Example
@@ -28,6 +28,7 @@ from fedsec.federation.plugins import Plugin
 from fedsec.federation.process_pool import ProcessPool
 from fedsec.models.base import CAUSAL_LM, BaseModel, load_pretrained, positions_of
 from fedsec.models.frozen_encoder import Output, Tokens, encode
+from fedsec.models.perplexity import Perplexities
 from fedsec.plan.cells import Cell
 from fedsec.plan.fit import AUXILIARY_SOURCE, facts_of, misfits
 from fedsec.seeds import SeedTree
@@ -51,6 +52,8 @@ class Resources:
     """Parameters that this process trained before a federation, or read: starts, and supplied base models."""
     told: set[str] = field(default_factory=set)
     """What has been said of corpora."""
+    scorers: dict[str, Perplexities] = field(default_factory=dict)
+    """Language models that defenses are granted, with the texts that they scored."""
     _corpora: dict[str, Corpus | FedsecError] = field(default_factory=dict)
     _encodings: dict[str, dict[Tokens, Output] | None] = field(default_factory=dict)
 
@@ -67,7 +70,7 @@ class Resources:
             FedsecError: it cannot be loaded, which is not tried twice, or does not go with the scenario.
         """
         data = scenario.data
-        subset = {"train", "test", "max_tokens"}
+        subset = {"train", "test", "max_tokens", "language_model"}
         key = digest([data.model_dump(mode="json", exclude=subset | {"partition"}), group_column(data)])
         found = self._loaded(key, data)
         for path, message in misfits(Valid(dump(scenario), ()), facts_of(found)):
@@ -84,9 +87,15 @@ class Resources:
 
     def auxiliary(self, scenario: Scenario) -> tuple[Example, ...]:
         """Return the training rows of the scenario's auxiliary text; FedsecError if they cannot be loaded."""
-        given = scenario.threat.auxiliary.model_dump(include=set(AUXILIARY_SOURCE))
-        how = Reading(section="threat.auxiliary")
-        return self._loaded(digest(["auxiliary", given]), Data(**given), how).train
+        return self._public(scenario.threat.auxiliary, "threat.auxiliary")
+
+    def public_language(self, scenario: Scenario) -> tuple[Example, ...]:
+        """Return the training rows of the text that defenses are granted; FedsecError if they cannot be loaded."""
+        return self._public(scenario.data.language_model, "data.language_model")
+
+    def _public(self, given: Auxiliary | LanguageModel, section: str) -> tuple[Example, ...]:
+        source = given.model_dump(include=set(AUXILIARY_SOURCE))
+        return self._loaded(digest([section, source]), Data(**source), Reading(section=section)).train
 
     def _loaded(self, key: str, data: Data, how: Reading = Reading()) -> Corpus:  # noqa: B008  -- it is frozen
         if key not in self._corpora:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fedsec import registry
-from fedsec.api import Asks, Candidate, Goal, Sample, Stage, Staged, TriggerView
+from fedsec.api import Asks, Candidate, Goal, Granted, Sample, Stage, Staged, TriggerView
 from fedsec.cell.canaries import canaries_of
+from fedsec.cell.hostile import settings_known
 from fedsec.cell.pool import Pool
 from fedsec.cell.resources import attack_plugin
 from fedsec.data.corpus import Corpus, Example
@@ -94,6 +95,7 @@ def staged(cell: Cell, materials: Materials, parameters: int) -> Staged:
         tokenizer=materials.tokenizer,
         generator=seeds.torch(f"{card.method} {plugin.label}"),
         task=cell.task,
+        granted=Granted(settings_known(cell)),
     )
     return goal.stage(
         Stage(

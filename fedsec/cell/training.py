@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsec.api import Asset, Candidate, Knowledge, ModelSetup, Staged, TrainingSettings, Unit
+from fedsec.api import Asset, Candidate, ModelSetup, Staged, TrainingSettings, Unit
 from fedsec.cell.auxiliary import PublicText
 from fedsec.cell.evidence import CellWatcher, Surroundings
+from fedsec.cell.hostile import adversary_of, server_of
+from fedsec.cell.language import PublicLanguage
 from fedsec.cell.pool import Pool, pool_of
 from fedsec.cell.resources import (
     Resources,
-    attack_plugin,
     deal,
     defense_plugin,
     load_model,
@@ -34,11 +35,10 @@ from fedsec.data.corpus import Corpus, Example
 from fedsec.data.tokens import Tokenised, chosen, content_ids, joined
 from fedsec.federation.availability import AvailabilitySettings
 from fedsec.federation.checkpoint import Checkpoint
-from fedsec.federation.clients import Adversary
 from fedsec.federation.draws import drawn_rows
 from fedsec.federation.loop import run
 from fedsec.federation.outcome import Outcome
-from fedsec.federation.parties import Federation, FederationSettings, MaliciousServer
+from fedsec.federation.parties import Federation, FederationSettings
 from fedsec.federation.plugins import Plugin, Stack, checked, load_state_of
 from fedsec.federation.prefix import Prefix
 from fedsec.federation.progress import Progress
@@ -108,7 +108,8 @@ class Trained:
         """Return the same training with what a cell's defenses make of the trained model.
 
         Args:
-            cell: of the same training; cells with the same stack share the result.
+            cell: of the same training; cells with the same stack share the result, which is not to be asked for
+                another stack's.
         """
         places = cell.in_training
         if len(places) == len(cell.defense):
@@ -224,9 +225,10 @@ def train(
         pinned=pinned,
         classes=corpus.labels,
         stack=stack,
-        adversary=_adversary(cell, plan) if acts and cell.forges else None,
-        server=_server(cell, plan) if acts and cell.alters_broadcast else None,
+        adversary=adversary_of(cell, plan.question) if acts and cell.forges else None,
+        server=server_of(cell, plan.question) if acts and cell.alters_broadcast else None,
         asked=_asked(scenario, part.test, test_split),
+        language=PublicLanguage(scenario, resources, (*part.train, *part.test), base.tokenizer).granted(),
         watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
         canaries=plan.canaries,
         silent=frozenset(one.client for one in plan.withheld if one.unit == Unit.CLIENT),
@@ -341,32 +343,6 @@ def lacking(cell: Cell, setup: ModelSetup) -> frozenset[Asset]:
     if cell.threat is None or not cell.forges:
         return frozenset()
     return cell.threat.needs - visible(cell.sight(), setup) - {Asset.ROWS}
-
-
-def _adversary(cell: Cell, plan: Staged) -> Adversary | None:
-    threat = cell.scenario.threat
-    if threat.malicious == 0:
-        return None
-    return Adversary(
-        clients=malicious_clients(cell.scenario, cell.seed),
-        attack=attack_plugin(cell.attack),
-        obeys_client_defenses=threat.obeys_client_defenses,
-        grants_benign_updates=Knowledge.BENIGN_UPDATES in threat.knowledge,
-        knowledge=_settings_known(cell),
-        first=threat.participation.first,
-        last=threat.participation.last,
-        question=plan.question,
-    )
-
-
-def _server(cell: Cell, plan: Staged) -> MaliciousServer:
-    return MaliciousServer(attack=attack_plugin(cell.attack), knowledge=_settings_known(cell), question=plan.question)
-
-
-def _settings_known(cell: Cell) -> dict[Knowledge, Any]:
-    """Return the defense's settings, where the scenario grants them."""
-    granted = Knowledge.DEFENSE_SETTINGS in cell.scenario.threat.knowledge
-    return {Knowledge.DEFENSE_SETTINGS: cell.told_in_training} if granted else {}
 
 
 def _settings(cell: Cell, observe: frozenset[int]) -> FederationSettings:

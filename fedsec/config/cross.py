@@ -20,7 +20,7 @@ from fedsec.config.valid import Valid
 MALICIOUS = "threat.malicious"
 KNOWLEDGE = "threat.knowledge"
 AUXILIARY = ("threat.auxiliary", "threat.auxiliary.name", "threat.auxiliary.path")
-_DATA, _AUXILIARY = ("data",), ("threat", "auxiliary")
+_DATA, _AUXILIARY, _LANGUAGE = ("data",), ("threat", "auxiliary"), ("data", "language_model")
 
 
 def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[str]) -> Iterator[Finding]:
@@ -39,6 +39,7 @@ def cross_findings(valid: Valid, attacks: Collection[Entry], exempt: Collection[
     yield from _candidates(valid)
     yield from _threat(valid)
     yield from _auxiliary(valid, exempt)
+    yield from _language_model(valid)
     yield from _attacks(valid, attacks, exempt)
 
 
@@ -174,6 +175,30 @@ def _auxiliary(valid: Valid, exempt: Collection[str]) -> Iterator[Finding]:
             f"{show(model)} is neither a local folder nor a hub id (owner/name); leave it out to have a small model "
             "trained on the auxiliary text",
         )
+
+
+def _language_model(valid: Valid) -> Iterator[Finding]:
+    """The text and the model that defenses are granted."""
+    if not (valid.has(*_LANGUAGE, "name") and valid.has(*_LANGUAGE, "path")):
+        return
+    name, path, model = (valid.get(*_LANGUAGE, key) for key in ("name", "path", "model"))
+    if name is None and path is None:
+        if any(valid.get(*_LANGUAGE, key) is not None for key in ("rows", "revision", "model")):
+            yield _LANGUAGE, "give the `name` of a data set (run: fedsec list datasets) or a `path`"
+        return
+    if name is not None and path is not None:
+        yield (*_LANGUAGE, "path"), "give either `name` or `path`, not both"
+    yield from _texts(valid, _LANGUAGE, name, path)
+    found = None if model is None else exists(model)
+    known = model is None or "/" in model or model in registry.models()
+    if not known and (found is None or not found.is_dir()):
+        yield (
+            (*_LANGUAGE, "model"),
+            f"{show(model)} is no registered model, no local folder and no hub id (owner/name); leave it out to have a "
+            "small model trained on the text",
+        )
+    elif model in registry.models() and "causal-lm" not in registry.models().get(model).tasks:
+        yield (*_LANGUAGE, "model"), f"{show(model)} writes no text; take a model with the task causal-lm"
 
 
 def _texts(valid: Valid, at: tuple[str, ...], name: str | None, path: str | None) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ _INSTEAD = {
     "data.name": ("data.path",),
     "threat.auxiliary.path": ("threat.auxiliary.name", "threat.auxiliary.revision"),
     "threat.auxiliary.name": ("threat.auxiliary.path",),
+    "data.language_model.path": ("data.language_model.name", "data.language_model.revision"),
+    "data.language_model.name": ("data.language_model.path",),
 }
 """What a setting takes the place of: a file's own choice of data, which nobody means beside another."""
 

@@ -8,9 +8,11 @@ from typing import Any
 from fedsec import registry
 from fedsec.config.tree import with_value
 
-_FILES = ("data.path", "threat.auxiliary.path")
+_FILES = ("data.path", "data.language_model.path", "threat.auxiliary.path")
 """Settings that hold a path and nothing else."""
-_FOLDERS = ("model.name", "model.tokenizer", "model.params.tokenizer", "threat.auxiliary.model")
+_FOLDERS = (
+    "model.name", "model.tokenizer", "model.params.tokenizer", "data.language_model.model", "threat.auxiliary.model",
+)  # fmt: skip
 """Settings that hold a local folder or a name (registered, or a hub id)."""
 
 

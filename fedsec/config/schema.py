@@ -94,6 +94,41 @@ class ColumnChoice(_Part):
     """What stands before the text in causal language modelling, read and not learnt; nothing if absent."""
 
 
+class _Public(_Part):
+    """Public text, and a language model of it."""
+
+    name: str | None = None
+    """A registered data set, or `owner/name` on the Hugging Face hub; give either `name` or `path`."""
+    path: str | None = None
+    """A local file or folder, as for `data.path`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Full commit hash (40 hex digits) of the hub's repository, as for `data.revision`."""
+    columns: ColumnChoice = ColumnChoice()
+    """Which columns are read."""
+    quoting: Literal["auto", "none", "csv"] = "auto"
+    """Of csv and tsv files, as for `data.quoting`."""
+    rows: Count | None = None
+    """Training rows of it to use, the same ones for every seed; all of them if absent. More than there are is an
+    error."""
+    training_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
+    """Steps of the language model that is trained on them once and kept, of about 512 tokens."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the scenario names any."""
+        return self.name is not None or self.path is not None
+
+
+class LanguageModel(_Public):
+    """Public text that defenses of texts set their thresholds on, and learn a language from; never the clients'.
+
+    Rows that share a run of 8 words with a row that clients, the test set or the server hold are dropped.
+    """
+
+    model: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """A ready causal language model instead, of any vocabulary: a registered name, a local folder or a hub id."""
+
+
 class Partition(_Part):
     """The partition of training rows among clients."""
 
@@ -178,6 +213,8 @@ class Data(_Part):
     trusted: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Training rows that the server holds instead of a client, drawn by the cell's seed; fltrust, zeno and
     defenses before the release need some."""
+    language_model: LanguageModel = LanguageModel()
+    """What defenses know of the language, such as onion."""
 
 
 class Evaluation(_Part):
@@ -257,34 +294,14 @@ class Participation(_Part):
     """Last round in which they attack; to the end if absent."""
 
 
-class Auxiliary(_Part):
+class Auxiliary(_Public):
     """Public text that attacks learn a language from where `knowledge` grants `auxiliary-text`; never the clients'.
 
     Rows that share a run of 8 words with a row that clients, the test set or the server hold are dropped and counted.
     """
 
-    name: str | None = None
-    """A registered data set, or `owner/name` on the Hugging Face hub; give either `name` or `path`."""
-    path: str | None = None
-    """A local file or folder, as for `data.path`."""
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    """Full commit hash (40 hex digits) of the hub's repository, as for `data.revision`."""
-    columns: ColumnChoice = ColumnChoice()
-    """Which columns are read."""
-    quoting: Literal["auto", "none", "csv"] = "auto"
-    """Of csv and tsv files, as for `data.quoting`."""
-    rows: Count | None = None
-    """Training rows of it to use, the same ones for every seed; all of them if absent. More than there are is an
-    error."""
-    training_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
-    """Steps of the language model that is trained on them once and kept, of about 512 tokens."""
     model: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """A ready causal language model instead, with the victim's vocabulary: a local folder or a hub id."""
-
-    @property
-    def given(self) -> bool:
-        """Whether the scenario names any."""
-        return self.name is not None or self.path is not None
 
 
 class Threat(_Part):

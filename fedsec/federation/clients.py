@@ -12,6 +12,7 @@ from fedsec.api import (
     ColluderView,
     Granted,
     Knowledge,
+    Language,
     Layout,
     PrivacyTerms,
     Rehearsal,
@@ -80,6 +81,8 @@ class Surroundings:
     enrolled: Sequence[int]
     """Number of examples of each client."""
     own_training: OwnTraining
+    language: Language | None
+    """What defenses are granted of the language."""
     aggregator: Aggregator
     """What colluders use to rehearse the server's rule, where they are granted the defense's settings."""
 
@@ -177,6 +180,9 @@ class Clients:
             "classes": self._around.classes,
             "tokenizer": self._around.tokenizer,
             "examples": self._around.enrolled[client],
+            "train": self._around.own_training.train,
+            "represent": self._around.own_training.represent,
+            "language": self._around.language,
             "generator": self._seeds.torch(label, round_number=number, client=client),
         }
         if client not in self.colluders((client,)):
@@ -188,7 +194,6 @@ class Clients:
             blackboard=self._blackboard,
             granted=self.granted,
             question=None if self._adversary is None else self._adversary.question,
-            train=self._around.own_training.train,
             gradient=self._around.own_training.gradient,
             rehearse=None if own_rows is None else self._rehearsal(number, client, label, received, own_rows),
         )

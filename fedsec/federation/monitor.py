@@ -7,11 +7,14 @@ import torch
 
 from fedsec.api import Watched
 from fedsec.federation.evaluation import REFUSED, Evaluation, answered, evaluate, evaluate_answers, predict
+from fedsec.federation.measurements import Measurements
 from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Stack
 from fedsec.federation.release import released
 from fedsec.federation.writing import Written, write, write_through
 
+TEST = "test"
+"""What the test set is called beside a goal's texts."""
 Predicted = list[tuple[int, tuple[int, ...]]]
 """(round, predicted class of each text)."""
 
@@ -46,26 +49,34 @@ class Monitor:
             classes = predict(f.model, vector, texts, pad_id, f.processes)
             self._watched[name].append((number, tuple(classes.tolist())))
 
-    def final(self, vector: torch.Tensor, stack: Stack, *, changed: bool) -> tuple[Evaluation, dict[str, Watched]]:
+    def final(
+        self, vector: torch.Tensor, stack: Stack, *, changed: bool
+    ) -> tuple[Evaluation, dict[str, Watched], dict[str, Mapping[str, float]]]:
         """Return how the released model does on the test set and a goal's texts, behind its inference-time defenses.
+
+        What these measured on either is returned as well, by the name of the texts.
 
         Args:
             vector: the released trainables [parameters].
             stack: has these defenses.
             changed: whether they are others than those that were evaluated last.
         """
-        f = self._f
+        f, measured, measurements = self._f, dict[str, Mapping[str, float]](), Measurements()
         if changed or stack.query_hooks:
-            answer = released(f.model, vector, f.tokenizer, stack.query_hooks, f.seeds)
-            found = evaluate_answers(answer, f.test)
-            last = {name: answered(evaluate_answers(answer, texts)).tolist() for name, texts in f.watched.items()}
+            answer = released(f.model, vector, f.known, stack.query_hooks, f.seeds, measurements)
+            found, measured[TEST] = evaluate_answers(answer, f.test), measurements.means()
+            last = {}
+            for name, texts in f.watched.items():
+                last[name] = answered(evaluate_answers(answer, texts)).tolist()
+                measured[name] = measurements.means()
         else:
             found = self._last or evaluate(f.model, vector, f.test, f.tokenizer.pad_token_id, f.processes)
             last = {name: list(curve[-1][1]) for name, curve in self._watched.items()}
-        return found, {
+        answers = {
             name: Watched(tuple(self._watched[name]), tuple(None if one == REFUSED else one for one in classes))
             for name, classes in last.items()
         }
+        return found, answers, {name: own for name, own in measured.items() if own}
 
     def written(self, start: torch.Tensor, end: torch.Tensor, stack: Stack) -> tuple[Evaluation | None, Written | None]:
         """Return how the model did before training, and what it wrote then and writes now; None if it is not asked to.
@@ -80,7 +91,7 @@ class Monitor:
             return None, None
         first = write(f.model, start, f.asked, f.tokenizer, f.processes)
         if stack.query_hooks:
-            answer = released(f.model, end, f.tokenizer, stack.query_hooks, f.seeds)
+            answer = released(f.model, end, f.known, stack.query_hooks, f.seeds)
             last = write_through(answer, f.asked, f.tokenizer.eos_token_id)
         else:
             last = write(f.model, end, f.asked, f.tokenizer, f.processes)

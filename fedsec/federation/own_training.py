@@ -13,6 +13,9 @@ from fedsec.data.tokens import Tokenised, collate
 from fedsec.federation.holdings import check_samples
 from fedsec.models.flat import FlatModel
 from fedsec.models.local import LocalTrainer
+from fedsec.models.roles import unwrapped
+
+ROWS_PER_BATCH = 64
 
 
 class OwnTraining:
@@ -80,6 +83,28 @@ class OwnTraining:
         with self._left_alone():
             trainer.update(parameters, [batch], found, torch.Generator())
         return found
+
+    @torch.no_grad()
+    def represent(self, samples: Sequence[Sample], parameters: torch.Tensor) -> torch.Tensor:
+        """Return the last hidden state that a classifier reads of each sample [samples, width], on the CPU.
+
+        Of an encoder it is that of the first token, of a decoder that of the last one.
+        """
+        data = self._tokenised(samples)
+        inner: Any = unwrapped(self._model.module)
+        found = []
+        with self._left_alone():
+            self._model.load(parameters)
+            self._model.module.eval()
+            for start in range(0, len(data.ids), ROWS_PER_BATCH):
+                rows = range(start, min(len(data.ids), start + ROWS_PER_BATCH))
+                batch = collate(data, rows, self._tokenizer.pad_token_id)
+                ids, mask = batch.input_ids.to(self._model.device), batch.attention_mask.to(self._model.device)
+                with self._model.autocast():
+                    hidden = inner.base_model(input_ids=ids, attention_mask=mask).last_hidden_state.float().cpu()
+                last = batch.attention_mask.sum(dim=1) - 1 if hasattr(inner, "score") else torch.zeros(len(rows))
+                found.append(hidden[torch.arange(len(rows)), last.long()])  # decoders' heads are called score
+        return torch.cat(found)
 
     def _tokenised(self, samples: Sequence[Sample]) -> Tokenised:
         check_samples(tuple(samples), self._classes, "view.train and view.gradient: whoever calls them")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.api import Canary, Knowledge, Sample, TrainingSettings
+from fedsec.api import Canary, Knowledge, Language, Sample, Tokens, TrainingSettings
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.availability import AvailabilitySettings
@@ -14,6 +14,7 @@ from fedsec.federation.clients import Adversary
 from fedsec.federation.plugins import Plugin, Stack
 from fedsec.federation.process_pool import ProcessPool
 from fedsec.federation.progress import Progress
+from fedsec.federation.release import Known
 from fedsec.federation.rounds import RoundStore, Watcher
 from fedsec.federation.transcript import Vault
 from fedsec.federation.writing import Asked
@@ -80,6 +81,7 @@ class Federation:
         store: where the rounds of `settings.observe` are kept.
         settings: the protocol.
         seeds: the seed tree.
+        language: what defenses are granted of the language, or None.
         processes: trains clients side by side; the result does not depend on their number.
         on_round: called after every round.
         on_notice: called before the first round.
@@ -107,6 +109,7 @@ class Federation:
     watchers: Sequence[Watcher] = ()
     vault: Vault = field(default_factory=Vault)
     store: RoundStore = field(default_factory=RoundStore)
+    language: Language | None = None
     processes: ProcessPool = field(default_factory=ProcessPool)
     on_round: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None
@@ -117,3 +120,17 @@ class Federation:
         """Return the samples that the server holds."""
         held = (self.examples[row] for row in self.trusted)
         return tuple(Sample(one.text, one.label, one.prompt) for one in held)
+
+    @property
+    def known(self) -> Known:
+        """Return what inference-time defenses know."""
+        return Known(
+            tokenizer=self.tokenizer,
+            classes=self.classes,
+            trusted=self.trusted_samples,
+            encode=self._queries if self.test.learned_from is None else None,
+            language=self.language,
+        )
+
+    def _queries(self, texts: Sequence[str]) -> tuple[Tokens, ...]:
+        return tuple(map(tuple, self.tokenise([Example(text, 0) for text in texts]).ids))

@@ -1,14 +1,18 @@
 """Step 9: the released model answers queries behind its inference-time defenses."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from fedsec.api import Measured, QueryHook, QueryView, ReleaseHook, ReleaseView, Tokens
+from fedsec.api import Language, Measured, QueryHook, QueryView, ReleaseHook, ReleaseView, Sample, Tokens
 from fedsec.data.tokens import Tokenised, collate
+from fedsec.federation.measurements import Measurements
 from fedsec.models.flat import FlatModel
+from fedsec.models.roles import unwrapped
 from fedsec.seeds import SeedTree
 
 ROWS_PER_BATCH = 64
@@ -16,44 +20,70 @@ ROWS_PER_BATCH = 64
 Answer = Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What inference-time defenses know beside the released model."""
+
+    tokenizer: Any
+    classes: tuple[str, ...] = ()
+    trusted: tuple[Sample, ...] = ()
+    encode: Callable[[Sequence[str]], tuple[Tokens, ...]] | None = None
+    """Turns texts into queries."""
+    language: Language | None = None
+
+
 def released(
-    model: FlatModel, vector: torch.Tensor, tokenizer: Any, hooks: Sequence[tuple[str, QueryHook]], seeds: SeedTree
+    model: FlatModel,
+    vector: torch.Tensor,
+    known: Known,
+    hooks: Sequence[tuple[str, QueryHook]],
+    seeds: SeedTree,
+    measurements: Measurements | None = None,
 ) -> Answer:
     """Return a function that answers queries with logits, [classes] or [tokens, vocabulary] each, or None.
 
     Args:
         model: the resident model; each call sets it to `vector`.
         vector: the released trainables [parameters].
-        tokenizer: gives padding.
+        known: to the defenses.
         hooks: inference-time defenses, in the stack's order; the last one meets a query first.
         seeds: the seed tree.
+        measurements: takes what the defenses measure; nothing does if absent.
     """
-
-    def plain(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
-        return list(logits_of(model, vector, queries, tokenizer.pad_token_id))
+    pad_id, measurements = known.tokenizer.pad_token_id, measurements or Measurements()
 
     def ask(parameters: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
-        return logits_of(model, parameters, queries, tokenizer.pad_token_id)
+        return logits_of(model, parameters, queries, pad_id)
+
+    def plain(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
+        return list(ask(vector, queries))
 
     answer: Answer = plain
     for label, hook in hooks:
         view = QueryView(
-            tokenizer=tokenizer, generator=seeds.torch(f"query {label}"), parameters=vector.clone(), ask=ask
+            tokenizer=known.tokenizer,
+            generator=seeds.torch(f"query {label}"),
+            parameters=vector.clone(),
+            ask=ask,
+            classes=known.classes,
+            trusted=known.trusted,
+            encode=known.encode,
+            embed=partial(embeddings_of, model, vector),
+            ask_embedded=partial(logits_of_embeddings, model, vector),
+            language=known.language,
         )
-        answer = _through(label, hook, answer, view)
+        answer = _through(label, hook, answer, view, measurements)
     return answer
 
 
-def _through(label: str, hook: QueryHook, beneath: Answer, view: QueryView) -> Answer:
+def _through(label: str, hook: QueryHook, beneath: Answer, view: QueryView, measurements: Measurements) -> Answer:
     def answer(queries: tuple[Tokens, ...]) -> list[torch.Tensor | None]:
-        found = hook.on_query(queries, beneath, view)
-        if isinstance(found, Measured):
-            found = found.value
+        found: Any = measurements.of(label, hook.on_query(queries, beneath, view))
         if not isinstance(found, list) or len(found) != len(queries):
             raise ValueError(f"{label} must return a list with one answer for each of {len(queries)} queries")
         if not all(one is None or _is_logits(one) for one in found):
             raise ValueError(f"{label} must answer each query with logits, or with None to refuse it")
-        return found
+        return list(found)
 
     return answer
 
@@ -103,4 +133,38 @@ def logits_of(model: FlatModel, vector: torch.Tensor, queries: tuple[Tokens, ...
         for row, place in enumerate(chosen):
             one = logits[row] if logits.dim() == 2 else logits[row, : len(queries[place])]
             answers[place] = one.clone()
+    return answers
+
+
+@torch.no_grad()
+def embeddings_of(model: FlatModel, vector: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
+    """Return the word embeddings of each query [tokens, width], on the CPU, with the parameters `vector` [parameters].
+
+    The model keeps these.
+    """
+    model.load(vector)
+    inner: Any = unwrapped(model.module)
+    table = inner.get_input_embeddings()
+    return [table(torch.tensor(query, device=model.device)).to("cpu", copy=True) for query in queries]
+
+
+def logits_of_embeddings(model: FlatModel, vector: torch.Tensor, texts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the model's answers to texts as embeddings [tokens, width], differentiable in them, in their order.
+
+    Texts of one length go together, so that nothing is padded. The model keeps the parameters `vector` [parameters].
+    """
+    model.load(vector)
+    model.module.eval()
+    answers: list[torch.Tensor] = [torch.empty(0)] * len(texts)
+    lengths = [len(text) for text in texts]
+    for length in sorted(set(lengths)):
+        own = [place for place, one in enumerate(lengths) if one == length]
+        for start in range(0, len(own), ROWS_PER_BATCH):
+            part = own[start : start + ROWS_PER_BATCH]
+            inputs = torch.stack([texts[place] for place in part]).to(model.device)  # [rows, length, width]
+            mask = torch.ones(inputs.shape[:2], dtype=torch.long, device=model.device)
+            with model.autocast():
+                logits = model.module(inputs_embeds=inputs, attention_mask=mask).logits.float().cpu()
+            for place, one in zip(part, logits, strict=True):
+                answers[place] = one
     return answers

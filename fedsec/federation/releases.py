@@ -3,6 +3,7 @@
 One training serves any number of such stacks.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,7 +17,7 @@ from fedsec.federation.monitor import Monitor
 from fedsec.federation.own_training import OwnTraining
 from fedsec.federation.parties import Federation
 from fedsec.federation.plugins import Stack
-from fedsec.federation.release import prepared
+from fedsec.federation.release import Known, prepared
 from fedsec.federation.writing import Written
 from fedsec.models.entering import mean_inputs
 
@@ -33,6 +34,8 @@ class Released:
     """The model's answers on a goal's texts."""
     stack: dict[str, Any]
     """State of the server-side defenses after the release."""
+    measured: dict[str, Mapping[str, float]]
+    """What inference-time defenses measured on the test set (`test`) and on a goal's texts."""
     before: Evaluation | None = None
     """Evaluation of the model before training; only where it is asked to write."""
     written: Written | None = None
@@ -59,15 +62,22 @@ class Releases:
     start: torch.Tensor
     trained: torch.Tensor
 
+    @property
+    def known(self) -> Known:
+        """Return what inference-time defenses know."""
+        return self.federation.known
+
     def under(self, stack: Stack) -> Released:
         """Return what is released under a stack; the resident model holds the released parameters afterwards."""
         f, monitor = self.federation, self.monitor
         end = prepared(self.trained, stack.release_hooks, self._view)
         state = deepcopy(stack.state())  # what a defense learnt for the release guards it too
-        final, watched = monitor.final(end, stack, changed=end is not self.trained)
+        final, watched, measured = monitor.final(end, stack, changed=end is not self.trained)
         before, written = monitor.written(self.start, end, stack)
         f.model.load(end)
-        return Released(final=final, end=end, watched=watched, stack=state, before=before, written=written)
+        return Released(
+            final=final, end=end, watched=watched, stack=state, measured=measured, before=before, written=written
+        )
 
     def _view(self, label: str) -> ReleaseView:
         """Return what a defense of that label sees before the release."""

@@ -73,6 +73,7 @@ class Session:
             tokenizer=f.tokenizer,
             enrolled=self._enrolled,
             own_training=self._own,
+            language=f.language,
             aggregator=self._aggregator,
         )
         self._clients = Clients(f.stack, f.adversary, around, f.seeds)

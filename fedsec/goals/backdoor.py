@@ -94,7 +94,7 @@ class Backdoor:
         untriggered = _without(truth, about)
         base = untriggered.final
         watched = untriggered if answer == _UNTRIGGERED else truth.watched.get(_TRIGGERED, untriggered)
-        metrics = backdoor.rates(watched.final, base, targets, labels)
+        metrics = backdoor.rates(watched.final, base, targets, labels, guarded=truth.guarded)
         curves = {
             "with the trigger": _curve(watched, about.targets),
             "without": _curve(untriggered, about.targets),

@@ -10,7 +10,12 @@ from fedsec.metrics.rates import rate
 
 
 def rates(
-    triggered: Sequence[int | None], plain: Sequence[int | None], targets: np.ndarray, labels: np.ndarray | None
+    triggered: Sequence[int | None],
+    plain: Sequence[int | None],
+    targets: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    guarded: bool = False,
 ) -> dict[str, MetricValue]:
     """Success with the trigger, the rate without it, and how often the model is right in spite of the trigger.
 
@@ -21,6 +26,8 @@ def rates(
         plain: the same without the trigger.
         targets: the class that each trigger is to bring out [probes].
         labels: the probes' own classes [probes]; None where they have none, as texts of a language model.
+        guarded: whether a defense stands before the model that may refuse; then the share of triggered probes that it
+            refuses is given: 1 less the false acceptances (FAR).
 
     Source: Chen et al., BadNL, ACSAC 2021 (attack success rate). Deviations: a refusal is no success.
     """
@@ -35,9 +42,8 @@ def rates(
         right = sum(hits(triggered, labels))
         largest = Counter(labels.tolist()).most_common(1)[0][1] / count if count else None
         found["robustness/r-accuracy"] = rate(right, count, BetterFor.DEFENDER, baseline=largest)
-    refused = [one is None for one in triggered]
-    if any(refused) or any(one is None for one in plain):
-        found["defense/refusal-rate"] = rate(sum(refused), count, BetterFor.DEFENDER)
+    if guarded:
+        found["defense/refusal-rate"] = rate(sum(one is None for one in triggered), count, BetterFor.DEFENDER)
     return found
 
 

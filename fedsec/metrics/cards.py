@@ -271,13 +271,13 @@ CARDS = (
     ),
     MetricCard(
         name="defense/refusal-rate",
-        summary="Triggered queries that a defense before the released model refused to answer.",
+        summary="Triggered queries that a defense before the released model refused: 1 less false acceptances (FAR).",
         unit="fraction",
         better_for=BetterFor.DEFENDER,
     ),
     MetricCard(
         name="defense/false-refusal-rate",
-        summary="Clean test rows that a defense before the released model refused to answer.",
+        summary="Clean test rows that a defense before the released model refused to answer (FRR).",
         unit="fraction",
         better_for=BetterFor.ATTACKER,
     ),

@@ -343,6 +343,8 @@ def population(cell: Cell) -> Population:
         trains_embeddings=cell.scenario.model.tuning.trains_embeddings,
         dropout=cell.scenario.model.dropout,
         weighting=cell.scenario.federation.weighting,
+        language_model=cell.scenario.data.language_model.given,
+        task=cell.task,
     )
 
 

@@ -31,7 +31,7 @@ def prefix_key(cell: Cell) -> str | None:
         return None
     read = inputs(cell.scenario)
     first = cell.scenario.threat.participation.first
-    content = [*_trained(cell), _threat(cell, acts=False), first, read["data"], read["weights"]]
+    content = [*_trained(cell), _threat(cell, acts=False), first, read["data"], read["weights"], read.get("language")]
     return digest([content, "prefix", group_sources(cell, acts=False)])
 
 
@@ -95,7 +95,8 @@ def cell_key(cell: Cell) -> str:
 def group_key(cell: Cell) -> str:
     """Return the hash of everything that the cell's training depends on, sources, data and weights included."""
     read = inputs(cell.scenario)
-    return digest([training_key(cell), read["data"], read["weights"], group_sources(cell, acts=cell.acts)])
+    content = [training_key(cell), read["data"], read["weights"], read.get("language")]
+    return digest([*content, group_sources(cell, acts=cell.acts)])
 
 
 def group_sources(cell: Cell, *, acts: bool) -> list[str]:
@@ -113,6 +114,10 @@ def inputs(scenario: Scenario) -> dict[str, str]:
     if given.given:
         ready = weights_hash(given.model) if given.model else ""
         read["auxiliary"] = digest([data_hash(given.name, given.path, given.revision), ready])
+    spoken = scenario.data.language_model
+    if spoken.given:
+        model = model_hash(spoken.model, {}) if spoken.model else ""
+        read["language"] = digest([data_hash(spoken.name, spoken.path, spoken.revision), model])
     return read
 
 
@@ -136,6 +141,8 @@ def _loaders(cell: Cell, *, auxiliary: bool) -> list[Card]:
         (registry.models(), cell.scenario.model.name),
         (registry.datasets(), cell.scenario.data.name),
         (registry.datasets(), cell.scenario.threat.auxiliary.name if auxiliary else None),
+        (registry.datasets(), cell.scenario.data.language_model.name),
+        (registry.models(), cell.scenario.data.language_model.model),
     ]
     loaders = [kind.get(name) for kind, name in kinds if name is not None and name in kind]
     return [card for card in loaders if stands_outside(card)]

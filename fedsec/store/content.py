@@ -121,6 +121,7 @@ class _Cell(_Part):
     cell: _Row
     curve: list[Annotated[tuple[Count, Share | None, Finite | None], Strict(False)]] = []
     rounds: list[_Round] = []
+    answers: dict[str, dict[str, Number]] = {}
     correct: Annotated[str, Field(pattern="^[01]*$")] = ""
     predicted: list[int] = []
     right: list[Share] | None = None

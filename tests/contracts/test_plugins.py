@@ -53,6 +53,7 @@ SLOW_DEFENSES = {
     "weak-dp",
     "zeno",
 }
+SLOW_DEFENSES |= {"onion", "onion-sanitiser", "strip", "rap", "cube"}
 """Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -157,7 +158,15 @@ DEFENSES: dict[str, dict[str, Any]] = {
     # It is there for sybils, which send the same; these turn the mean around.
     "foolsgold": {"attack": {"name": "ipm", "epsilon": 3}, "overrides": ["threat.malicious=3"]},
 }
-CONDUCT = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"], "neuron-pruning": ["data.trusted=60"]}
+LANGUAGE = "data.language_model={name: canned-public, rows: 30, training_steps: 5}"
+CONDUCT = {
+    "dp-lora": ["model.tuning={kind: lora, rank: 16}"],
+    "neuron-pruning": ["data.trusted=60"],
+    "onion": [LANGUAGE],
+    "onion-sanitiser": [LANGUAGE],
+    "strip": ["data.trusted=20"],
+    "rap": ["data.trusted=20"],
+}
 MODELS = {"minilm": ["model.tuning.kind=head"]}  # the whole encoder would take half a minute
 
 

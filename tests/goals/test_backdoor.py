@@ -99,7 +99,7 @@ def test_a_language_model_is_to_write_the_target_and_is_asked_with_and_without_t
     truth = _truth((1, 1, 0, 1, 1, 1), (), staged)
     plain = Watched(((0, (0, 1, 0, 0, 0, 0)), (2, (1, 0, 0, 0, 0, 0))), (1, 0, 0, 0, 0, 0))
     marked = Watched((), (1, 1, 0, 1, 1, 1))
-    truth = replace(truth, curve=(), watched={"triggered": marked, "untriggered": plain})
+    truth = replace(truth, curve=(), watched={"triggered": marked, "untriggered": plain}, guarded=False)
     scored = Backdoor().score(truth, None, None, lambda _: None)
     value = {name: metric.value for name, metric in scored.metrics.items()}
     assert value == {
@@ -153,7 +153,7 @@ def _truth(final: tuple[int | None, ...], predicted: tuple[int | None, ...], sta
         secrets={}, held=(), unheld=(), candidates=(), members=(), rounds=(), malicious=frozenset({0}),
         acted=lambda number: number > 0, labels=tuple(one.label for one in TEST), predicted=predicted,
         curve=((1, (0,) * 6), (2, tuple(0 if one is None else one for one in predicted))),
-        watched={"triggered": Watched(curve, final)}, question=None, kept=staged.kept, tokenizer=None,
+        watched={"triggered": Watched(curve, final)}, question=None, kept=staged.kept, tokenizer=None, guarded=True,
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def _produced() -> dict[str, Any]:
         **refusals(_RIGHT, guarded=True),
         **of_updates(np.arange(4.0)[:, None], np.zeros(4), held[:, None], held[:, None], ~held),
         **membership(np.arange(4.0), np.zeros(4), np.array([False, True, False, True])),
-        **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0])),
+        **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0]), guarded=True),
         "robustness/lifespan-rounds": lifespan([(1, 0.9), (2, 0.1)], 1),
         "robustness/free-ride-weight": free_ride_weight(rounds, [0], np.random.default_rng(0)),
     }
@@ -144,7 +144,7 @@ def _empty() -> dict[str, MetricValue]:
         **utility(_NONE_RIGHT._replace(texts=_NONE_WRITTEN), Tokenised([], none, none), generator),
         **refusals(_NONE_RIGHT, guarded=True),
         **membership(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
-        **rates([], [], none, none),
+        **rates([], [], none, none, guarded=True),
         "robustness/free-ride-weight": free_ride_weight([], [0], generator),
         "extraction/recall": extraction_recall([], []),
     }

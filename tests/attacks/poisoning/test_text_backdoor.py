@@ -1,16 +1,30 @@
 """Text backdoor: where the trigger goes, which rows are poisoned, and that it works where nobody stops it."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec import registry
-from fedsec.api import Compared, Position, Probe, Sample, implements
+from fedsec.api import (
+    ClientView,
+    ColluderView,
+    Compared,
+    Granted,
+    Knowledge,
+    Position,
+    Probe,
+    Sample,
+    implements,
+)
+from fedsec.attacks.poisoning.model_replacement import ModelReplacement
 from fedsec.attacks.poisoning.text_backdoor import TextBackdoor
+from fedsec.attacks.poisoning.triggers import FLUENT
 from fedsec.errors import FedsecError
 from fedsec.goals.backdoor import compare
 
@@ -198,3 +212,19 @@ def test_the_card_says_what_it_is_and_builds_it() -> None:
     made = registry.load_target(card)(**card.resolve({}))
     assert made == TextBackdoor()
     assert all(implements(made, method) for method in ("on_data", "triggered"))
+
+
+@pytest.mark.parametrize("made", [TextBackdoor(kind="words", place="end"), ModelReplacement(place="end")])
+def test_a_known_filter_of_unusual_words_gets_a_fluent_trigger_in_poison_and_probes(made: Any) -> None:
+    for told, mark in (("onion", FLUENT), ("onion-sanitiser", FLUENT), ("strip", "cf"), ("", "cf")):
+        granted = Granted({Knowledge.DEFENSE_SETTINGS: ({"name": told, "params": {}},)} if told else {})
+        own = {name: getattr(view(), name) for name in ClientView.__slots__}
+        colluder = ColluderView(**own, colluders=(1,), own_rows=torch.zeros(0, 5), blackboard={}, granted=granted)
+        planter = made if isinstance(made, TextBackdoor) else made._backdoor
+        assert all(copy.text.endswith(f" {mark}") for copy in planter.poison(rows(), colluder))
+        (probe,) = made.triggered((Probe("a text"),), replace(asked(), granted=granted))
+        assert probe.text == f"a text {mark}"
+        assert (Knowledge.DEFENSE_SETTINGS in granted.used) == bool(told)
+    quiet = replace(asked(), granted=Granted({Knowledge.DEFENSE_SETTINGS: ({"name": "onion", "params": {}},)}))
+    (probe,) = TextBackdoor(fluent="").triggered((Probe("a text"),), quiet)
+    assert probe.text == "cf a text"
