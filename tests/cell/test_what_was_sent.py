@@ -19,6 +19,8 @@ from fedsec.testing import canned, doubles
 from fedsec.wire.channel import Channel
 from fedsec.wire.codec import HEADER_BYTES, decode
 
+from ..defenses.secure_aggregation.support import reachable
+
 CLIENTS = 8
 NEEDS = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"], "fltrust": ["data.trusted=8"], "zeno": ["data.trusted=8"]}
 NOISY = {"epsilon": 0.0, "noise_multiplier": 1.0}
@@ -160,6 +162,8 @@ def test_a_sum_under_encryption_follows_from_the_ciphertexts_alone(name: str, ke
     assert [message.content for message in view.messages] == sent.said
     assert trained.stack.exchange is not None
     kept = trained.stack.exchange[1]._kept
+    assert reachable(trained.stack, type(kept.pair))
+    assert not reachable(view, type(kept.pair))
     uploads = {m.sender: m.content for m in view.messages if m.stage == "encrypt" and m.receiver == SERVER}
     handed_on = [m.content for m in view.messages if m.receiver == AUTHORITY]
     assert [_unpacked(content) for content in handed_on] == ([uploads] if keys == "authority" else [])

@@ -1,8 +1,10 @@
 """Rounds of secure aggregation without a federation around them."""
 
+import gc
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 
 import numpy as np
 
@@ -151,3 +153,19 @@ def alter(content: bytes, kind: str, drawn: np.random.Generator, seen: list[byte
     else:
         changed += bytes(drawn.integers(0, 256, int(drawn.integers(1, 50)), dtype=np.uint8))
     return bytes(changed)
+
+
+def reachable(start: object, kind: type) -> bool:
+    """Whether an object of that kind can be reached from another one."""
+    seen: set[int] = set()
+    queue = [start]
+    while queue:
+        one = queue.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType)):
+            continue
+        seen.add(id(one))
+        if isinstance(one, kind):
+            return True
+        # Of a function what it closes over, and not the module that it stands in.
+        queue += [one.__closure__, one.__defaults__] if isinstance(one, FunctionType) else gc.get_referents(one)
+    return False

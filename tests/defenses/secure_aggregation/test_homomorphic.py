@@ -1,9 +1,7 @@
 """Homomorphic aggregation: exact sums, who can decrypt what, and ciphertexts of all kinds of malice."""
 
-import gc
 from contextlib import suppress
 from dataclasses import replace
-from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,7 +32,7 @@ from fedsec.maths.fixed_point import FixedPoint
 from fedsec.privacy.keystream import KeyStream
 from fedsec.wire.protocol import InProcessWire
 
-from .support import KINDS, Secrets, alter, network
+from .support import KINDS, Secrets, alter, network, reachable
 
 WORDS = 30
 
@@ -253,29 +251,14 @@ def public_lock_of_zeros(bfv: BFV, pair: KeyPair) -> bytes:
     return seal_values(bfv, public_lock(bfv, pair.public), np.zeros(WORDS, dtype=np.int64))
 
 
-def _reachable(start: object, kind: type) -> bool:
-    seen: set[int] = set()
-    queue = [start]
-    while queue:
-        one = queue.pop()
-        if id(one) in seen or isinstance(one, (type, ModuleType)):
-            continue
-        seen.add(id(one))
-        if isinstance(one, kind):
-            return True
-        # Of a function what it closes over, and not the module that it stands in.
-        queue += [one.__closure__, one.__defaults__] if isinstance(one, FunctionType) else gc.get_referents(one)
-    return False
-
-
 def test_no_secret_key_is_reachable_from_the_server_or_a_client_under_an_authority(bfv: BFV, pair: KeyPair) -> None:
     """NVFlare's builder gives every client the one secret key."""
     terms, clients = _round(bfv, pair)
     server = Server(terms, authority=True)
     server.collect(0, {number: one.answer(0, terms.session) for number, one in clients.items()})
-    assert _reachable(Authority(terms, pair), seal.SecretKey)
-    assert not _reachable(server, seal.SecretKey)
-    assert not any(_reachable(one, seal.SecretKey) for one in clients.values())
+    assert reachable(Authority(terms, pair), seal.SecretKey)
+    assert not reachable(server, seal.SecretKey)
+    assert not any(reachable(one, seal.SecretKey) for one in clients.values())
 
 
 def test_altered_ciphertexts_are_refused_or_change_nothing(bfv: BFV, pair: KeyPair) -> None:
