@@ -61,7 +61,7 @@ CARDS = (
             _BATCH,
         ),
         cost="one forward and backward pass of each candidate and a decomposition per client, in each round",
-        threat=_threat(Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.ATTENTION_INPUTS),
+        threat=_threat(Asset.AGGREGATE, Asset.GLOBAL_MODEL, Asset.QUERY_UPDATES),
     ),
     AttackCard(
         name="gradient-cosine",

@@ -78,6 +78,7 @@ class Asset(StrEnum):
     WORD_EMBEDDINGS = "the word embeddings' part of an update"
     POSITION_EMBEDDINGS = "the position embeddings' part of an update"
     ATTENTION_INPUTS = "the update of the query, key and value matrices, or of LoRA factors on them, in the first layer"
+    QUERY_UPDATES = "the update of a query matrix, or of a LoRA factor on one, in some layer"
     ADAPTERS = "pairs of LoRA factors, both of them trained"
     GLOBAL_MODEL = "the global model"
     RELEASED_MODEL = "the released model"

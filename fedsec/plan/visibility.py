@@ -32,6 +32,7 @@ RELEASED = frozenset({Position.SERVER, Position.CLIENT, Position.KEY_HOLDER, Pos
 
 
 _SEPARATE = frozenset({Role.QUERY, Role.KEY, Role.VALUE})
+_QUERIES = frozenset({Role.QUERY, Role.QUERY_KEY_VALUE})
 
 
 def seen(
@@ -90,6 +91,8 @@ def visible(sight: frozenset[Asset], setup: ModelSetup) -> frozenset[Asset]:
         seen.add(Asset.POSITION_EMBEDDINGS)
     if _shows_inputs(setup, 0):
         seen.add(Asset.ATTENTION_INPUTS)
+    if any({p.role, p.adapts} & _QUERIES for p in setup.parameters if p.name in setup.trainable):
+        seen.add(Asset.QUERY_UPDATES)
     if {"A", "B"} <= {p.factor for p in setup.parameters if p.name in setup.trainable}:
         seen.add(Asset.ADAPTERS)
     return frozenset(seen)

@@ -128,7 +128,11 @@ def test_what_an_attack_needs_decides_whether_it_is_blocked(trained: Trained) ->
     sight = _cell("reads-rows", SHARE).sight(in_clear=True)
     assert sight == {Asset.ROWS, Asset.AGGREGATE, Asset.GLOBAL_MODEL}  # not the released model
     assert Asset.WORD_EMBEDDINGS not in visible(sight, setup)
-    assert Asset.ATTENTION_INPUTS in visible(sight, setup)
+    assert {Asset.ATTENTION_INPUTS, Asset.QUERY_UPDATES} <= visible(sight, setup)
+    layout = trained.model.layout
+    above = layout.offsets[-2]  # of the head
+    only = replace(trained.model.setup, trainable=frozenset(info.name for info in layout.after(above).parameters))
+    assert not {Asset.ATTENTION_INPUTS, Asset.QUERY_UPDATES} & visible(sight, only)
     assert Asset.WORD_EMBEDDINGS in visible(sight, trained.model.setup)
     assert _cell("reads-rows", 1.0).sight(in_clear=False) == frozenset()
 
