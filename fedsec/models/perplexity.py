@@ -44,8 +44,8 @@ class Perplexities:
         for batch in self._batches(rows):
             ids = torch.tensor([rows[place] for place in batch])  # [rows, length]
             logits = self._module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, :-1]
-            losses = functional.cross_entropy(logits.transpose(1, 2).float(), ids[:, 1:], reduction="none")
-            for place, one in zip(batch, losses.double().mean(dim=1).tolist(), strict=True):
+            losses = functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+            for place, one in zip(batch, losses.view(len(batch), -1).double().mean(dim=1).tolist(), strict=True):
                 found[place] = float(f"{exp(min(one, _LARGEST)):.{DIGITS}g}")
         return found
 
