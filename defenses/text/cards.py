@@ -24,7 +24,7 @@ def _count(
 
 
 _UNUSUAL = (
-    _share("lost", 0.02, "share of the words of clean texts that may be taken away", Provenance.GUESS),
+    _share("lost", 0.05, "share of the words of clean texts that may be taken away", Provenance.MEASURED),
     _count("texts", 100, "clean texts that the threshold is set on", "texts", Provenance.GUESS),
 )
 _SENTENCE = "A trigger that is a whole sentence stays: no word of it is unusual beside the others (docs/poisoning.md)."

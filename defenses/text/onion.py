@@ -27,7 +27,7 @@ class Onion:
         clean validation set (1 %); the language model is the scenario's, where theirs is GPT-2.
     """
 
-    lost: float = 0.02
+    lost: float = 0.05
     texts: int = 100
     _bar: float | None = field(default=None, init=False)
     """The threshold, once it is set."""

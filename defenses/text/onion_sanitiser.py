@@ -24,7 +24,7 @@ class OnionSanitiser:
         `onion`.
     """
 
-    lost: float = 0.02
+    lost: float = 0.05
     texts: int = 100
     _bar: float | None = field(default=None, init=False)
     """The threshold, once it is set."""
