@@ -53,8 +53,10 @@ SLOW_DEFENSES = {
     "weak-dp",
     "zeno",
 }
-SLOW_DEFENSES |= {"onion", "onion-sanitiser", "strip", "rap", "cube"}
 """Whose effect takes many trainings to show, or is tested on rows; their cards and conduct are checked at once."""
+OF_TEXTS = {"onion", "onion-sanitiser", "strip", "rap", "cube"}
+"""Whose effect takes texts of a language that there is a model of: benchmark/backdoor-text-defenses and -rows show it,
+and defenses/text that they act. Their cards and conduct are checked here."""
 # What an attack or a defense needs to show its effect on the canned federation, where the defaults do not.
 ATTACKS: dict[str, dict[str, Any]] = {
     "film": {"strongest": {"beams": 8, "rounds": 2}, "shows": "leakage/rouge-l", "overrides": DECODER},
@@ -192,6 +194,7 @@ def test_attack(card: AttackCard, tmp_path: Path) -> None:
     [
         pytest.param(card, marks=pytest.mark.slow) if card.name in SLOW_DEFENSES else card
         for card in _built_in(registry.defenses())
+        if card.name not in OF_TEXTS
     ],
     ids=lambda card: card.name,
 )
@@ -199,12 +202,14 @@ def test_defense(card: DefenseCard, tmp_path: Path) -> None:
     contracts.check_defense(card, tmp_path, **DEFENSES.get(card.name, {}))
 
 
-VOTES = {"crfl"}
-"""They ask noisy copies of the model for every answer: half a minute; their steps are tested by themselves."""
+LONG = {"crfl", "onion", "cube"}
+"""They ask noisy copies of the model for every answer, train a language model, or train every client twice; their steps
+are tested by themselves."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in VOTES else name for name in sorted(SLOW_DEFENSES)]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in sorted(SLOW_DEFENSES | OF_TEXTS)],
 )
 def test_conduct_of_a_slow_defense(name: str, tmp_path: Path) -> None:
     contracts.check_card(registry.defenses().get(name))
