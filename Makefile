@@ -44,7 +44,7 @@ $(EXAMPLE)/.installed: $(VENV)/.installed $(shell find tests/plugin_example -nam
 	rm -rf tests/plugin_example/build
 	touch $@
 
-demo: setup ## attackers' goals against six defenses, side by side in one report (8 to 9 minutes on 2 cores)
+demo: setup ## attackers' goals against six defenses, side by side in one report (6 minutes on 2 cores)
 	$(if $(FEDSEC_DATA),,@echo "Without FEDSEC_DATA the column of membership, which needs real texts, is left out.")
 	$(BIN)/fedsec run quick/all $(if $(FEDSEC_DATA),,--set '$(GENERATED)')
 
