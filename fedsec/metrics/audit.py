@@ -41,7 +41,7 @@ def audited(
     most = audits.gaussian_ceiling(len(inside), len(outside), delta)
     metrics |= {
         "audit/epsilon-lower-bound-gdp": _epsilon(bound, len(scores), promise, "mu-gdp", detail),
-        "audit/ceiling-gdp": _epsilon(most, len(scores), None, "mu-gdp", detail),
+        "audit/ceiling-gdp": _ceiling(most, len(scores), "mu-gdp", detail),
         "audit/refuted": _verdict(metrics["audit/epsilon-lower-bound"], bound, promise),
     }
     return metrics, _counts(scores, included, delta, generator)
@@ -67,7 +67,7 @@ def one_run(
     detail = {"delta": delta, "guesses": float(guesses), "right": float(right)}
     return {
         f"{prefix}/epsilon-lower-bound": _epsilon(bound, len(scores), promise, "one-run", detail),
-        f"{prefix}/ceiling": _epsilon(most, len(scores), None, "one-run", detail),
+        f"{prefix}/ceiling": _ceiling(most, len(scores), "one-run", detail),
     }
 
 
@@ -89,7 +89,7 @@ def pooled(counts: Sequence[Sequence[float]], promises: Sequence[Promise | None]
     count = members + others
     return {
         "audit/epsilon-lower-bound-pooled": _epsilon(bound, count, promise, "clopper-pearson", detail),
-        "audit/ceiling-pooled": _epsilon(most, count, None, "clopper-pearson", detail),
+        "audit/ceiling-pooled": _ceiling(most, count, "clopper-pearson", detail),
     }
 
 
@@ -125,3 +125,7 @@ def _epsilon(
         baseline=None if promise is None else promise.epsilon,
         detail=detail,
     )
+
+
+def _ceiling(value: float, count: int, method: str, detail: Mapping[str, float]) -> MetricValue:
+    return MetricValue(value=value, unit="epsilon", better_for=BetterFor.NEITHER, n=count, method=method, detail=detail)

@@ -28,6 +28,7 @@ from fedsec.config.load import substitute
 from fedsec.config.methods import methods_of
 from fedsec.config.population import declared_in_round
 from fedsec.config.schema import Component, Scenario
+from fedsec.errors import FedsecError
 from fedsec.plan.visibility import seen
 
 NONE = "none"
@@ -90,7 +91,7 @@ class Cell:
     @property
     def in_training(self) -> tuple[int, ...]:
         """The places in the stack of the defenses that take part in training; the others act on what comes of it."""
-        methods = (_methods(registry.defenses().get(one.name)) for one in self.defense)
+        methods = (_loaded_methods(registry.defenses().get(one.name)) for one in self.defense)
         return tuple(place for place, own in enumerate(methods) if own & (set(METHODS) - _AFTER) or not own & _AFTER)
 
     @property
@@ -320,6 +321,14 @@ def _methods(card: Card) -> frozenset[str]:
     """The names of a plug-in's methods."""
     found = methods_of(card)
     return frozenset(dir(registry.load_target(card))) if found is None else found
+
+
+def _loaded_methods(card: Card) -> frozenset[str]:
+    """The same; none of a plug-in that cannot be imported: its cell says so when it runs, and no other cell fails."""
+    try:
+        return _methods(card)
+    except FedsecError:
+        return frozenset()
 
 
 def knowledge(cell: Cell) -> frozenset[Knowledge]:

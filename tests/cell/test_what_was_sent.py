@@ -22,7 +22,12 @@ from fedsec.wire.codec import HEADER_BYTES, decode
 from ..defenses.secure_aggregation.support import reachable
 
 CLIENTS = 8
-NEEDS = {"dp-lora": ["model.tuning={kind: lora, rank: 16}"], "fltrust": ["data.trusted=8"], "zeno": ["data.trusted=8"]}
+NEEDS = {
+    "dp-lora": ["model.tuning={kind: lora, rank: 16}"],
+    "fltrust": ["data.trusted=8"],
+    "zeno": ["data.trusted=8"],
+    "onion-sanitiser": ["data.language_model={name: canned-public, rows: 30, training_steps: 5}"],
+}
 NOISY = {"epsilon": 0.0, "noise_multiplier": 1.0}
 QUICK = {"dp-lora": NOISY, "dp-sgd": NOISY, "crfl": {"copies": 5}}
 """Parameters that leave out what takes long and is not asked about: calibrating noise, certifying answers."""

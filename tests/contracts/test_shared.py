@@ -25,13 +25,13 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The label of each cell that was trained."""
     labels: list[str] = []
-    whole = Subject.train
+    whole = Subject.federate
 
-    def train(self: Subject, *given: Any, **named: Any) -> Any:
+    def federate(self: Subject, *given: Any, **named: Any) -> Any:
         labels.append(self.cell.label)
         return whole(self, *given, **named)
 
-    monkeypatch.setattr(Subject, "train", train)
+    monkeypatch.setattr(Subject, "federate", federate)
     return labels
 
 

@@ -45,7 +45,7 @@ def test_losses_and_gradients_of_each_set_are_its_own(name: str, task: str, kind
         rows = slice(place * ROWS, (place + 1) * ROWS)
         model.load(values[place].detach())
         model.gradient.zero_()
-        own = sample_losses(model, Batch(*(part[rows] for part in batch)))
+        own = sample_losses(model, Batch(*(part[rows] for part in batch[:3])))
         own.sum().backward()
         torch.testing.assert_close(found[rows], own, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(values.grad[place], model.gradient, rtol=1e-4, atol=1e-5)

@@ -15,6 +15,7 @@ from fedsec.api import BetterFor, MetricValue, Reconstruction, Tells
 from fedsec.data.tokens import Tokenised
 from fedsec.federation.evaluation import Evaluation, TokenCounts
 from fedsec.federation.transcript import Secret
+from fedsec.metrics.audit import audited, one_run, pooled
 from fedsec.metrics.backdoor import lifespan, rates
 from fedsec.metrics.cost import costs, plain
 from fedsec.metrics.extraction import extraction_recall
@@ -30,7 +31,7 @@ from fedsec.metrics.written import written
 from fedsec.models import tiny_bert
 from fedsec.seeds import SeedTree
 
-KINDS = "utility|leakage|membership|property|extraction|robustness|defense|cost"
+KINDS = "utility|leakage|membership|property|extraction|robustness|defense|cost|audit"
 GOOD: dict[str, Any] = {"value": 0.5, "unit": "fraction", "better_for": BetterFor.ATTACKER, "n": 4}
 
 
@@ -96,6 +97,9 @@ def _produced() -> dict[str, Any]:
         **refusals(_RIGHT, guarded=True),
         **of_updates(np.arange(4.0)[:, None], np.zeros(4), held[:, None], held[:, None], ~held),
         **membership(np.arange(4.0), np.zeros(4), np.array([False, True, False, True])),
+        **one_run(np.arange(4.0), np.array([False, True, False, True]), prefix="membership"),
+        **audited(np.arange(4.0), np.array([False, True, False, True]), None, np.random.default_rng(0))[0],
+        **pooled([[1, 1, 0, 1, 1e-5]], [None]),
         **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0]), guarded=True),
         "robustness/lifespan-rounds": lifespan([(1, 0.9), (2, 0.1)], 1),
         "robustness/free-ride-weight": free_ride_weight(rounds, [0], np.random.default_rng(0)),

@@ -54,7 +54,7 @@ def _batches(task: str, count: int = 2) -> list[Batch]:
 def _plain_loss(module: Any, batch: Batch) -> torch.Tensor:
     """By a loop over rows and tokens; each row alone and without padding."""
     losses = []
-    for ids, mask, label in zip(*batch, strict=True):
+    for ids, mask, label in zip(*batch[:3], strict=True):
         alone = ids[mask.bool()][None]
         logits = module(input_ids=alone, attention_mask=torch.ones_like(alone)).logits[0]
         if label.dim() == 0:

@@ -228,7 +228,7 @@ def test_colluders_see_global_models_and_own_rows_hence_the_sum_of_the_others(
             notes.update(clients=view.colluders, board=view.blackboard)
             return Noting.on_update(self, update, view)
 
-    monkeypatch.setattr("fedsec.cell.training.attack_plugin", lambda _: Plugin("notes", Kept))
+    monkeypatch.setattr("fedsec.cell.hostile.attack_plugin", lambda _: Plugin("notes", Kept))
     cell = _cell("flip-labels", defense)
     outcome = train(cell, frozenset({1}), Resources(), lambda _: None).outcome
     (first, second), observed = notes["board"]["models"], outcome.observed[1]
