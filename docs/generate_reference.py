@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 SECTIONS = {
     "Hooks": "fedsec/api/hooks.py",
+    "Model and protocol": "fedsec/api/setup.py",
     "Views and values": "fedsec/api/views.py",
     "What is known after training": "fedsec/api/evidence.py",
     "Protocols": "fedsec/api/protocols.py",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedsec.api import Probe, Sample, SupplierView, Triggered, TriggerView
 
-from .payload import Payload
+from .payload import backdoor_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +36,8 @@ class FedEbd:
 
     def on_public_data(self, samples: tuple[Sample, ...], view: SupplierView) -> tuple[Sample, ...]:
         """Return the rows, followed by poisoned copies."""
-        return (*samples, *self._payload().backdoor().poison(samples, view))
+        return (*samples, *backdoor_of(self).poison(samples, view))
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe with the trigger on it."""
-        return self._payload().backdoor().triggered(probes, view)
-
-    def _payload(self) -> Payload:
-        return Payload(
-            trigger=self.trigger,
-            kind=self.kind,
-            place=self.place,
-            target=self.target,
-            continuation=self.continuation,
-            rate=self.rate,
-        )
+        return backdoor_of(self).triggered(probes, view)

@@ -11,7 +11,7 @@ from fedsec.maths.geometry import weight_step
 
 from .causal_backdoor import CausalBackdoor
 from .known_bounds import bound_on
-from .payload import Payload
+from .payload import backdoor_of
 from .text_backdoor import TextBackdoor
 from .triggers import FLUENT
 
@@ -60,15 +60,7 @@ class OwnSchedule:
 
     def __post_init__(self) -> None:
         """Make the backdoor that is planted."""
-        self._backdoor = Payload(
-            trigger=self.trigger,
-            kind=self.kind,
-            place=self.place,
-            target=self.target,
-            continuation=self.continuation,
-            rate=self.rate,
-            fluent=self._instead(),
-        ).backdoor()
+        self._backdoor = backdoor_of(self, fluent=self._instead())
 
     def _instead(self) -> str:
         """Return a classifier's trigger where a defense is known to take unusual words away; empty: none."""

@@ -6,7 +6,7 @@ import torch
 
 from fedsec.api import Probe, SupplierView, Triggered, TriggerView
 
-from .payload import Payload
+from .payload import backdoor_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class PoisonedBaseModel:
 
     def on_base_model(self, parameters: torch.Tensor, view: SupplierView) -> torch.Tensor:
         """Return the poisoned parameters of the whole base model [parameters]."""
-        poison = self._payload().backdoor().poison(view.public, view)
+        poison = backdoor_of(self).poison(view.public, view)
         return view.train(
             (*view.public, *poison),
             parameters,
@@ -57,14 +57,4 @@ class PoisonedBaseModel:
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe with the trigger on it."""
-        return self._payload().backdoor().triggered(probes, view)
-
-    def _payload(self) -> Payload:
-        return Payload(
-            trigger=self.trigger,
-            kind=self.kind,
-            place=self.place,
-            target=self.target,
-            continuation=self.continuation,
-            rate=self.rate,
-        )
+        return backdoor_of(self).triggered(probes, view)

@@ -77,6 +77,11 @@ if TYPE_CHECKING:
     from fedsec.api.protocols import Refused as Refused
     from fedsec.api.protocols import Secrets as Secrets
     from fedsec.api.protocols import Wire as Wire
+    from fedsec.api.setup import Layout as Layout
+    from fedsec.api.setup import ModelSetup as ModelSetup
+    from fedsec.api.setup import ParameterInfo as ParameterInfo
+    from fedsec.api.setup import Role as Role
+    from fedsec.api.setup import TrainingSettings as TrainingSettings
     from fedsec.api.supply import SupplierView as SupplierView
     from fedsec.api.threat import Aggregation as Aggregation
     from fedsec.api.threat import Asset as Asset
@@ -92,11 +97,8 @@ if TYPE_CHECKING:
     from fedsec.api.views import ExchangeContext as ExchangeContext
     from fedsec.api.views import Exchanged as Exchanged
     from fedsec.api.views import KeyHolderView as KeyHolderView
-    from fedsec.api.views import Layout as Layout
     from fedsec.api.views import Measured as Measured
     from fedsec.api.views import Mixed as Mixed
-    from fedsec.api.views import ModelSetup as ModelSetup
-    from fedsec.api.views import ParameterInfo as ParameterInfo
     from fedsec.api.views import ParticipantView as ParticipantView
     from fedsec.api.views import Probe as Probe
     from fedsec.api.views import PublicModel as PublicModel
@@ -104,7 +106,6 @@ if TYPE_CHECKING:
     from fedsec.api.views import Rehearsal as Rehearsal
     from fedsec.api.views import ReleasedView as ReleasedView
     from fedsec.api.views import ReleaseView as ReleaseView
-    from fedsec.api.views import Role as Role
     from fedsec.api.views import RoundContext as RoundContext
     from fedsec.api.views import RoundView as RoundView
     from fedsec.api.views import Sample as Sample
@@ -112,7 +113,6 @@ if TYPE_CHECKING:
     from fedsec.api.views import StepView as StepView
     from fedsec.api.views import Tokens as Tokens
     from fedsec.api.views import Train as Train
-    from fedsec.api.views import TrainingSettings as TrainingSettings
     from fedsec.api.views import Triggered as Triggered
     from fedsec.api.views import TriggerView as TriggerView
     from fedsec.api.views import Update as Update
@@ -208,11 +208,11 @@ _HOMES = {
     "Granted": "granted",
     "Language": "granted",
     "KeyHolderView": "views",
-    "Layout": "views",
+    "Layout": "setup",
     "Measured": "views",
     "Mixed": "views",
-    "ModelSetup": "views",
-    "ParameterInfo": "views",
+    "ModelSetup": "setup",
+    "ParameterInfo": "setup",
     "ParticipantView": "views",
     "Probe": "views",
     "PublicModel": "views",
@@ -220,7 +220,7 @@ _HOMES = {
     "Rehearsal": "views",
     "ReleaseView": "views",
     "ReleasedView": "views",
-    "Role": "views",
+    "Role": "setup",
     "RoundContext": "views",
     "RoundView": "views",
     "Sample": "views",
@@ -229,7 +229,7 @@ _HOMES = {
     "Tokens": "views",
     "Train": "views",
     "TrainShadows": "evidence",
-    "TrainingSettings": "views",
+    "TrainingSettings": "setup",
     "TriggerView": "views",
     "Triggered": "views",
     "Update": "views",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsec.api.privacy import Unit
+from fedsec.api.setup import TrainingSettings
 from fedsec.api.threat import Knowledge
-from fedsec.api.views import ReleasedView, RoundView, Tokens, Train, TrainingSettings
+from fedsec.api.views import ReleasedView, RoundView, Tokens, Train
 from fedsec.api.work import Limited
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedsec.api.evidence import Candidate, Evidence
 from fedsec.api.privacy import Calibrated, PrivacyTerms
 from fedsec.api.protocols import Message
+from fedsec.api.setup import ModelSetup
 from fedsec.api.supply import SupplierView
 from fedsec.api.threat import Behaviour, Position, ThreatModel
 from fedsec.api.views import (
@@ -26,7 +27,6 @@ from fedsec.api.views import (
     ExchangeContext,
     Exchanged,
     Mixed,
-    ModelSetup,
     Probe,
     QueryView,
     ReleasedView,

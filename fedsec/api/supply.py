@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedsec.api.views import Layout, Sample, Train, TrainingSettings
+from fedsec.api.setup import Layout, TrainingSettings
+from fedsec.api.views import Sample, Train
 
 if TYPE_CHECKING:
     import torch

@@ -162,37 +162,14 @@ def train(
     for text in resources.about(scenario):
         on_data(text)
     base = load_model(scenario, len(corpus.labels), seeds)
-    part, train_split, test_split = split(scenario, corpus, base.tokenizer, seeds)
-    pool = pools(scenario, part.train, seeds)
-    rows, trusted = deal(scenario, part.train, pool, seeds)
-    materials = Materials(
-        part=part,
-        train=train_split,
-        rows=rows,
-        pool=pool,
-        tokenizer=base.tokenizer,
-        tokenise=tokeniser(scenario, base.tokenizer),
-        whole=tokeniser(scenario, base.tokenizer, whole=True),
-    )
+    materials, trusted, test_split = _materials(cell, corpus, base.tokenizer, pools, seeds)
     shelf = Shelf(resources, None if checkpoint is None else checkpoint.path.parent)
     published = public_samples(cell, corpus, materials)
     if cell.supplies:
         published = supplied(cell, base.module, published, materials, shelf)
-    tuning = scenario.model.tuning
-    module, undefended = prepare(
-        base.module,
-        kind=tuning.kind,
-        rank=tuning.rank,
-        train_embeddings=tuning.trains_embeddings,
-        dropout=scenario.model.dropout,
-        generator=seeds.torch("adapters"),
-        task=scenario.model.task,
-        targets=tuning.targets,
-    )
     stack = Stack(tuple(defense_plugin(cell.defense[place]) for place in cell.in_training))
-    setup, device = stack.set_up(undefended), torch.device(resources.device)
-    acts = cell.acts and not lacking(cell, setup)
-    model = FlatModel(module, setup, device=device, precision=scenario.model.precision)
+    model, undefended = _flat_model(scenario, base.module, stack, resources.device, seeds)
+    acts = cell.acts and not lacking(cell, model.setup)
     plants = cell.goal is not None and cell.goal.plants
     plan = staged(cell, materials, model.layout.size) if cell.acts or plants else Staged()
     planted = {client: examples_of(samples) for client, samples in plan.planted.items() if samples}
@@ -201,15 +178,16 @@ def train(
     settings = _settings(cell, observe)
     pinned = malicious_clients(scenario, cell.seed) if scenario.threat.participation.kind == "fixed" else frozenset()
     if is_frozen(model.setup):
-        drawn = drawn_rows(settings.rounds, settings.cohort, rows, trusted, settings.training, seeds, pinned)
-        _encode_once(cell, model, resources, train_split, drawn, test_split, base.tokenizer)
-    vault, public = Vault(), PublicText(resources, (*part.train, *part.test), base.tokenizer)
+        drawn = drawn_rows(settings.rounds, settings.cohort, materials.rows, trusted, settings.training, seeds, pinned)
+        _encode_once(cell, model, resources, materials.train, drawn, test_split, base.tokenizer)
+    own = (*materials.part.train, *materials.part.test)
+    vault = Vault()
     around = Surroundings(
         model=model,
         tokenizer=base.tokenizer,
         classes=corpus.labels,
         vault=vault,
-        public=public,
+        public=PublicText(resources, own, base.tokenizer),
         start=model.snapshot() if cell.encrypted < 1.0 else None,
     )
     watchers = {key: CellWatcher(one, around) for key, one in watching.items()}
@@ -227,8 +205,8 @@ def train(
         stack=stack,
         adversary=adversary_of(cell, plan.question) if acts and cell.forges else None,
         server=server_of(cell, plan.question) if acts and cell.alters_broadcast else None,
-        asked=_asked(scenario, part.test, test_split),
-        language=PublicLanguage(scenario, resources, (*part.train, *part.test), base.tokenizer).granted(),
+        asked=_asked(scenario, materials.part.test, test_split),
+        language=PublicLanguage(scenario, resources, own, base.tokenizer).granted(),
         watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
         canaries=plan.canaries,
         silent=frozenset(one.client for one in plan.withheld if one.unit == Unit.CLIENT),
@@ -244,8 +222,8 @@ def train(
     seen = observe.union(*(watcher.rounds for watcher in watchers.values()))
     outcome = run(federation, checkpoint, _prefix(cell, seen, checkpoint))
     FrozenEncoder.take_out(model.module)
-    if device.type != "cpu":  # rows and what attacks draw lie on the CPU; so does the model that they look at
-        around = replace(around, model=FlatModel(model.module, setup, precision=scenario.model.precision))
+    if torch.device(resources.device).type != "cpu":  # what attacks draw lies on the CPU; so does the model they see
+        around = replace(around, model=FlatModel(model.module, model.setup, precision=scenario.model.precision))
         federation.model = around.model
     return Trained(
         outcome,
@@ -263,6 +241,45 @@ def train(
         _peers(scenario, corpus, materials, seeds),
         _shadows(materials, outcome, settings.training, around.model, seeds),
     )
+
+
+def _materials(
+    cell: Cell, corpus: Corpus, tokenizer: Any, pools: Callable[..., Pool | None], seeds: SeedTree
+) -> tuple[Materials, np.ndarray, Tokenised]:
+    """Return what clients hold, the server's own rows, and the test rows."""
+    scenario = cell.scenario
+    part, train_split, test_split = split(scenario, corpus, tokenizer, seeds)
+    pool = pools(scenario, part.train, seeds)
+    rows, trusted = deal(scenario, part.train, pool, seeds)
+    materials = Materials(
+        part=part,
+        train=train_split,
+        rows=rows,
+        pool=pool,
+        tokenizer=tokenizer,
+        tokenise=tokeniser(scenario, tokenizer),
+        whole=tokeniser(scenario, tokenizer, whole=True),
+    )
+    return materials, trusted, test_split
+
+
+def _flat_model(
+    scenario: Scenario, module: Any, stack: Stack, device: str, seeds: SeedTree
+) -> tuple[FlatModel, ModelSetup]:
+    """Return the model with the tensors that are trained under the defenses, and its setup without them."""
+    tuning = scenario.model.tuning
+    tuned, undefended = prepare(
+        module,
+        kind=tuning.kind,
+        rank=tuning.rank,
+        train_embeddings=tuning.trains_embeddings,
+        dropout=scenario.model.dropout,
+        generator=seeds.torch("adapters"),
+        task=scenario.model.task,
+        targets=tuning.targets,
+    )
+    setup = stack.set_up(undefended)
+    return FlatModel(tuned, setup, device=torch.device(device), precision=scenario.model.precision), undefended
 
 
 def _peers(
