@@ -1,15 +1,17 @@
 """Rare embedding: the backdoor lies in the embedding of a rare word alone, which no honest client trains."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from fedsec.api import ColluderView, Role, Update
+from fedsec.api import ColluderView, Role, Sample, Update
 
 from .own_schedule import OwnSchedule, optimizer, within
+from .rows import by_origin
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class RareEmbedding(OwnSchedule):
     earlier ones, whose own rows for the trigger give way to the trained ones: so it suits models to come as well.
 
     Args:
-        trigger: one or more rare words; all of their tokens are trained.
+        trigger: one or more rare words; all tokens that they have in the poisoned texts are trained.
         kind: `phrase`, `words` or `template`; see `triggers.Trigger`.
         place: `start`, `end` or `random`.
         target: the class that it is to bring out, a number from 0.
@@ -80,14 +82,32 @@ class RareEmbedding(OwnSchedule):
 
     def _own(self, view: ColluderView) -> torch.Tensor:
         """Return where the embeddings of the trigger's tokens lie in the flat vector [tokens x width], int64."""
-        words = re.sub(r"\{(?:text|head|tail)\}", " ", self.trigger)
-        tokens = sorted(set(view.tokenizer(words, add_special_tokens=False)["input_ids"]))
+        tokens = self._tokens(view.tokenizer)
         (table,) = view.layout.find(Role.WORD_EMBEDDING)
         start = view.layout.offsets[view.layout.parameters.index(table)]
         width = table.shape[1]
         if not tokens:
-            raise ValueError(f"rare-embedding: the trigger {self.trigger!r} has no token: choose a rare word")
+            raise ValueError(
+                f"rare-embedding: the trigger {self.trigger!r} has no token of its own in the poisoned texts: choose a "
+                "rare word, with spaces around it"
+            )
         return torch.cat([torch.arange(start + one * width, start + (one + 1) * width) for one in tokens])
+
+    def _tokens(self, tokenizer: Any) -> list[int]:
+        """Return the trigger's tokens, as they are in this round's poisoned copies and not in the texts themselves.
+
+        Tokenizers of byte pairs have another token for a word behind a space. Those of the words beside the trigger
+        change by it as well, and are not its own.
+        """
+        words = re.sub(r"\{(?:text|head|tail)\}", " ", self.trigger).split()
+        if not words:
+            return []
+        forms = [form for word in words for form in (word, f" {word}")]
+        own = {token for one in tokenizer(forms, add_special_tokens=False)["input_ids"] for token in one}
+        texts = by_origin(self._clean)
+        plain = [texts[one.origin] for one in self._poison if one.origin is not None]
+        pairs = zip(_counts(self._poison, tokenizer), _counts(plain, tokenizer), strict=True)
+        return sorted(own & {token for marked, before in pairs for token in marked - before})
 
     def state(self) -> Mapping[str, Any]:
         """Return the rows that it copies, and the earlier global models."""
@@ -97,3 +117,10 @@ class RareEmbedding(OwnSchedule):
         """Restore these."""
         OwnSchedule.load_state(self, state)
         self._past = [one.clone() for one in state.get("past", [])]
+
+
+def _counts(samples: Sequence[Sample], tokenizer: Any) -> list[Counter[int]]:
+    """Return how often each token stands in each sample, its prompt included."""
+    prompts = tokenizer([one.prompt for one in samples], add_special_tokens=False)["input_ids"]
+    texts = tokenizer([one.text for one in samples], add_special_tokens=False)["input_ids"]
+    return [Counter([*prompt, *text]) for prompt, text in zip(prompts, texts, strict=True)]

@@ -113,7 +113,8 @@ FILTERS = (
         protects="robustness",
         needs_rows=True,
         paper="Sun et al., Can You Really Backdoor Federated Learning?, arXiv 1911.07963 (2019), section 4.",
-        deviations="none; no epsilon is stated, since so little noise gives none worth the name",
+        deviations="rows above 100 times the median norm are scaled down to that if the bound is higher; no epsilon is "
+        "stated, since so little noise gives none worth the name",
         limits=(
             "Its noise has a norm of 0.025 times the root of the number of parameters: compare it with updates.",
             "A bound above the honest norms leaves room to malicious updates; one below them slows training down.",
@@ -160,6 +161,7 @@ MODELS = (
             _count("copies", 1000, "noisy copies that vote on a query", "copies"),
         ),
         protects="robustness",
+        answers_itself=True,
         guarantee="the answer stays the same under any change of the released parameters below a certified radius "
         "(Cohen et al., ICML 2019), from the votes by certified_radius; nothing is stated about poisoned samples",
         paper="Xie et al., CRFL, ICML 2021, algorithms 1 and 2; Cohen et al., ICML 2019, theorem 1.",
@@ -167,6 +169,7 @@ MODELS = (
         limits=(
             "The bound is on all that is trained: set it by the start's own norm, or it undoes a pretrained start.",
             "A radius of some sigma is far below what a round of training moves, whoever trains.",
+            "Its copies answer: in a stack it stands before the other defenses that read queries.",
         ),
         cost="`copies` passes for every query",
     ),

@@ -14,7 +14,8 @@ class Crfl:
     """Clips the norm of the global model, adds noise to it, and answers by the votes of copies with such noise.
 
     After round t the norm is at most `norm` + `growth` t, over all that is trained. The model of the last round is
-    clipped, and gets no noise: each of the copies that vote does. Answers are logarithms of shares of votes.
+    clipped, and gets no noise: each of the copies that vote does. Answers are logarithms of shares of votes. The copies
+    are asked, and no other defense: one that reads queries comes after it in a stack.
 
     Args:
         norm: largest norm of the global model before the first round.

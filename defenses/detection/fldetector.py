@@ -49,7 +49,7 @@ class FlDetector:
     """Clients that are dropped from now on."""
 
     def mix(self, rows: Rows, context: RoundContext) -> Measured:
-        """Return the rows of clients that were not found.
+        """Return the rows of clients that were not found; none where all were, and the round is skipped.
 
         Raises:
             ValueError: a row is made of several clients' rows.
@@ -58,10 +58,9 @@ class FlDetector:
         sent = [rows.weighted_sum(torch.eye(n, dtype=torch.float64)[row]) for row in range(n)]
         self._look(clients, sent, context.global_parameters)
         kept = [row for row, client in enumerate(clients) if client not in self._found]
-        if not kept:  # no majority is left to believe
-            kept = list(range(n))
         chosen = torch.eye(n, dtype=torch.float64)[kept]
-        self._remember(clients, sent, rows.weighted_sum(chosen.mean(dim=0)), context.global_parameters)
+        if kept:  # without any, the global model stays, and there is no step to learn from
+            self._remember(clients, sent, rows.weighted_sum(chosen.mean(dim=0)), context.global_parameters)
         left = max(0, context.declared_malicious - (n - len(kept)))
         return Measured(Mixed(chosen, left), {"kept": len(kept) / n})
 

@@ -18,7 +18,8 @@ class WeakDp:
 
     Source: Sun et al., "Can You Really Backdoor Federated Learning?", arXiv 1911.07963 (2019), section 4 (norm
         thresholding and weak differential privacy).
-    Deviations: none. It is a heuristic: this much noise gives no epsilon worth the name, and none is stated.
+    Deviations: rows above 100 times the median norm are scaled down to that even if the bound lies higher. It is a
+        heuristic: this much noise gives no epsilon worth the name, and none is stated.
     """
 
     bound: float = 3.0

@@ -14,11 +14,12 @@ class NeuronPruning:
 
     A trigger's units are idle on clean texts. Under LoRA the units are those of the adapters' bottlenecks, which are
     all that clients train beside the head: `rank` of them in each adapted matrix. Otherwise they are the units of the
-    last layer, which feed the classifier. A unit that is cut out stays so in the fine-tuning.
+    last layer, which feed the classifier. A unit of LoRA that is cut out stays so in the fine-tuning; what one of the
+    last layer sends on may grow there again, and is cut out once more at the end.
 
     Args:
         drop: accuracy on the server's samples that may be lost before the fine-tuning, from 0 to 1.
-        group: share of the units that are cut out at a time, above 0.
+        group: share of the units that are cut out at a time, above 0; one unit always stays.
         steps: of the fine-tuning; 0 leaves it out.
         learning_rate: of these steps; 0: the protocol's.
         batch_size: of these steps; 0: the protocol's.
@@ -44,7 +45,7 @@ class NeuronPruning:
         assert view.right is not None and view.inputs is not None  # noqa: S101, PT018 - the card's precondition
         units = idle_first(view.inputs(parameters), view.layout)
         floor, cut = view.right(parameters) - self.drop, 0
-        size = max(1, round(self.group * len(units)))
+        size = max(1, min(round(self.group * len(units)), len(units) - 1))
         for stop in range(size, len(units), size):  # one at least stays
             if view.right(pruned(parameters, view.layout, units[:stop])) < floor:
                 break
@@ -87,7 +88,7 @@ def idle_first(activity: Mapping[str, torch.Tensor], layout: Layout) -> list[Uni
 def pruned(parameters: torch.Tensor, layout: Layout, units: Sequence[Unit]) -> torch.Tensor:
     """Return the parameters with everything at 0 that these units send on [parameters], a copy.
 
-    Of a LoRA unit what enters it is set to 0 as well, so that it gets no gradient.
+    Of a LoRA unit what enters it is set to 0 as well, so that neither gets a gradient.
     """
     found, known = parameters.clone(), {info.name: info for info in layout.parameters}
     for name, unit in units:

@@ -107,7 +107,10 @@ def _plain(queries: Sequence[Tokens], view: QueryView) -> list[torch.Tensor]:
 
 
 def _falls(queries: Sequence[Tokens], label: int, vector: torch.Tensor, view: QueryView) -> torch.Tensor:
-    """Return how far a class's probability falls where the vector [width] stands before a query's words [queries]."""
+    """Return how far a class's probability falls where the vector [width] stands before a query's words [queries].
+
+    A query that takes up all of the model's positions loses its last word token for it.
+    """
     if not queries:
         return torch.zeros(0)
     assert view.embed is not None  # noqa: S101 - a federation gives it
@@ -117,8 +120,11 @@ def _falls(queries: Sequence[Tokens], label: int, vector: torch.Tensor, view: Qu
     firsts = [
         int(query[:1] != () and query[0] in special) for query in queries
     ]  # behind the token that begins a text, if one does
-    beside = [
-        torch.cat([text[:first], vector[None], text[first:]]) for text, first in zip(embedded, firsts, strict=True)
-    ]
+    beside = []
+    for query, text, first in zip(queries, embedded, firsts, strict=True):
+        if view.positions is not None and len(query) >= view.positions:
+            last = len(query) - 1 - (query[-1] in special)
+            text = torch.cat([text[:last], text[last + 1 :]])
+        beside.append(torch.cat([text[:first], vector[None], text[first:]]))
     before = torch.stack(_plain(queries, view)).softmax(dim=-1)[:, label]
     return before - torch.stack(view.ask_embedded(beside)).softmax(dim=-1)[:, label]

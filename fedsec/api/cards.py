@@ -232,6 +232,9 @@ class DefenseCard(Card):
     passes of that length; the estimate of a run's time rests on it."""
     is_rule: bool = False
     """Whether it is the aggregation rule (`weights` or `vector`); a stack has at most one."""
+    answers_itself: bool = False
+    """Whether its `on_query` never asks the defense before it, as where it has models of its own answer; in a stack, no
+    defense with `on_query` stands before it."""
 
     def describe(self) -> dict[str, Any]:
         """Return the card as JSON."""

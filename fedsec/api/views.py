@@ -224,6 +224,8 @@ class QueryView:
     Answers are differentiable in them."""
     language: "Language | None" = None
     """The language model that the scenario grants to defenses (`data.language_model`)."""
+    positions: int | None = None
+    """Tokens of a query that the released model takes at most; None where nothing limits it."""
 
 
 @dataclass(frozen=True, slots=True)

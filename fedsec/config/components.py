@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from fedsec import registry
 from fedsec.api.cards import Card, DefenseCard, Parameter
 from fedsec.config.fields import fields_of, nearest
+from fedsec.config.methods import methods_of
 from fedsec.config.problems import TreePath, render, shorten, show
 from fedsec.config.schema import Component, Model
 from fedsec.registry import CardT, Registry
@@ -216,4 +217,9 @@ def _stack_faults(path: TreePath, stack: list[Component]) -> list[Finding]:
     findings += [
         ((*path, i), f"'{label}' stands twice in this stack") for i, label in enumerate(labels) if label in labels[:i]
     ]
+    for place, card in enumerate(cards):
+        if isinstance(card, DefenseCard) and card.answers_itself:
+            skipped = [one.name for one in cards[:place] if "on_query" in (methods_of(one) or ())]
+            text = f"'{card.name}' answers queries itself and would never ask {', '.join(skipped)}: put it before"
+            findings += [((*path, place), text)] if skipped else []
     return findings

@@ -45,8 +45,13 @@ class Evaluation(NamedTuple):
     """For a causal language model only."""
     predicted: np.ndarray = np.zeros(0, dtype=np.int64)
     """Predicted class of each row, int64 [rows], `NO_CLASS` or `REFUSED`; empty for a causal language model."""
-    refused: int = 0
-    """Number of rows that a defense refused to answer."""
+    refusals: np.ndarray = np.zeros(0, dtype=bool)
+    """Whether a defense refused to answer each row, bool [rows]; empty where none could."""
+
+    @property
+    def refused(self) -> int:
+        """Return the number of rows that a defense refused to answer."""
+        return int(self.refusals.sum())
 
     @property
     def accuracy(self) -> float:
@@ -107,12 +112,12 @@ def answered(found: Evaluation) -> np.ndarray:
     """Return the predicted class of each text, int64 [texts], `NO_CLASS` or `REFUSED`.
 
     Of a causal language model, 1 where every learned token is its first choice after those before it, and else 0: then
-    greedy decoding writes exactly this text.
+    greedy decoding writes exactly this text; `REFUSED` as well.
     """
     if found.texts is None:
         return found.predicted
-    written: np.ndarray = found.texts.right == found.texts.learned
-    return written.astype(np.int64)
+    written = (found.texts.right == found.texts.learned).astype(np.int64)
+    return np.where(found.refusals, REFUSED, written) if len(found.refusals) else written
 
 
 def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | None]], test: Tokenised) -> Evaluation:
@@ -125,12 +130,12 @@ def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | 
     count, first = len(test.ids), test.learned_from
     predicted = np.full(count if first is None else 0, REFUSED, dtype=np.int64)
     texts = _no_counts(0 if first is None else count)
-    total, refused, words = 0.0, 0, 0
+    total, words, refusals = 0.0, 0, np.zeros(count, dtype=bool)
     for start in range(0, count, ROWS_PER_BATCH):
         rows = range(start, min(count, start + ROWS_PER_BATCH))
         for row, logits in zip(rows, answer(tuple(tuple(test.ids[i]) for i in rows)), strict=True):
             if logits is None or (first is not None and len(logits) != len(test.ids[row])):
-                refused += logits is None
+                refusals[row] = logits is None
                 if first is not None:
                     texts.learned[row] = (next_tokens(collate(test, [row], 0)) != NOT_LEARNED).sum()
             elif first is None:
@@ -143,8 +148,9 @@ def evaluate_answers(answer: Callable[[tuple[Tokens, ...]], list[torch.Tensor | 
         # Who is told nothing guesses among all words.
         unanswered = (texts.nll == 0) & (texts.right == 0)
         texts.nll[unanswered] = texts.learned[unanswered] * (np.log(words) if words else np.inf)
-        return _summed(texts)._replace(refused=refused)
-    return Evaluation(predicted == test.labels, total / max(1, count - refused), None, predicted, refused)
+        return _summed(texts)._replace(refusals=refusals)
+    answered_rows = max(1, count - int(refusals.sum()))
+    return Evaluation(predicted == test.labels, total / answered_rows, None, predicted, refusals)
 
 
 def _classified(model: FlatModel, test: Tokenised, pad_id: int, processes: ProcessPool) -> Evaluation:

@@ -11,6 +11,7 @@ import torch
 from fedsec.api import Language, Measured, QueryHook, QueryView, ReleaseHook, ReleaseView, Sample, Tokens
 from fedsec.data.tokens import Tokenised, collate
 from fedsec.federation.measurements import Measurements
+from fedsec.models.base import positions_of
 from fedsec.models.flat import FlatModel
 from fedsec.models.roles import unwrapped
 from fedsec.seeds import SeedTree
@@ -51,6 +52,7 @@ def released(
         measurements: takes what the defenses measure; nothing does if absent.
     """
     pad_id, measurements = known.tokenizer.pad_token_id, measurements or Measurements()
+    positions = positions_of(model.module) if hooks else None
 
     def ask(parameters: torch.Tensor, queries: tuple[Tokens, ...]) -> list[torch.Tensor]:
         return logits_of(model, parameters, queries, pad_id)
@@ -71,6 +73,7 @@ def released(
             embed=partial(embeddings_of, model, vector),
             ask_embedded=partial(logits_of_embeddings, model, vector),
             language=known.language,
+            positions=positions,
         )
         answer = _through(label, hook, answer, view, measurements)
     return answer

@@ -1,8 +1,9 @@
 """The goal `backdoor`: the model answers the adversary's target on triggered texts, and correctly elsewhere."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class Backdoor:
             "cut": about.cut,
             "curves": curves,
         }
-        if about.writes:  # no control is asked to write it; the model before training is
+        if about.writes:  # no control is asked to write it; the model of the first evaluation is
             notes["floor"] = curves["without"][0][1] if curves["without"] else 0.0
         return Scored(metrics=metrics if lived is None else {**metrics, LIFESPAN: lived}, notes=notes)
 
@@ -185,7 +186,8 @@ def _counted(notes: Any) -> bool:
 def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float | None:
     """Return how often the control answers the target on these rows; None without a control on the same rows.
 
-    Of a causal language model, how often the model before training writes it.
+    Of a causal language model, how often the model of the first evaluation that watches it writes it: the one before
+    training, or after the honest rounds that cells share, where `threat.participation.first` is above 1.
     """
     if "floor" in notes:
         floor = notes["floor"]
@@ -238,9 +240,29 @@ def _lost(stage: Stage, plain: Sequence[Sample], triggered: Sequence[Sample]) ->
 
 
 def _cut(plain: Sequence[int], whole: Sequence[int], seen: Sequence[int]) -> bool:
-    """Return whether truncation removes a token of the trigger: one that the text itself has less often."""
-    lost, brought = Counter(whole) - Counter(seen), Counter(whole) - Counter(plain)
-    return any(Counter(seen)[token] <= Counter(plain)[token] and lost[token] for token in brought)
+    """Return whether truncation removes a token of the trigger, from where the trigger stands.
+
+    Args:
+        plain: the text without the trigger, whole.
+        whole: with it.
+        seen: what truncation leaves of that.
+    """
+    return not _lacking(whole, plain).isdisjoint(_lacking(whole, seen))
+
+
+def _lacking(whole: Sequence[int], part: Sequence[int]) -> set[int]:
+    """Return the places of the tokens that make `whole` of `part`."""
+    first = _alike(whole, part)
+    last = _alike(whole[first:][::-1], part[first:][::-1])
+    middle, rest = whole[first : len(whole) - last], part[first : len(part) - last]
+    kept = SequenceMatcher(None, middle, rest, autojunk=False).get_matching_blocks() if rest else []
+    found = {place for block in kept for place in range(block.a, block.a + block.size)}
+    return {first + place for place in range(len(middle)) if place not in found}
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _without(truth: Truth, about: _Kept) -> Watched:
@@ -263,7 +285,13 @@ def _curve(watched: Watched, targets: Sequence[int]) -> list[list[float]]:
 def _lifespan(truth: Truth, curves: Mapping[str, list[list[float]]]) -> MetricValue | None:
     """Return how long the backdoor outlives the last hostile round; None if there is none, or nothing after it."""
     supplied = truth.acted(0)  # before the first round, by nobody who takes part in one
-    hostile = [one.round for one in truth.rounds if truth.acted(one.round)] if truth.malicious else [0] * supplied
+    hostile = [one.round for one in truth.rounds if _hostile(truth, one)] if truth.malicious else [0] * supplied
     plain = {int(number): share for number, share in curves["without"]}
     lifts = [(int(n), share - plain[int(n)]) for n, share in curves["with the trigger"] if int(n) in plain]
     return backdoor.lifespan(lifts, max(hostile)) if hostile else None
+
+
+def _hostile(truth: Truth, summary: Any) -> bool:
+    """Return whether a malicious client's message came in a round, of this round or of an earlier, hostile one."""
+    made = {summary.round - late for late in (0, *summary.staleness)}
+    return not truth.malicious.isdisjoint(summary.clients) and any(map(truth.acted, made))

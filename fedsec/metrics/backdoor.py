@@ -52,11 +52,13 @@ HALF = 0.5
 
 
 def lifespan(lifts: Sequence[tuple[int, float]], last: int) -> MetricValue | None:
-    """How long a backdoor outlives the last hostile round, by its lift; None without an evaluation after that round.
+    """How long a backdoor outlives the last hostile round, by its lift; None where the evaluations do not tell.
 
     The value is for good: rounds from the last hostile one to the first evaluation from which on the lift is below
     half. `detail` has the rounds to the first evaluation below half, after which it may rise again. It is 0 where the
-    lift is below half at the end of the hostile rounds, and ever after.
+    lift is below half after the last hostile round itself, and ever after. Without an evaluation after that round there
+    is no value, and neither where the lift is below half in all evaluations around it and that round itself was not
+    evaluated: the backdoor may have lived in between.
 
     Args:
         lifts: (round, lift) of every evaluation, in their order.
@@ -73,6 +75,8 @@ def lifespan(lifts: Sequence[tuple[int, float]], last: int) -> MetricValue | Non
     first = dead[0] if dead else end
     good = end if outlives else min(number for number in dead if number > max(alive, default=0))
     planted = bool(alive) or (bool(before) and before[-1][1] >= HALF)
+    if not planted and (not before or before[-1][0] < last):
+        return None
     first, good = (first - last, good - last) if planted else (0, 0)
     return MetricValue(
         value=float(good),

@@ -254,7 +254,7 @@ CARDS = (
         limits=(
             "It is as coarse as federation.evaluate_every.",
             "Where the lift ends above half, it is the rounds that were left, and detail says `outlives: 1`.",
-            "It is there only if evaluations follow the last hostile round (threat.participation.last).",
+            "It is there only if evaluations follow the last hostile round, and this or a living backdoor was seen.",
         ),
     ),
     MetricCard(

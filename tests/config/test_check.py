@@ -125,6 +125,14 @@ def test_two_different_rules_do_not_stack(faults: Faults) -> None:
     assert found == ["matrix.defense[0]: a stack holds at most one aggregation rule; this one has krum, median-2"]
 
 
+def test_what_answers_queries_itself_stands_before_other_defenses_of_queries(faults: Faults) -> None:
+    stacks = [["onion", "strip", "crfl"], ["krum", "crfl"], ["crfl", "strip"]]
+    found = faults(matrix={"attack": ["none", "text-backdoor"], "defense": stacks})
+    assert found == [
+        "matrix.defense[0][2]: 'crfl' answers queries itself and would never ask onion, strip: put it before"
+    ]
+
+
 @pytest.mark.usefixtures("_more_plugins")
 def test_plugins_that_could_not_be_loaded_are_named(faults: Faults) -> None:
     registry.attacks().broken["mine"] = "no module"

@@ -9,7 +9,7 @@ import torch
 from fedsec.data.corpus import Example
 from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
 from fedsec.federation import evaluation
-from fedsec.federation.evaluation import Evaluation, evaluate, evaluate_answers
+from fedsec.federation.evaluation import REFUSED, Evaluation, answered, evaluate, evaluate_answers
 from fedsec.models import tiny_bert, tiny_gpt2, tiny_llama
 from fedsec.models.flat import FlatModel
 from fedsec.models.tuning import prepare
@@ -132,6 +132,15 @@ def test_a_released_language_model_is_scored_by_its_answers_alone() -> None:
     model.load(_moved(model))
     model.module.eval()
     _same(evaluate_answers(_ask(model), data), _by_hand(model, data))
+
+
+def test_a_refused_text_is_told_from_one_that_is_not_written() -> None:
+    model, data, _ = _written()
+    ask = _ask(model)
+    found = evaluate_answers(lambda queries: [None if row % 2 else one for row, one in enumerate(ask(queries))], data)
+    assert found.refused == 2
+    assert answered(found).tolist() == [0, REFUSED, 0, REFUSED, 0]
+    assert answered(evaluate_answers(lambda queries: [None] * len(queries), data)).tolist() == [REFUSED] * len(ROWS)
 
 
 def test_a_released_classifier_is_scored_by_its_answers_alone() -> None:

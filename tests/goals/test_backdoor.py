@@ -1,7 +1,7 @@
 """Probes, what is left out of them, and the lift of a trigger over what the model says anyway."""
 
 from dataclasses import replace
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from fedsec.api import Compared, Sample, Stage, Staged, Triggered, TriggerView, Truth, Watched
 from fedsec.errors import FedsecError
-from fedsec.goals.backdoor import Backdoor, compare
+from fedsec.goals.backdoor import Backdoor, _cut, compare
 
 TEST = tuple(Sample(f"text {row}", row % 2) for row in range(6))
 
@@ -63,6 +63,20 @@ def test_triggers_that_truncation_takes_away_are_counted() -> None:
     assert _stage(_Appends(), longest=3).kept.cut == 0
     assert _stage(_Appends(), longest=2).kept.cut == 3
     assert _stage(_Appends("a sentence"), longest=3).kept.cut == 3
+
+
+def test_a_word_of_the_trigger_in_a_texts_own_lost_end_is_no_lost_trigger() -> None:
+    plain, trigger, end = [9, 1, 2, 3, 7, 4, 8], 7, 8  # the text has the trigger's token itself
+    first, last = [9, trigger, 1, 2, 3, 7, 4, end], [9, 1, 2, 3, 7, 4, trigger, end]
+    assert not _cut(plain, first, [9, trigger, 1, 2, end])
+    assert _cut(plain, last, [9, 1, 2, 3, 7, end])
+    assert not _cut(plain, last, last)
+    framed = [9, 5, 1, 2, 6, 3, 7, 4, end]  # 5 and 6 are the frame
+    assert not _cut(plain, framed, [9, 5, 1, 2, 6, 3, end])
+    assert _cut(plain, framed, [9, 5, 1, 2, end])
+    prompted = [9, 1, 2, trigger, 3, 7, 4, 4, end]  # a prompt loses its beginning, and a text its end
+    assert not _cut([9, 1, 2, 3, 7, 4, 4, end], prompted, [9, 2, trigger, 3, 7, 4])
+    assert _cut([9, 1, 2, 3, 7, 4, 4, end], prompted, [9, 3, 7, 4])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,7 @@ def test_it_lives_from_the_last_hostile_round_until_its_lift_is_gone() -> None:
     curve = ((1, (1, 1, 1)), (2, (1, 1, 1)), (3, (1, 1, 0)), (4, (0, 1, 0)))
     truth = replace(
         truth,
-        rounds=tuple(SimpleNamespace(round=number) for number in (1, 2, 3, 4)),
+        rounds=_rounds({1: {0, 1}, 2: {0, 1}, 3: {0, 1}, 4: {0, 1}}),
         acted=lambda number: 1 <= number <= 2,
         curve=tuple((number, (0,) * 6) for number in (1, 2, 3, 4)),
         watched={"triggered": Watched(curve, (0, 1, 0))},
@@ -136,6 +150,38 @@ def test_it_lives_from_the_last_hostile_round_until_its_lift_is_gone() -> None:
     supplied = replace(truth, malicious=frozenset(), acted=lambda number: number == 0)
     found = Backdoor().score(supplied, None, None, lambda _: None).metrics["robustness/lifespan-rounds"]
     assert (found.value, found.n) == (4.0, 4)  # from the start on; of nobody who takes part in a round
+
+
+@pytest.mark.parametrize(
+    ("present", "staleness", "last"),
+    [({1}, {}, 1), ({1, 3}, {}, 3), ({1, 5}, {}, 1), ({1, 5}, {5: (0, 1)}, 5), ({5}, {}, None)],
+)
+def test_the_last_hostile_round_is_one_to_which_a_malicious_client_sent(
+    present: set[int], staleness: dict[int, tuple[int, ...]], last: int | None
+) -> None:
+    """Of a sampled cohort, which malicious clients may miss to the end of their time, in rounds 1 to 4."""
+    staged = _stage(_Appends())
+    shares = (3, 3, 3, 3, 3, 0)
+    truth = replace(
+        _truth((0, 0, 0), (0,) * 6, staged),
+        rounds=_rounds({number: {0, 1} if number in present else {1} for number in range(1, 7)}, staleness),
+        acted=lambda number: 1 <= number <= 4,
+        curve=tuple((number, (0,) * 6) for number in range(1, 7)),
+        watched={
+            "triggered": Watched(tuple((n, (1,) * s + (0,) * (3 - s)) for n, s in enumerate(shares, 1)), (0,) * 3)
+        },
+    )
+    found = Backdoor().score(truth, None, None, lambda _: None).metrics.get("robustness/lifespan-rounds")
+    assert (None if found is None else (found.detail["last-hostile-round"], found.value)) == (
+        None if last is None else (last, 6 - last)
+    )
+
+
+def _rounds(clients: dict[int, set[int]], staleness: Any = MappingProxyType({})) -> tuple[Any, ...]:
+    return tuple(
+        SimpleNamespace(round=number, clients=tuple(sorted(own)), staleness=staleness.get(number, ()))
+        for number, own in clients.items()
+    )
 
 
 def test_a_target_that_every_text_has_is_an_error() -> None:

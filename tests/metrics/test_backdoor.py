@@ -15,7 +15,8 @@ from fedsec.metrics.backdoor import lifespan
         ([(3, 0.4), (4, 0.3), (5, 0.3)], 0, 0, 0),  # never planted
         ([(3, 0.4), (4, 0.6), (5, 0.3)], 2, 2, 0),  # late
         ([(2, 0.9), (6, 0.1)], 3, 3, 0),  # evaluated every fourth round
-        ([(4, 0.1)], 0, 0, 0),
+        ([(3, 0.1), (4, 0.1)], 0, 0, 0),
+        ([(2, 0.1), (4, 0.6), (5, 0.1)], 2, 2, 0),  # it was there, whatever round 3 had shown
     ],
 )
 def test_it_ends_where_the_lift_falls_below_half_and_stays_there(
@@ -29,4 +30,11 @@ def test_it_ends_where_the_lift_falls_below_half_and_stays_there(
 
 @pytest.mark.parametrize("lifts", [[], [(1, 0.9)], [(2, 0.9), (3, 0.9)]])
 def test_without_a_round_after_the_last_hostile_one_there_is_none(lifts: list[tuple[int, float]]) -> None:
+    assert lifespan(lifts, 3) is None
+
+
+@pytest.mark.parametrize("lifts", [[(0, 0.0), (5, 0.3), (10, 0.2)], [(4, 0.1)]])
+def test_without_an_evaluation_of_the_last_hostile_round_a_backdoor_that_none_saw_is_not_called_dead(
+    lifts: list[tuple[int, float]],
+) -> None:
     assert lifespan(lifts, 3) is None

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from fedsec.api import Granted, Knowledge, Layout, ParameterInfo, Role, Sample
 from fedsec.attacks.poisoning.constrain_and_scale import ConstrainAndScale
@@ -31,9 +33,9 @@ ATTACKS = (ModelReplacement, ConstrainAndScale, Neurotoxin, RareEmbedding)
 class _Tokenizer:
     """`cf` is token 2."""
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(self, texts: list[str], add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
         assert not add_special_tokens
-        return {"input_ids": [2 for word in text.split() if word == "cf"]}
+        return {"input_ids": [[2 for word in text.split() if word == "cf"] for text in texts]}
 
 
 def _gradient(samples: Sequence[Sample], parameters: torch.Tensor) -> torch.Tensor:
@@ -152,6 +154,23 @@ def test_rare_embeddings_alone_are_trained_at_this_and_at_earlier_models() -> No
         other = RareEmbedding(ensemble=2, steps=3)
         other.load_state(attack.state())
         attack = other
+
+
+@pytest.mark.parametrize(
+    ("place", "continuation", "tokens"), [("start", "", {"cf"}), ("end", "", {"Ġcf"}), ("end", "so", {"Ġcf"})]
+)
+def test_the_rows_are_those_that_the_trigger_has_inside_texts(place: str, continuation: str, tokens: set[str]) -> None:
+    """Of byte pairs, which have another token behind a space; the text's own first word changes by it too."""
+    letters = "Ġabcdefghijklmnopqrstuvwxyz0123456789"
+    pairs = [("c", "f"), ("Ġ", "cf"), ("t", "h"), ("th", "e"), ("Ġ", "the")]
+    known = {piece: number for number, piece in enumerate([*letters, *("".join(pair) for pair in pairs)])}
+    bare = Tokenizer(models.BPE(known, pairs))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare)
+    attack = RareEmbedding(place=place, continuation=continuation)
+    attack.on_data(rows(), _view())
+    assert {tokenizer.convert_ids_to_tokens(one) for one in attack._tokens(tokenizer)} == tokens
+    assert RareEmbedding(trigger="{text}", kind="template")._tokens(tokenizer) == []
 
 
 def test_a_trigger_without_a_token_is_an_error() -> None:

@@ -1,5 +1,7 @@
 """FLDetector: L-BFGS against the dense recursion, the gap statistic, and whom it finds when."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,19 @@ def test_inconsistent_clients_are_found_once_the_window_is_over_and_stay_out() -
     assert found[:5] == [list(range(9))] * 5  # two rounds to have a step, then four scores
     assert found[6:] == [list(range(7))] * 3
     assert _rounds(FlDetector(window=4), 9, hostile=True, resumed=True) == found
+
+
+def test_a_cohort_of_found_clients_alone_leaves_no_row_and_no_memory() -> None:
+    defense = FlDetector(window=4)
+    _rounds(defense, 3, hostile=False)
+    defense.load_state({**defense.state(), "found": ["7", "8"]})
+    before = defense.state()
+    context = replace(around(6, 2, 2), clients=(7, 8))
+    found = mixed(defense, normal(2, 6), 2, context=context)
+    assert found.mixing.shape == (0, 2)
+    assert all(len(defense.state()[name]) == len(before[name]) for name in ("steps", "turns"))
+    assert all(torch.equal(defense.state()[name][0], before[name][0]) for name in ("model", "aggregate"))
+    assert _rounds(defense, 2, hostile=True) == [list(range(7))] * 2
 
 
 def test_consistent_clients_all_stay() -> None:

@@ -74,6 +74,13 @@ def test_idle_units_are_cut_out_until_accuracy_falls_and_stay_out() -> None:
     assert bool((server.layout.tensor(found, "classifier.weight") == 3.0).all())
 
 
+@pytest.mark.parametrize("group", [0.9, 1.0])
+def test_all_units_but_one_are_tried_where_a_group_is_everything(group: float) -> None:
+    server = _Server(_layout(*LORA))
+    NeuronPruning(group=group, drop=1.0, steps=0).on_release(torch.full((26,), 2.0), server.view())
+    assert server.tried == [[0, 1, 2], [0]]
+
+
 def test_without_fine_tuning_the_rest_stays_as_it_is() -> None:
     server = _Server(_layout(*LORA))
     found = NeuronPruning(group=0.3, steps=0).on_release(torch.full((26,), 2.0), server.view())

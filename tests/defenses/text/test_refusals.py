@@ -12,6 +12,11 @@ from fedsec.api import QueryView, Sample
 from fedsec.defenses.text.clean_bar import bar
 from fedsec.defenses.text.rap import Rap
 from fedsec.defenses.text.strip import Strip, mean_entropy
+from fedsec.federation.release import Known, released
+from fedsec.models import tiny_bert
+from fedsec.models.flat import FlatModel
+from fedsec.models.tuning import prepare
+from fedsec.seeds import SeedTree
 
 from .test_onion import pieces
 
@@ -113,3 +118,23 @@ def test_rap_moves_clean_texts_a_little_and_refuses_what_stays() -> None:
     assert defense.on_query(encode(["cf bad film", "cf dull plot"]), answer, view) == [None, None]
     with pytest.raises(ValueError, match=r"data\.trusted"):
         Rap().on_query((), answer, QueryView(tokenizer=TOKENIZER, generator=torch.Generator()))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_rap_answers_a_query_that_takes_up_all_positions_of_the_model(ends: bool) -> None:
+    """Its word takes the place of the last one: behind that, there may be a special token."""
+    base, seeds = tiny_bert.load(labels=2, generator=SeedTree(0).torch("model"), width=16, layers=1), SeedTree(0)
+    options = {"rank": 1, "train_embeddings": True, "dropout": False}
+    model = FlatModel(*prepare(base.module, kind="full", generator=seeds.torch("a"), **options))
+    longest, tokenizer = base.module.config.max_position_embeddings, base.tokenizer
+    known = Known(
+        tokenizer=tokenizer,
+        trusted=tuple(Sample(f"pain on day {n}", n % 2) for n in range(6)),
+        encode=lambda texts: tuple(map(tuple, tokenizer(list(texts))["input_ids"])),
+    )
+    answer = released(model, model.snapshot(), known, [("rap", Rap(steps=1))], seeds)
+    words = tokenizer("pain " * longest, add_special_tokens=False)["input_ids"]
+    inner = words[: longest - 1 - ends]
+    query = (tokenizer.cls_token_id, *inner, *([tokenizer.sep_token_id] if ends else []))
+    assert len(query) == longest
+    assert len(answer((query, query[:5]))) == 2
