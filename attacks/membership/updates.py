@@ -30,10 +30,15 @@ class Updates(NamedTuple):
     """1 for gradients, -1 for differences of weights, which point against them."""
 
 
-def updates_of(view: RoundView) -> Updates:
-    """The single updates that a view shows, or the sum where these stay hidden; ValueError where neither is seen."""
+def updates_of(view: RoundView, single: bool = True) -> Updates:
+    """The single updates that a view shows, or the sum where these stay hidden; ValueError where neither is seen.
+
+    Args:
+        view: of a position that sees updates or sums.
+        single: whether single updates are looked at; not where other rounds show sums alone.
+    """
     sign = 1.0 if view.training.update == "gradient" else -1.0
-    if view.rows is not None:
+    if view.rows is not None and (single or view.aggregate is None):
         return Updates(view.clients, view.rows, sign)
     if view.aggregate is None:
         raise ValueError("it reads updates or their sum, and its position sees neither")
@@ -60,7 +65,7 @@ def over_rounds(
         if evidence.seconds_left() <= 0.0:
             break
         view = evidence.at(number)
-        seen = updates_of(view)
+        seen = updates_of(view, single=bool(evidence.clients))
         scores = read(view, seen).double()
         for place, client in enumerate(seen.clients):
             column = columns[client]

@@ -53,7 +53,10 @@ class DPFedAvg:
         return Calibrated(mechanism=mechanism, delta=self.delta)
 
     def vector(self, rows: Rows, context: RoundContext) -> Measured:
-        """Return the noisy mean [parameters], with the share of clipped updates and the norm of the noise."""
+        """Return the noisy mean [parameters], with the share of clipped updates and the norm of the noise.
+
+        Without a client in the round it is noise alone, which nobody can tell from a round with one.
+        """
         if self._noise is None:
             raise RuntimeError("a mechanism has to choose its noise, by calibrate(), before it runs")
         squares = sum((block.double().square().sum(dim=1) for block in rows.chunks()), torch.zeros(len(rows)).double())
@@ -62,7 +65,7 @@ class DPFedAvg:
         noise = torch.randn(len(total), generator=context.generator) * (self._noise * self.clip)
         expected = context.training.cohort
         measured = {
-            "clip-fraction": float((factors < 1).double().mean()),
+            "clip-fraction": float((factors < 1).double().sum()) / max(1, len(rows)),
             "noise-norm": float(noise.norm()) / expected,
         }
         spent = GaussianMechanism(noise_multiplier=self._noise, unit=Unit.CLIENT)

@@ -33,8 +33,8 @@ def goals_of(row: Row) -> tuple[GoalCard, ...]:
 
 
 def refuted(row: Row) -> bool:
-    """Whether what was measured refutes what the ledger promises, in at least one of the row's seeds."""
-    card = goal_of(row) if row["status"] in RESULT else None
+    """Whether what was measured refutes what the ledger promises; other seeds in error do not hide it."""
+    card = goal_of(row)
     value = None if card is None else row["metrics"].get(card.refutes)
     return value is not None and value["value"] is not None and value["value"] > 0
 

@@ -20,6 +20,7 @@ from fedsec.api import (
     Weighted,
     implements,
 )
+from fedsec.api.hooks import CALIBRATE
 from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Stack
 from fedsec.federation.trusted import OfRound
@@ -175,11 +176,16 @@ class Aggregator:
         return Rehearsal(None, found.plus if found.weights is None else rows.weighted_sum(found.weights) + found.plus)
 
     def _decide(self, around: "_Around", rows: Rows, declared: int, measured: Measurements) -> "_Decision":
-        """Return what filters and rule make of the rows; their mean where there is neither."""
-        if not len(rows):
+        """Return what filters and rule make of the rows; their mean where there is neither.
+
+        A mechanism of differential privacy is asked without rows too: a round that left the model as it was would tell
+        everybody that no client was in it.
+        """
+        rule = self._stack.rule
+        if not len(rows) and not (rule is not None and implements(rule, CALIBRATE)):
             return _Decision(skipped="no client sent a usable update")
         mixing = torch.eye(len(rows), dtype=torch.float64)  # [kept, clients]
-        for label, step in self._stack.filters:
+        for label, step in self._stack.filters if len(rows) else ():
             refusal = self._stack.refusal(label, self._population(rows, declared))
             if refusal:
                 return _Decision(skipped=refusal)
@@ -189,10 +195,10 @@ class Aggregator:
             rows, mixing, declared = rows.mixed(mixed.mixing), mixed.mixing @ mixing, mixed.declared_malicious
             if len(rows) == 0:
                 return _Decision(skipped=f"{label} dropped every row")
-        rule, label = self._stack.rule, self._stack.rule_label
         if rule is None:
             return _Decision(self._plain(around, mixing) @ mixing)
-        refusal = self._stack.refusal(label, self._population(rows, declared))
+        label = self._stack.rule_label
+        refusal = self._stack.refusal(label, self._population(rows, declared)) if len(rows) else None
         if refusal:
             return _Decision(skipped=refusal)
         context = self._context(around, declared, label)

@@ -7,7 +7,8 @@ import numpy as np
 
 from fedsec.api import Compared, Evidence, MetricValue, Scored, Stage, Staged, Truth, Unit
 from fedsec.errors import WrongAnswerError
-from fedsec.metrics.audit import Promise, audited, pooled
+from fedsec.metrics.audit import Counted, Promise, audited, pooled, verdict
+from fedsec.metrics.stats.audits import Counts
 
 NOTES = "audit"
 
@@ -45,21 +46,31 @@ class Audit:
     def score(self, truth: Truth, answer: Any, prior: Any, generator: Callable[[str], Any]) -> Scored:
         """Return bounds on epsilon with their ceilings, and whether the ledger's promise is refuted."""
         promise = _promise(truth.promised, truth.question[0].unit)
-        metrics, counts = audited(answer, truth.kept, promise, generator("audit halves"))
-        return Scored(metrics=metrics, notes={NOTES: {"counts": counts, "promise": promise}})
+        metrics, found = audited(answer, truth.kept, promise, generator("audit halves"))
+        return Scored(metrics=metrics, notes={NOTES: {"counted": found, "promise": promise}})
 
 
 def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
-    """Return the bound of all seeds' canaries together; nothing where no cell has counts.
+    """Return the bound of all seeds' canaries together and the verdict on them, as far as they counted.
+
+    Cells that are blocked do not count: what they show is not the attack's.
 
     Args:
         seeds: the cells of an attack, a defense and settings.
     """
-    noted = [one.cell["notes"][NOTES] for one in seeds if NOTES in (one.cell.get("notes") or {})]
-    if not noted:
-        return {}
-    promises = [None if one["promise"] is None else Promise(*one["promise"]) for one in noted]
-    return pooled([one["counts"] for one in noted], promises)
+    noted = [one.cell for one in seeds if "counted" in (one.cell.get("notes") or {}).get(NOTES, {})]
+    answered = [cell["notes"][NOTES] for cell in noted if cell["cell"]["status"] != "blocked"]
+    if not answered:
+        return {"audit/refuted": verdict([], [])} if noted else {}
+    found = [_counted(one["counted"]) for one in answered]
+    promises = [None if one["promise"] is None else Promise(*one["promise"]) for one in answered]
+    return {**pooled(found, promises), "audit/refuted": verdict(found, promises)}
+
+
+def _counted(noted: Sequence[Any]) -> Counted:
+    """What a cell's notes hold of what was counted."""
+    canaries, guesses, right, at_epsilon, at_mu, delta = noted
+    return Counted(canaries, guesses, right, Counts(*at_epsilon), Counts(*at_mu), delta)
 
 
 def _promise(given: Mapping[str, Any] | None, unit: Unit) -> Promise | None:

@@ -52,7 +52,7 @@ class TellMembers:
         members = np.array(truth.members)
         if answer.ndim == 1:
             metrics = membership(answer, prior, members)
-            if truth.by_coin:  # every candidate is a canary, if a weak one
+            if truth.by_coin and answer is not prior:  # every candidate is a canary, if a weak one
                 metrics |= one_run(answer, members, prefix="membership")
             return Scored(metrics=metrics, notes=_notes(answer, prior, members))
         drawn = _drawn(truth)  # bool [candidates, clients]

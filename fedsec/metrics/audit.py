@@ -12,7 +12,7 @@ DELTA = 1e-5
 """At which epsilon is stated where nobody promises one."""
 TIGHT_UP_TO = 4.0
 """Promises up to this epsilon are held against the one-run bound, which assumes nothing of the mechanism; larger ones,
-which few canaries cannot refute that way, against the bound for Gaussian noise."""
+which few canaries cannot refute that way, against it and against the bound for Gaussian noise."""
 
 
 class Promise(NamedTuple):
@@ -22,10 +22,23 @@ class Promise(NamedTuple):
     delta: float
 
 
+class Counted(NamedTuple):
+    """What an audit counted: all that its bounds depend on."""
+
+    canaries: int
+    guesses: int
+    right: int
+    at_epsilon: audits.Counts
+    """Of one half of the canaries, at the threshold at which the other half shows the largest epsilon."""
+    at_mu: audits.Counts
+    """The same at the threshold at which it shows the largest mu."""
+    delta: float
+
+
 def audited(
     scores: np.ndarray, included: np.ndarray, promise: Promise | None, generator: np.random.Generator
-) -> tuple[dict[str, MetricValue], list[float]]:
-    """Return bounds with their ceilings and the verdict, and the counts at a threshold that seeds are pooled by.
+) -> tuple[dict[str, MetricValue], Counted]:
+    """Return bounds with their ceilings and the verdict, and what was counted.
 
     Args:
         scores: of each canary fp64 [canaries], higher for one that was trained on.
@@ -35,16 +48,15 @@ def audited(
     """
     delta = DELTA if promise is None else promise.delta
     metrics = one_run(scores, included, promise)
-    inside, outside = scores[included], scores[~included]
-    detail = {"delta": delta, "included": float(len(inside)), "withheld": float(len(outside))}
-    bound = audits.gaussian(inside, outside, delta)
-    most = audits.gaussian_ceiling(len(inside), len(outside), delta)
+    found = _counted(scores, included, delta, generator)
+    detail = {name: float(count) for name, count in found.at_mu._asdict().items()} | {"delta": delta}
+    bound, most = audits.gaussian(*found.at_mu, delta), audits.gaussian(*_told_apart(found.at_mu), delta)
     metrics |= {
         "audit/epsilon-lower-bound-gdp": _epsilon(bound, len(scores), promise, "mu-gdp", detail),
         "audit/ceiling-gdp": _ceiling(most, len(scores), "mu-gdp", detail),
-        "audit/refuted": _verdict(metrics["audit/epsilon-lower-bound"], bound, promise),
+        "audit/refuted": verdict([found], [promise]),
     }
-    return metrics, _counts(scores, included, delta, generator)
+    return metrics, found
 
 
 def one_run(
@@ -71,46 +83,70 @@ def one_run(
     }
 
 
-def pooled(counts: Sequence[Sequence[float]], promises: Sequence[Promise | None]) -> dict[str, MetricValue]:
+def pooled(found: Sequence[Counted], promises: Sequence[Promise | None]) -> dict[str, MetricValue]:
     """Return the bound of several runs' counts together, and its ceiling.
 
     Args:
-        counts: of each run, as `audited` gives them.
+        found: of each run, as `audited` gives it.
         promises: of each run's ledger, None where there is none; the weakest is told.
     """
-    hits, members, alarms, others = (int(sum(run[place] for run in counts)) for place in range(4))
-    delta = max(run[4] for run in counts)
+    sums = audits.Counts(*(sum(one.at_epsilon[place] for one in found) for place in range(4)))
+    delta = max(one.delta for one in found)
     known = [one for one in promises if one is not None]
-    promise = max(known) if len(known) == len(counts) else None
-    detail = {"true-positives": float(hits), "false-positives": float(alarms)}
-    detail |= {"delta": delta, "included": float(members), "withheld": float(others)}
-    bound = audits.several_runs(hits, members, alarms, others, delta)
-    most = audits.several_runs(members, members, 0, others, delta)
-    count = members + others
+    promise = max(known) if len(known) == len(found) else None
+    detail = {name: float(count) for name, count in sums._asdict().items()} | {"delta": delta}
+    bound, most = audits.several_runs(*sums, delta), audits.several_runs(*_told_apart(sums), delta)
+    count = sums.members + sums.others
     return {
         "audit/epsilon-lower-bound-pooled": _epsilon(bound, count, promise, "clopper-pearson", detail),
         "audit/ceiling-pooled": _ceiling(most, count, "clopper-pearson", detail),
     }
 
 
-def _counts(scores: np.ndarray, included: np.ndarray, delta: float, generator: np.random.Generator) -> list[float]:
-    """Hits, members, alarms and others of one half at the threshold that the other half chose, and delta."""
-    order = generator.permutation(len(scores))
-    chooses, counted = order[: len(order) // 2], order[len(order) // 2 :]
-    above = scores[counted] >= audits.threshold(scores[chooses], included[chooses], delta)
-    inside = included[counted]
-    return [*(float(n.sum()) for n in (above & inside, inside, above & ~inside, ~inside)), delta]
+def verdict(found: Sequence[Counted], promises: Sequence[Promise | None]) -> MetricValue:
+    """Return the share of runs that refute what their ledgers promise; no value without a promise.
 
+    Where promises are kept, in at most 5 % of cases any run refutes one: runs share the error, and so do the two bounds
+    that a promise above 4 is held against.
 
-def _verdict(one: MetricValue, normal: float, promise: Promise | None) -> MetricValue:
-    """Whether the bound that a promise of this size is held against exceeds it; nothing without a promise."""
+    Args:
+        found: of each run, as `audited` gives it.
+        promises: of each run's ledger, None where there is none.
+    """
     shared: dict[str, Any] = {"unit": "fraction", "better_for": BetterFor.ATTACKER}
-    if promise is None:
+    pairs = [(one, promise) for one, promise in zip(found, promises, strict=True) if promise is not None]
+    if not pairs:
         return MetricValue(value=None, n=0, **shared)
-    decides = one.value if promise.epsilon <= TIGHT_UP_TO else normal
-    assert decides is not None  # noqa: S101 - a bound is at least 0
-    detail = {"promised": promise.epsilon, "bound": decides, "delta": promise.delta}
-    return MetricValue(value=float(decides > promise.epsilon), n=1, chance=0.0, best=1.0, detail=detail, **shared)
+    shown = [(_decides(one, promise, audits.ERROR / len(pairs)), promise) for one, promise in pairs]
+    bound, worst = max(shown, key=lambda one: one[0] - one[1].epsilon)
+    refuted = sum(found > promise.epsilon for found, promise in shown) / len(shown)
+    detail = {"promised": worst.epsilon, "bound": bound, "delta": worst.delta}
+    return MetricValue(value=refuted, n=len(pairs), chance=0.0, best=1.0, detail=detail, **shared)
+
+
+def _decides(one: Counted, promise: Promise, error: float) -> float:
+    """Return the bound that a promise of this size is held against."""
+    if promise.epsilon <= TIGHT_UP_TO:
+        return audits.one_run(one.canaries, one.guesses, one.right, promise.delta, error)
+    plain = audits.one_run(one.canaries, one.guesses, one.right, promise.delta, error / 2)
+    return max(plain, audits.gaussian(*one.at_mu, promise.delta, error / 2))
+
+
+def _counted(scores: np.ndarray, included: np.ndarray, delta: float, generator: np.random.Generator) -> Counted:
+    order = generator.permutation(len(scores))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    guesses, right = audits.guesses_of(scores, included)
+
+    def shown(hits: int, members: int, alarms: int, others: int) -> float:
+        return audits.apart(hits, members, alarms, others, delta)
+
+    at_epsilon, at_mu = (audits.counted(scores, included, *halves, shows) for shows in (shown, audits.mu_of))
+    return Counted(len(scores), guesses, right, at_epsilon, at_mu, delta)
+
+
+def _told_apart(counts: audits.Counts) -> audits.Counts:
+    """Return the counts of a threshold without a mistake."""
+    return counts._replace(hits=counts.members, alarms=0)
 
 
 def _epsilon(

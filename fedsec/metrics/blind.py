@@ -6,12 +6,19 @@ that does see one means anything.
 
 import zlib
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 
 from fedsec.metrics.words import pieces_of
 
 FOLDS = 5
+SPREAD = sqrt(1 + FOLDS / (FOLDS - 1))
+"""By what the standard error of a figure is larger since scores are learnt from the truth of other candidates.
+
+Source: Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 2003, section 5 (the corrected
+variance 1/k + n2/n1, over 1/k). Deviations: they correct the mean over random splits, here it is that over folds.
+"""
 
 
 def blind_scores(texts: Sequence[str], members: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -197,8 +197,8 @@ CARDS = (
         unit="fraction",
         better_for=BetterFor.ATTACKER,
         limits=(
-            "A promise of up to 4 is held against the one-run bound, a larger one against that for Gaussian noise.",
-            "What keeps its promise is refuted in at most 5 % of audits, by the first bound far less often.",
+            "A promise of up to 4 is held against the one-run bound, a larger one against that for Gaussian noise too.",
+            "In at most 5 % of rows any seed refutes what keeps its promise; the pooled bound does not decide.",
         ),
     ),
     *(
@@ -213,9 +213,9 @@ CARDS = (
             ("ceiling", "The largest such bound: every guess is right.", BetterFor.NEITHER, ()),
             (
                 "epsilon-lower-bound-gdp",
-                "The epsilon that one run's canaries show at least if their scores are normal and of one spread.",
+                "The epsilon that one run's canaries show at least of a mechanism that adds Gaussian noise.",
                 BetterFor.ATTACKER,
-                (_ONE_SIDED, "It means nothing where scores are not normal, as those of texts are not."),
+                (_ONE_SIDED, "Canaries of one run count as independent: they must not touch each other."),
             ),
             ("ceiling-gdp", "The largest such bound: a threshold makes no mistake.", BetterFor.NEITHER, ()),
             (

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedsec.api import BetterFor, MetricValue
+from fedsec.metrics.blind import SPREAD
 from fedsec.metrics.pairs import Pairs, auc, auc_interval
 from fedsec.metrics.roc import roc
 from fedsec.metrics.stats.intervals import clopper_pearson
@@ -23,7 +24,8 @@ def membership(
 
     Args:
         scores: of each candidate fp64 [candidates], higher for a member; or about each client [candidates, clients].
-        blind: of an attack that saw the candidates' words alone [candidates].
+        blind: of an attack that saw the candidates' words alone, by `blind_scores` [candidates]; the same object as
+            `scores` where there is nothing better.
         members: the truth, bool, of the scores' shape.
         counted: which scores count, bool, of the same shape; all if absent.
 
@@ -32,7 +34,8 @@ def membership(
     """
     pairs, guess = _beside(scores, blind, members, counted)
     known = auc(guess.scores, guess.members) if pairs.both else None
-    found = {"membership/auc": _area(pairs, known), "membership/blind-auc": _area(guess, None)}
+    area = _area(pairs, known, SPREAD if scores is blind else 1.0)
+    found = {"membership/auc": area, "membership/blind-auc": _area(guess, None, SPREAD)}
     for rate in RATES:
         found[f"membership/tpr@fpr={rate:g}"] = _true_positives(pairs, guess, rate)
     return found
@@ -95,10 +98,13 @@ def _beside(
     return Pairs.of(scores, members, counted), Pairs.of(np.broadcast_to(alike, scores.shape), members, counted)
 
 
-def _area(pairs: Pairs, blind: float | None) -> MetricValue:
+def _area(pairs: Pairs, blind: float | None, spread: float) -> MetricValue:
     if not pairs.both:
         return _nothing()
-    interval = auc_interval(pairs.scores, pairs.members) if pairs.clients < 2 else pairs.auc_interval()
+    if pairs.clients < 2:
+        interval = auc_interval(pairs.scores, pairs.members, spread=spread)
+    else:
+        interval = pairs.auc_interval(spread)
     scale: dict[str, Any] = {} if blind is None else {"baseline": blind, "chance": max(0.5, blind), "best": 1.0}
     return MetricValue(
         value=auc(pairs.scores, pairs.members),

@@ -19,13 +19,14 @@ def auc(scores: np.ndarray, members: np.ndarray) -> float:
     return float((rankdata(scores)[members].sum() - positives * (positives + 1) / 2) / pairs)
 
 
-def auc_interval(scores: np.ndarray, members: np.ndarray, z: float = Z95) -> Interval:
+def auc_interval(scores: np.ndarray, members: np.ndarray, z: float = Z95, spread: float = 1.0) -> Interval:
     """Interval of the AUC, over candidates.
 
     Args:
         scores: of each candidate [candidates].
         members: the truth, bool [candidates].
         z: of the normal distribution; 1.96 gives 95 %, 3.29 gives 99.9 %.
+        spread: factor of the standard error, for scores that depend on each other.
 
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988, as placements among the other kind, on the logit scale
         (Pepe, "The Statistical Evaluation of Medical Tests", 2003, section 5.2), where the normal approximation holds
@@ -39,11 +40,11 @@ def auc_interval(scores: np.ndarray, members: np.ndarray, z: float = Z95) -> Int
     both = rankdata(np.concatenate([own, other]))
     placed = (both[: len(own)] - rankdata(own)) / len(other)  # [members]
     among = 1.0 - (both[len(own) :] - rankdata(other)) / len(own)  # [others]
-    spread = sum(float(one.var(ddof=1)) / len(one) for one in (placed, among) if len(one) > 1)
+    variance = sum(float(one.var(ddof=1)) / len(one) for one in (placed, among) if len(one) > 1)
     least, middle = 1.5 * z / Z95 / min(len(own), len(other)), float(placed.mean())
     low, high = middle - least, middle + least
     if 0.0 < middle < 1.0:
-        logit, step = np.log(middle / (1 - middle)), z * float(np.sqrt(spread)) / (middle * (1 - middle))
+        logit, step = np.log(middle / (1 - middle)), z * spread * float(np.sqrt(variance)) / (middle * (1 - middle))
         low, high = min(low, _expit(logit - step)), max(high, _expit(logit + step))
     return Interval(max(0.0, low), min(1.0, high), "delong-logit")
 
@@ -97,8 +98,11 @@ class Pairs:
         found = {"members": float(self.members.sum()), "others": float((~self.members).sum())}
         return {**found, "clients": float(self.clients)} if self.clients else found
 
-    def auc_interval(self) -> Interval:
+    def auc_interval(self, spread: float = 1.0) -> Interval:
         """Interval of the AUC over clients and candidates, whose scores belong together.
+
+        Args:
+            spread: factor of the standard error, for scores that depend on each other.
 
         Source: Obuchowski, "Nonparametric Analysis of Clustered ROC Curve Data", Biometrics 1997 (placements summed by
             cluster); Cameron, Gelbach and Miller, "Robust Inference With Multiway Clustering", JBES 2011, for clusters
@@ -121,7 +125,7 @@ class Pairs:
         low, high = middle - least, middle + least
         if 0.0 < middle < 1.0:
             logit = np.log(middle / (1 - middle))
-            step = quantile * float(np.sqrt(self._variance(moves))) / (middle * (1 - middle))
+            step = quantile * spread * float(np.sqrt(self._variance(moves))) / (middle * (1 - middle))
             low, high = min(low, _expit(logit - step)), max(high, _expit(logit + step))
         return Interval(max(0.0, low), min(1.0, high), "clustered-delong-logit")
 

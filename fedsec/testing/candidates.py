@@ -10,7 +10,7 @@ import numpy as np
 
 from fedsec.cell.pool import Pool, pool_of
 from fedsec.cell.training import Trained
-from fedsec.metrics.blind import blind_scores
+from fedsec.metrics.blind import SPREAD, blind_scores
 from fedsec.metrics.membership import auc_interval
 from fedsec.seeds import SeedTree
 from fedsec.testing.conduct import Subject, claims, evidence_with, permuted, require, same, shown
@@ -79,7 +79,7 @@ def check_words(subject: Subject, trained: Trained) -> None:
     texts = [f"{one.prompt} {one.text}".strip() for one in materials.candidates]
     members = materials.pool.members
     blind = blind_scores(texts, members, SeedTree(subject.cell.seed).numpy("blind folds"))
-    low, high, _ = auc_interval(blind, members, z=Z)
+    low, high, _ = auc_interval(blind, members, z=Z, spread=SPREAD)
     require(
         low <= HALF <= high,
         f"{subject.name}: the candidates' words alone tell members apart, with an AUC of {low:.3f} to {high:.3f}; "

@@ -10,6 +10,8 @@ import torch
 from fedsec.api import Canary, Compared
 from fedsec.errors import WrongAnswerError
 from fedsec.goals.audit import Audit, compare
+from fedsec.metrics.audit import Promise, audited, verdict
+from fedsec.metrics.stats import audits
 
 COUNT = 1000
 CANARIES = tuple(Canary(number % 4, number, 10.0) for number in range(COUNT))
@@ -55,7 +57,37 @@ def test_large_promises_are_held_against_the_bound_for_gaussian_noise() -> None:
     metrics = _scored(3.0, large).metrics
     assert metrics["audit/ceiling"].value < 4.5 < metrics["audit/epsilon-lower-bound-gdp"].value
     assert metrics["audit/refuted"].value == 1.0
-    assert metrics["audit/refuted"].detail["bound"] == metrics["audit/epsilon-lower-bound-gdp"].value
+    # The two bounds share the error.
+    assert 4.5 < metrics["audit/refuted"].detail["bound"] < metrics["audit/epsilon-lower-bound-gdp"].value
+
+
+def test_scores_that_tell_few_canaries_without_a_mistake_refute_large_promises() -> None:
+    draw = np.random.default_rng(2)
+    included = draw.random(10_000) < 0.5
+    scores = draw.normal(size=10_000)
+    told = draw.random(10_000) < 0.22  # a fifth is told without a mistake, the others not at all
+    scores[told] = np.where(included[told], 1e6, -1e6)
+    metrics, _ = audited(scores, included, Promise(5.0, 1e-5), draw)
+    assert metrics["audit/refuted"].value == 1.0
+
+
+def test_seeds_share_the_error() -> None:
+    included, delta = np.arange(40) < 20, 1e-5
+    one = audited(np.arange(40.0) * -1, included, Promise(0.1, delta), np.random.default_rng(0))[1]
+    bounds = [audits.one_run(40, 8, 8, delta, 0.05 / runs) for runs in (1, 4)]
+    middle = Promise(sum(bounds) / 2, delta)
+    assert verdict([one], [middle]).value == 1.0
+    assert verdict([one] * 4, [middle] * 4).value == 0.0
+    assert verdict([one] * 4, [Promise(bounds[1] / 2, delta), *[middle] * 3]).value == 0.25
+    assert verdict([one] * 4, [middle, None, None, None]).value == 1.0
+
+
+def test_cells_without_an_answer_of_the_attacks_own_do_not_count() -> None:
+    notes = dict(_scored(3.0).notes)
+    blocked = Compared(cell={"cell": {"status": "blocked"}, "notes": notes}, control=None, plain=None)
+    answered = Compared(cell={"cell": {"status": "ok"}, "notes": notes}, control=None, plain=None)
+    assert compare([blocked])["audit/refuted"].value is None
+    assert compare([blocked, answered]) == compare([answered])
 
 
 @pytest.mark.parametrize("promised", [None, {**PROMISE, "epsilon": None}, {**PROMISE, "unit": "client"}])
@@ -67,7 +99,8 @@ def test_without_a_promise_for_a_record_there_are_bounds_and_no_verdict(promised
 
 
 def test_seeds_are_pooled() -> None:
-    one = [Compared(cell={"notes": dict(_scored(1.0).notes)}, control=None, plain=None)]
+    cell = {"cell": {"status": "ok"}, "notes": dict(_scored(1.0).notes)}
+    one = [Compared(cell=cell, control=None, plain=None)]
     alone, several = compare(one), compare(one * 4)
     name = "audit/epsilon-lower-bound-pooled"
     assert alone[name].value < several[name].value < several["audit/ceiling-pooled"].value

@@ -1,6 +1,8 @@
 """Bounds on epsilon: published sizes, a slow reference, and audits of mechanisms whose epsilon is known."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,11 +64,34 @@ def test_epsilon_of_mu_is_where_the_gaussian_mechanism_has_delta(mu: float) -> N
     assert mu != 1.0 or found == pytest.approx(4.3772, abs=1e-4)
 
 
-def test_scores_without_spread_reach_the_ceiling_and_no_further() -> None:
-    ones, zeros = np.ones(40), np.zeros(60)
-    assert audits.gaussian(ones, zeros, DELTA) == audits.gaussian_ceiling(40, 60, DELTA)
-    assert audits.gaussian(zeros, ones, DELTA) == 0.0
-    assert audits.gaussian(ones[:1], zeros, DELTA) == 0.0
+def test_the_bound_of_mu_is_the_papers() -> None:
+    found = audits.gaussian(45, 50, 5, 50, DELTA)
+    most = stats.binomtest(5, 50).proportion_ci(0.95).high  # of misses as of alarms
+    assert found == pytest.approx(audits.epsilon_of_mu(-2 * stats.norm.ppf(most), DELTA))
+    assert audits.gaussian(50, 50, 0, 50, DELTA) > found > audits.gaussian(45, 50, 5, 50, DELTA, 0.01)
+    assert audits.gaussian(5, 50, 45, 50, DELTA) == audits.gaussian(0, 0, 0, 50, DELTA) == 0.0
+
+
+def _half(scores: np.ndarray, included: np.ndarray, generator: np.random.Generator) -> audits.Counts:
+    order = generator.permutation(len(scores))
+    return audits.counted(scores, included, order[::2], order[1::2], audits.mu_of)
+
+
+def test_counts_are_of_others_than_chose_the_threshold() -> None:
+    scores, included = np.arange(8.0), np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
+    found = audits.counted(scores, included, np.array([0, 1, 6, 7]), np.array([2, 3, 4, 5]), audits.mu_of)
+    assert found == audits.Counts(hits=0, members=2, alarms=0, others=2)  # the threshold is 6
+
+
+@pytest.mark.parametrize("made", [lambda draw: np.full(CANARIES, 0.1), lambda draw: np.sign(draw)])
+def test_scores_that_are_equal_or_rounded_show_no_more_than_there_is(made: Callable[[Any], Any]) -> None:
+    above, true = 0, audits.epsilon_of_mu(3.0, DELTA)
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        included = generator.random(CANARIES) < 0.5
+        scores = made(generator.normal(size=CANARIES) + 3.0 * (included - 0.5))
+        above += audits.gaussian(*_half(scores, included, generator), DELTA) > true
+    assert above <= 4
 
 
 def _mu(epsilon: float) -> float:
@@ -81,11 +106,11 @@ def test_bounds_of_a_gaussian_mechanism(epsilon: float, median: float) -> None:
         included = generator.random(CANARIES) < 0.5
         scores = generator.normal(size=CANARIES) + mu * included
         one.append(audits.one_run(CANARIES, *audits.guesses_of(scores, included), DELTA))
-        normal.append(audits.gaussian(scores[included], scores[~included], DELTA))
+        normal.append(audits.gaussian(*_half(scores, included, generator), DELTA))
     assert np.mean(np.array(one) > epsilon) <= 0.09
     assert np.mean(np.array(normal) > epsilon) <= 0.10
     assert np.median(one) == pytest.approx(median, abs=0.2)
-    assert np.median(normal) >= 0.5 * epsilon
+    assert np.median(normal) >= 0.5 * max(0, epsilon - 2)  # it decides above 4
 
 
 def test_guesses_take_a_tenth_at_each_end() -> None:

@@ -99,7 +99,9 @@ def _produced() -> dict[str, Any]:
         **membership(np.arange(4.0), np.zeros(4), np.array([False, True, False, True])),
         **one_run(np.arange(4.0), np.array([False, True, False, True]), prefix="membership"),
         **audited(np.arange(4.0), np.array([False, True, False, True]), None, np.random.default_rng(0))[0],
-        **pooled([[1, 1, 0, 1, 1e-5]], [None]),
+        **pooled(
+            [audited(np.arange(4.0), np.array([False, True, False, True]), None, np.random.default_rng(0))[1]], [None]
+        ),
         **rates([1, None], [0, 1], np.array([1, 1]), np.array([0, 0]), guarded=True),
         "robustness/lifespan-rounds": lifespan([(1, 0.9), (2, 0.1)], 1),
         "robustness/free-ride-weight": free_ride_weight(rounds, [0], np.random.default_rng(0)),

@@ -71,4 +71,5 @@ def test_a_refuted_promise_is_told_with_its_bound_and_its_ceiling() -> None:
         "audits (95\u00a0% interval none); it shows an epsilon of at least 2.500 (the ledger promises: 1.000); "
         "it can show 5.500 at most with so many canaries."
     ]
+    assert refutations([{**_audited(0.5), "status": "error"}])  # another seed is in error
     assert refutations([_audited(0.0), _audited(None), _row("none", None)]) == []

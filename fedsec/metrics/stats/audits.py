@@ -1,17 +1,19 @@
 """Lower bounds on epsilon from an audit: what nobody could have told apart if the promise had been kept.
 
-A bound is one-sided: at most 5 % of audits show one above the mechanism's epsilon. Beside each stands its ceiling, the
-bound of an audit without a single mistake: a claim above the ceiling cannot be refuted by so few canaries.
+A bound is one-sided: at most a share `error` of audits shows one above the mechanism's epsilon. Beside each stands its
+ceiling, the bound of an audit without a single mistake: a claim above it cannot be refuted by so few canaries.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from math import exp, inf, log, sqrt
+from math import exp, inf, log
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-LEVEL = 0.95
-"""Confidence of every bound."""
+ERROR = 0.05
+"""Of every bound that is shown: the chance at most that it is above the truth."""
 GUESSED = 0.1
 """Share of the canaries that are guessed to be in, and the same to be out: fixed before anything is seen."""
 _STEPS = 60
@@ -35,7 +37,7 @@ def guesses_of(scores: np.ndarray, included: np.ndarray) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=65536)
-def one_run(canaries: int, guesses: int, right: int, delta: float) -> float:
+def one_run(canaries: int, guesses: int, right: int, delta: float, error: float = ERROR) -> float:
     """Return the epsilon that a one-run audit shows a mechanism to have at least; 0 where it shows nothing.
 
     Args:
@@ -43,6 +45,7 @@ def one_run(canaries: int, guesses: int, right: int, delta: float) -> float:
         guesses: how many of them were guessed; the number was fixed beforehand.
         right: how many guesses are right.
         delta: at which epsilon is stated, at least 0.
+        error: chance at most of a bound above the truth.
 
     Raises:
         ValueError: there are more right guesses than guesses, or more guesses than canaries.
@@ -52,14 +55,14 @@ def one_run(canaries: int, guesses: int, right: int, delta: float) -> float:
     """
     if not 0 <= right <= guesses <= canaries:
         raise ValueError(f"right guesses, guesses and canaries have to ascend, not {right}, {guesses}, {canaries}")
-    if guesses == 0 or _chance(canaries, guesses, right, 0.0, delta) > 1 - LEVEL:
+    if guesses == 0 or _chance(canaries, guesses, right, 0.0, delta) > error:
         return 0.0
     low, high = 0.0, 1.0
-    while _chance(canaries, guesses, right, high, delta) <= 1 - LEVEL:
+    while _chance(canaries, guesses, right, high, delta) <= error:
         low, high = high, 2 * high
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if _chance(canaries, guesses, right, middle, delta) <= 1 - LEVEL:
+        if _chance(canaries, guesses, right, middle, delta) <= error:
             low = middle
         else:
             high = middle
@@ -93,14 +96,22 @@ def several_runs(hits: int, members: int, alarms: int, others: int, delta: float
         limits by Clopper and Pearson, half of the error for each rate. Deviations: both directions of the inequality
         are tried, on the same limits; canaries of one run count as independent, as if they did not touch each other.
     """
-    return max(0.0, _shown(hits, members, alarms, others, delta))
+    return max(0.0, apart(hits, members, alarms, others, delta))
 
 
-def _shown(hits: int, members: int, alarms: int, others: int, delta: float) -> float:
-    """Return the same before it is cut at 0; minus infinity where the counts say nothing."""
+def apart(hits: int, members: int, alarms: int, others: int, delta: float) -> float:
+    """Return the same before it is cut at 0; minus infinity where the counts say nothing.
+
+    Args:
+        hits: as `several_runs` takes them.
+        members: the same.
+        alarms: the same.
+        others: the same.
+        delta: at which epsilon is stated.
+    """
     if not members or not others:
         return -inf
-    half = (1 - LEVEL) / 2
+    half = ERROR / 2
     pairs = (
         (_at_least(hits, members, half), _at_most(alarms, others, half)),
         (_at_least(others - alarms, others, half), _at_most(members - hits, members, half)),
@@ -108,69 +119,86 @@ def _shown(hits: int, members: int, alarms: int, others: int, delta: float) -> f
     return max((log((found - delta) / false) for found, false in pairs if found > delta), default=-inf)
 
 
-def threshold(scores: np.ndarray, included: np.ndarray, delta: float) -> float:
-    """Return the threshold at which these canaries show most; others have to be counted at it.
+class Counts(NamedTuple):
+    """What lies above a threshold that was fixed without these canaries."""
+
+    hits: int
+    """Canaries above it that were in."""
+    members: int
+    """All that were in."""
+    alarms: int
+    """Canaries above it that were not in."""
+    others: int
+    """All that were not in."""
+
+
+Shows = Callable[[int, int, int, int], float]
+"""What hits, members, alarms and others at one threshold show."""
+
+
+def counted(scores: np.ndarray, included: np.ndarray, chooses: np.ndarray, counts: np.ndarray, shows: Shows) -> Counts:
+    """Return the counts of some canaries at the threshold at which others show most.
 
     Args:
-        scores: of each canary fp64 [canaries], at least one.
+        scores: of each canary fp64 [canaries], higher for one that was trained on.
         included: the truth, bool [canaries].
-        delta: at which epsilon is stated.
+        chooses: the canaries that choose the threshold, int [some], at least one.
+        counts: those that are counted, int [others].
+        shows: what counts at one threshold show.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = chooses[np.argsort(-scores[chooses], kind="stable")]
     hits = np.cumsum(included[order])
-    alarms = np.arange(1, len(scores) + 1) - hits
+    alarms = np.arange(1, len(order) + 1) - hits
     of = int(hits[-1]), int(alarms[-1])
-    shown = [_shown(int(hit), of[0], int(alarm), of[1], delta) for hit, alarm in zip(hits, alarms, strict=True)]
-    return float(scores[order[int(np.argmax(shown))]])
+    shown = [shows(int(hit), of[0], int(alarm), of[1]) for hit, alarm in zip(hits, alarms, strict=True)]
+    above = scores[counts] >= scores[order[int(np.argmax(shown))]]
+    inside = included[counts]
+    return Counts(*(int(n.sum()) for n in (above & inside, inside, above & ~inside, ~inside)))
 
 
+@lru_cache(maxsize=65536)
 def _at_least(count: int, of: int, error: float) -> float:
     return float(special.betaincinv(count, of - count + 1, error)) if count else 0.0
 
 
+@lru_cache(maxsize=65536)
 def _at_most(count: int, of: int, error: float) -> float:
     return float(special.betaincinv(count + 1, of - count, 1 - error)) if count < of else 1.0
 
 
-def gaussian(inside: np.ndarray, outside: np.ndarray, delta: float) -> float:
-    """Return the epsilon that scores show at least if they are normal and of one spread, with in and out apart by mu.
+def gaussian(hits: int, members: int, alarms: int, others: int, delta: float, error: float = ERROR) -> float:
+    """Return the epsilon that counts at one threshold show at least of a mechanism that is mu-GDP for some mu.
+
+    Whatever is done to scores afterwards, as rounding them, makes the bound smaller and never wrong.
 
     Args:
-        inside: scores of canaries that were in [inside], fp64.
-        outside: scores of those that were not [outside], fp64.
+        hits: canaries above the threshold that were in; the threshold was fixed without these canaries.
+        members: all that were in.
+        alarms: canaries above it that were not in.
+        others: all that were not in.
         delta: at which epsilon is stated, above 0.
+        error: chance at most of a bound above the truth.
 
     Source: Nasr et al., "Tight Auditing of Differentially Private Machine Learning", USENIX Security 2023, section 5
-        (mu-GDP); Dong, Roth and Su, "Gaussian Differential Privacy", JRSS-B 2022, corollary 2.13 (epsilon of mu).
-    Deviations: mu is the difference of means over the pooled spread, less its standard error with that of the spread
-        itself, where the paper has two Clopper-Pearson limits at a threshold; no more than their ceiling is told.
+        (mu-GDP; limits by Clopper and Pearson, half of the error for each rate); Dong, Roth and Su, "Gaussian
+        Differential Privacy", JRSS-B 2022, corollary 2.13 (epsilon of mu).
+    Deviations: canaries of one run count as independent, as if they did not touch each other.
     """
-    counts = len(inside), len(outside)
-    if min(counts) < 2:
-        return 0.0
-    degrees = sum(counts) - 2
-    apart = float(inside.mean() - outside.mean())
-    variance = float((counts[0] - 1) * inside.var(ddof=1) + (counts[1] - 1) * outside.var(ddof=1)) / degrees
-    most = gaussian_ceiling(*counts, delta)
-    if not variance > 0:
-        return most if apart > 0 else 0.0
-    mu = apart / sqrt(variance)
-    error = sqrt(1 / counts[0] + 1 / counts[1] + mu**2 / (2 * degrees))
-    return min(most, epsilon_of_mu(mu - float(special.ndtri(LEVEL)) * error, delta))
+    return epsilon_of_mu(mu_of(hits, members, alarms, others, error), delta)
 
 
-def gaussian_ceiling(inside: int, outside: int, delta: float) -> float:
-    """Return the epsilon of the largest mu that so many canaries can show: a threshold tells all of them apart.
+def mu_of(hits: int, members: int, alarms: int, others: int, error: float = ERROR) -> float:
+    """Return the mu that counts at one threshold show at least; below 0 where they show nothing.
 
     Args:
-        inside: canaries that were in.
-        outside: those that were not.
-        delta: at which epsilon is stated, above 0.
+        hits: as `gaussian` takes them.
+        members: the same.
+        alarms: the same.
+        others: the same.
+        error: chance at most of a bound above the truth.
     """
-    if not inside or not outside:
-        return 0.0
-    missed, false = (_at_most(0, count, (1 - LEVEL) / 2) for count in (inside, outside))
-    return epsilon_of_mu(-float(special.ndtri(missed) + special.ndtri(false)), delta)
+    missed, false = _at_most(members - hits, members, error / 2), _at_most(alarms, others, error / 2)
+    return -float(special.ndtri(missed) + special.ndtri(false)) if max(missed, false) < 1.0 else -inf
 
 
 @lru_cache(maxsize=65536)

@@ -1,6 +1,7 @@
 """Cosine, difference, FedMIA and loss series: against plain references, and on updates that hold no candidate."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,14 @@ def test_rounds_are_combined_over_those_in_which_a_client_sent_something(how: st
     for client in range(3):
         each = draw[: 1 if client == 2 else 2, :, client].numpy()
         np.testing.assert_allclose(found[:, client].numpy(), slow(each, axis=0), atol=1e-12)
+
+
+def test_where_some_rounds_show_sums_alone_those_of_all_rounds_are_read() -> None:
+    training, begin = protocol(), start()
+    views = [seen([torch.ones_like(begin)] * 3, begin, training, number=number) for number in (1, 2)]
+    given = replace(evidence(views), clients=())
+    found = over_rounds(given, lambda _, own: torch.full((36, len(own.clients)), float(len(own.rows))), "max", 36)
+    assert found.tolist() == [[1.0]] * 36
 
 
 def test_fedmia_compares_with_the_others_as_a_loop_does() -> None:

@@ -70,10 +70,18 @@ def test_the_ledger_counts_a_step_for_every_client_and_round() -> None:
     assert found.epsilon == epsilon_of([Spent(2.0, 1.0, 3)], 1e-5)
     assert Position.SERVER not in found.against
     assert Position.CLIENT in found.against
-    outcome = final(_private(replace(GRADIENT, sampling="poisson"), cohort=2))[0]
-    ran = sum(one.skipped is None for one in outcome.rounds)
+
+
+def test_a_round_without_a_client_has_noise_too_and_is_charged() -> None:
+    outcome, moved = final(_private(replace(GRADIENT, sampling="poisson"), cohort=1))
+    assert () in [one.clients for one in outcome.rounds]
+    assert all(one.skipped is None for one in outcome.rounds)
     assert outcome.guarantee is not None
-    assert outcome.guarantee.epsilon == epsilon_of([Spent(2.0, 2 / CLIENTS, ran)], 1e-5)
+    assert outcome.guarantee.epsilon == epsilon_of([Spent(2.0, 1 / CLIENTS, 3)], 1e-5)
+    alone = _vector(torch.zeros(0, SIZE), 2.0)
+    assert alone.measurements["clip-fraction"] == 0.0
+    torch.testing.assert_close(alone.value, _vector(torch.zeros(2, SIZE), 2.0).value)
+    assert moved.isfinite().all()
 
 
 @pytest.mark.parametrize(
