@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any
 
-_OPTIONAL = ("baseline", "random_guess", "chance", "best", "best_low")
+_OPTIONAL = ("baseline", "random_guess", "chance", "best", "best_low", "gain_low", "gain_high")
 
 
 class BetterFor(StrEnum):
@@ -44,6 +44,10 @@ class MetricValue:
     best_low: float | None = None
     """Lower end of the 95 % interval of `best`, where `best` was measured; if it is below chance, the harm is
     undefined."""
+    gain_low: float | None = None
+    """Lower end of the 95 % interval of `value - chance`, where `chance` was measured too: that of `value` alone says
+    less about the harm than is unknown."""
+    gain_high: float | None = None
     detail: Mapping[str, float] | None = None
     """Other finite numbers that are needed to read the value, by kebab-case name: a threshold, counts."""
     left_out: int = 0

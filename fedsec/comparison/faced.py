@@ -46,10 +46,17 @@ class Faced:
             "harm": harm_json(row),
             "metric": metric_json(row),
             "alike": [name for name in names if row is not None and name != row["attack"] and self._near(name)],
+            "at_most": {name: self._most(name) for name in names},
             "compared": len(names),
             "adaptive": any(one.row["adaptive"] for one in self.ran),
             "unknown": list(self.unknown),
         }
+
+    def _most(self, attack: str) -> float | None:
+        """The upper end of an attack's harm; None where that is unknown."""
+        spans = [span_of(one.harm) for one in self.ran if one.row["attack"] == attack]
+        known = [span.high for span in spans if span is not None]
+        return max(known) if len(known) == len(spans) else None
 
     def _near(self, attack: str) -> bool:
         """Whether the intervals do not tell an attack from the worst."""

@@ -78,8 +78,8 @@ def _of(name: str, value: Row) -> dict[str, Any]:
     if room < LEAST_ROOM or least <= 0:
         return {"value": None, "reason": f"there was nothing to gain: {best:.3g} at best, {chance:.3g} by chance"}
 
-    def scaled(number: float | None) -> float | None:
-        return None if number is None else (number - chance) / room
-
-    ends = {"ci_low": scaled(value["ci_low"]), "ci_high": scaled(value["ci_high"])}
-    return {"value": scaled(value["value"]), **ends, "metric": name}
+    ends: dict[str, float | None] = {}
+    for end, gain in (("ci_low", "gain_low"), ("ci_high", "gain_high")):
+        apart = value[gain] if gain in value else None if value[end] is None else value[end] - chance
+        ends[end] = None if apart is None else apart / room
+    return {"value": (value["value"] - chance) / room, **ends, "metric": name}

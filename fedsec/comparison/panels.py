@@ -18,7 +18,8 @@ def panels(groups: Sequence[Group], controls: Mapping[tuple[Place, str], Group])
 
     A guarantee counts where it holds against the adversary's position; stacks whose guarantees are of different units
     (records, clients) never share a front, and stacks without one stand in each. What is undefined, cut short by a
-    limit of time, or beside a control that did not learn has no point.
+    limit of time, or beside a control that did not learn has no point; nor has a stack that did not face an attack
+    which another one of the front did.
 
     Args:
         groups: all of the run.
@@ -35,7 +36,9 @@ def panels(groups: Sequence[Group], controls: Mapping[tuple[Place, str], Group])
         units = {stack: _unit(own, position) for stack, own in stacks.items()}
         for unit in dict.fromkeys(one for one in units.values() if one) or [None]:
             members = [own for stack, own in stacks.items() if units[stack] in (None, unit)]
-            points = [one for own in members if (one := _point(own, controls, position))]
+            ran = (group for own in members for group in own if group.row["status"] == "ok" and group.harm is not None)
+            asked = frozenset(group.slot for group in ran)
+            points = [one for own in members if (one := _point(own, asked, controls, position))]
             if len(points) > 1:
                 about = {"goal": goal, "against": position, "unit": unit}
                 found.append(_panel(about, points, members[0][0].row, plain))
@@ -69,9 +72,19 @@ def _against(guarantee: object, position: str) -> Row | None:
     return guarantee if isinstance(against, Sequence) and position in against else None
 
 
-def _point(own: Sequence[Group], controls: Mapping[tuple[Place, str], Group], position: str) -> dict[str, Any] | None:
-    """What a defense keeps and what its worst attack gets; None where one of both is not known."""
+def _point(
+    own: Sequence[Group],
+    asked: frozenset[tuple[Place, str]],
+    controls: Mapping[tuple[Place, str], Group],
+    position: str,
+) -> dict[str, Any] | None:
+    """What a defense keeps and what its worst attack gets; None where one of both is not known.
+
+    It is not where the defense did not face an attack that another one of the front did.
+    """
     if any(group.row["status"] not in (*_WHOLE, "n/a") for group in own):
+        return None
+    if not asked <= {group.slot for group in own if group.row["status"] in _WHOLE}:
         return None
     ran = [group for group in own if group.row["status"] == "ok"]
     worst = worst_of(ran) if ran else worst_of(group for group in own if group.row["status"] == "blocked")

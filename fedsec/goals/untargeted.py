@@ -58,13 +58,17 @@ def compare(seeds: Sequence[Compared]) -> dict[str, MetricValue]:
             ci_low=interval.low,
             ci_high=interval.high,
             method=interval.method,
-            **_scale(pairs),
+            **_scale(pairs, mean),
         )
     }
 
 
-def _scale(pairs: Sequence[Compared]) -> dict[str, Any]:
-    """Return chance, best, and the lower end of best; nothing where the undefended control is missing."""
+def _scale(pairs: Sequence[Compared], drop: float) -> dict[str, Any]:
+    """Return chance, best, the lower end of best, and the interval of the drop less chance.
+
+    The drop less chance is what the model does right less often than the undefended one that nobody attacks, which
+    has test rows and seeds of its own to differ by. Nothing where that one is missing.
+    """
     controls = [(_utility(one.plain), _utility(one.control)) for one in pairs]
     known = [(plain, same) for plain, same in controls if plain is not None and same is not None]
     if len(known) < len(pairs):
@@ -74,7 +78,12 @@ def _scale(pairs: Sequence[Compared]) -> dict[str, Any]:
     within = [Interval(plain["ci_low"], plain["ci_high"], "") for plain, _ in known]
     low = within[0].low if len(within) == 1 else over_seeds(good, within).low
     chance = own - float(np.mean(good))
-    return {"chance": chance, "best": own - constant, "best_low": chance + low - constant}
+    scale = {"chance": chance, "best": own - constant, "best_low": chance + low - constant}
+    if any(_length(one.plain) != _length(one.cell) for one in pairs):
+        return scale
+    mean, interval = paired_difference([_right(one.plain) - _right(one.cell) for one in pairs])
+    moved = drop - chance - mean  # by rounding, or where rows count by their tokens
+    return {**scale, "gain_low": interval.low + moved, "gain_high": interval.high + moved}
 
 
 def _utility(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

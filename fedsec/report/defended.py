@@ -7,7 +7,7 @@ from fedsec import registry
 from fedsec.api import Form
 from fedsec.comparison.groups import span_of
 from fedsec.comparison.harm import within
-from fedsec.comparison.ranks import Span, below, farthest
+from fedsec.comparison.ranks import Span, farthest
 from fedsec.comparison.rows import NONE, words_for
 from fedsec.report.findings import brief
 from fedsec.report.numbers import percent, reach, span
@@ -79,11 +79,9 @@ def _near(entry: Entry) -> Iterator[str]:
     worst = entry["worst"]
     own = span_of(worst["harm"])
     for goal, one in entry["goals"].items():
-        if goal == worst["goal"] or one["harm"] is None or not one["compared"]:
-            continue
-        other = span_of(one["harm"])
-        if own is None or other is None or not below(other, own):
-            yield f"{one['attack']} ({goal})"
+        if goal != worst["goal"]:
+            most = one["at_most"].items()
+            yield from (f"{name} ({goal})" for name, end in most if own is None or end is None or end >= own.low)
 
 
 def _open(entry: Entry) -> Iterator[str]:

@@ -40,6 +40,8 @@ class _Metric(_Part):
     chance: Number = 0.0
     best: Number = 0.0
     best_low: Number = 0.0
+    gain_low: Number = 0.0
+    gain_high: Number = 0.0
     detail: dict[str, Number] = {}
     left_out: Count = 0
 

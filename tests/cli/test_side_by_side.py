@@ -102,7 +102,7 @@ def test_the_worst_attack_the_price_and_the_guarantee_of_each_defense_are_read_f
     assert none["membership"] == "90 % [85, 93] gradient-cosine", "a chain of overlaps: nobody has a rank of their own"
     assert frozen["membership"] == "80 % [73, 85] gradient-cosine *"
     assert noise["backdoor"] == "60 % [50, 70] text-backdoor * rank 1"
-    assert noise["untargeted"] == "43 % [38, 49] ipm *"
+    assert noise["untargeted"] == "43 % [37, 49] ipm *"
     assert worst["norm-bound(bound=1)"]["untargeted"] == "ERROR"
     assert worst["dp-sgd(epsilon=8)"]["untargeted"] == "n/a"
     price = {name: own["price (points of accuracy)"] for name, own in worst.items()}

@@ -316,6 +316,22 @@ def test_a_front_marks_its_points_and_measures_its_area() -> None:
     assert [found[name]["pareto"] for name in ("none", "a", "b", "ruined", "hidden")] == [True, True, False, None, None]
 
 
+@pytest.mark.parametrize("hole", [[], [not_run("n/a", "changes nothing", attack="y", defense="a", goal=GOAL)]])
+def test_who_did_not_face_an_attack_that_others_did_has_no_point(hole: list[Content]) -> None:
+    cells = [*controls(none=330, a=331, b=320), tells(0.6), tells(0.95, "none", "y"), tells(0.55, "a"), *hole]
+    cells += [tells(0.55, "b"), tells(0.7, "b", "y")]
+    (front,) = scorecard(*cells)["fronts"]
+    assert [(one["defense"], one["front"]) for one in front["points"]] == [("none", True), ("b", True)]
+
+
+def test_attacks_of_another_goal_that_may_do_as_much_are_named() -> None:
+    """Not that goal's worst alone: a rarer figure of less harm may reach higher."""
+    none, entry = table(*controls(none=330, a=320), tells(0.9), tells(0.9, "a")).values()
+    rival = {**entry["goals"][GOAL], "alike": [], "at_most": {"y1": 0.31, "y2": 0.75, "y3": None}}
+    told = list(defended([none, {**entry, "goals": {**entry["goals"], "backdoor": rival}}]))
+    assert any("it is not told apart from y2 (backdoor) and y3 (backdoor)" in one for one in told)
+
+
 def test_dominance_within_chance_is_no_dominance() -> None:
     cells = [*controls(none=330, a=331), tells(0.9), tells(0.89, "a")]
     (front,) = scorecard(*cells)["fronts"]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedsec.api import Compared
@@ -39,6 +40,22 @@ GOOD, HALF, SOME = "1" * 90 + "0" * 10, "1" * 50 + "0" * 50, "1" * 70 + "0" * 30
 )
 def test_harm_is_taken_from_the_undefended_control(attacked: str, control: str, plain: str, harm: float) -> None:
     assert _harm(attacked, control, plain)["value"] == pytest.approx(harm)
+
+
+def test_harms_interval_is_that_of_the_difference_it_is_made_of() -> None:
+    """What a defense costs by itself differs by test row too: an attack that changes nothing proves no harm exactly."""
+    plain, ruined = "1" * 90 + "0" * 10, "0" * 30 + "1" * 70
+    found = _harm(ruined, ruined, plain)
+    rows = np.array([int(a) - int(b) for a, b in zip(plain, ruined, strict=True)])
+    middle, half = rows.mean() / 0.4, 1.96 * rows.std(ddof=1) / 10 / 0.4
+    assert found["value"] == pytest.approx(middle)
+    assert found["ci_low"] == pytest.approx(middle - half, abs=0.02)
+    assert found["ci_high"] == pytest.approx(middle + half, abs=0.02)
+    pair = Compared(cell=_cell(ruined), control=_cell(ruined), plain=_cell(plain))
+    drop = compare([pair])["robustness/utility-drop"]
+    assert drop.value == 0.0
+    assert drop.ci_high is not None
+    assert drop.ci_high < 0.05
 
 
 def test_the_value_is_the_drop_from_the_same_defenses_control() -> None:

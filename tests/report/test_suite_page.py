@@ -65,7 +65,7 @@ def test_the_first_sentences_and_the_table_say_who_is_worst_at_what_price(full: 
     assert "krum: flip, which wants to ruin the model for everybody, does" in lead
     assert (
         "krum 10 % 1.8 to 40.4 %, n = 10 dager, reads rank 1 ◇ no attack knew it "
-        "21.4 % 15.3 to 27.6 %, n = 100 flip, ruins rank 1 ◇ no attack knew it "
+        "21.4 % 11.4 to 31.5 %, n = 100 flip, ruins rank 1 ◇ no attack knew it "
         "rank 1 21.4 %: flip 10 3.8 to 16.5, n = 100 ruins nothing 91 MB sent (x 1.00) 0.25 s (x 1.00)"
     ) in lead
 
