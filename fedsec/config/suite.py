@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from fedsec.config.check import check
-from fedsec.config.components import Entry, Finding
+from fedsec.config.components import CONTROL, Entry, Finding
 from fedsec.config.examine import against_schema, schema_version
-from fedsec.config.gate import gate_findings
+from fedsec.config.gate import fits, gate_findings, patterns
 from fedsec.config.overrides import Setting, apply_settings, split_path
 from fedsec.config.paths import starting_at
 from fedsec.config.problems import ConfigError, Problem, TreePath, show
@@ -85,7 +85,21 @@ def _gate(rules: Any, members: Sequence[Scenario]) -> list[Finding]:
     """What is wrong with a suite's rules: each is about cells of one scenario at least."""
     attacks = [Entry((), [one]) for member in members for one in member.matrix.attack]
     stacks = [Entry((), stack) for member in members for stack in member.matrix.defense]
-    return list(gate_findings(rules, attacks, stacks, [True] * len(rules or ())))
+    findings = list(gate_findings(rules, attacks, stacks, [True] * len(rules or ())))
+    faulty = {path[:2] for path, _ in findings}
+    for place, rule in enumerate(rules or ()):
+        path: TreePath = ("gate", place)
+        if path not in faulty and not any(_has(member, rule) for member in members):
+            both = f"{show(rule['attack'])} and {show(rule['defense'])}"
+            findings.append((path, f"no scenario of the suite has both {both}; add what it lacks, or correct the rule"))
+    return findings
+
+
+def _has(member: Scenario, rule: Mapping[str, Any]) -> bool:
+    """Whether a scenario has cells that a rule is about."""
+    attack, defense = patterns(rule["attack"]), patterns(rule["defense"])
+    attacks = [() if one.name == CONTROL else (one,) for one in member.matrix.attack]
+    return any(fits(attack, one) for one in attacks) and any(fits(defense, one) for one in member.matrix.defense)
 
 
 class _Found(NamedTuple):

@@ -26,6 +26,7 @@ class Looked:
     """The run's folder."""
     record: Mapping[str, Any]
     members: tuple[Member, ...]
+    rules: tuple[GateRule, ...]
     found: tuple[Gated, ...]
     places: tuple[Place | None, ...]
     """Of each rule."""
@@ -82,6 +83,7 @@ def look(
         path=path,
         record=record,
         members=members,
+        rules=tuple(rules),
         found=tuple(found),
         places=tuple(places),
         refuted=tuple(broken_promises(scorecard, loaded.name)),
@@ -105,6 +107,7 @@ def judge(looked: Looked, baseline: Path | None, *, strict: bool = False) -> Ver
     return settle(
         looked.name,
         looked.path.name,
+        looked.rules,
         looked.found,
         known,
         record=looked.record,

@@ -42,13 +42,17 @@ def compare(pairs: Sequence[tuple[GateRule, Group, Group]]) -> list[Compared]:
     """Compare groups of a run with those of a baseline, all of them together.
 
     It is worse where the 95 % interval of the difference lies wholly beyond the tolerance, so far that Holm's
-    correction over all groups leaves it there, and the difference is larger than `minimum_effect`.
+    correction over all groups leaves it there, and the difference is larger than `minimum_effect`. One seed each, and
+    not the same one, decides nothing: how far seeds lie apart is not known.
 
     Args:
         pairs: rule with a tolerance, the run's group, the baseline's group; both have values.
     """
     found = [difference(new.seeds, old.seeds) for _, new, old in pairs]
-    values = [_p_value(one, rule, new.better_for) for one, (rule, new, _) in zip(found, pairs, strict=True)]
+    values = [
+        None if _single(new, old) else _p_value(one, rule, new.better_for)
+        for one, (rule, new, old) in zip(found, pairs, strict=True)
+    ]
     tested = [place for place, value in enumerate(values) if value is not None]
     adjusted = dict(zip(tested, holm([values[place] or 0.0 for place in tested]), strict=True))
     return [
@@ -72,6 +76,9 @@ def _compared(rule: GateRule, new: Group, old: Group, one: Difference, p_value: 
         new.seeds[seed].value == old.seeds[seed].value for seed in old.seeds
     ):
         return Compared(Change.SAME, one, p_value, "as in the baseline")
+    if _single(new, old):
+        why = "one seed each, and not the same one, does not tell how far seeds lie apart; take more seeds"
+        return Compared(Change.UNDECIDED, one, p_value, f"not told whether it is worse than the baseline: {why}")
     interval = one.interval()
     if interval is None:  # nothing is drawn at random, so that what differs differs
         beyond, within, better = worse > tolerance, worse <= tolerance, worse < -tolerance
@@ -92,6 +99,11 @@ def _compared(rule: GateRule, new: Group, old: Group, one: Difference, p_value: 
         return Compared(Change.WORSE, one, p_value, "worse than the baseline by more than the tolerance")
     why = "one of several cells may differ so by chance" if beyond else "the interval reaches beyond the tolerance"
     return Compared(Change.UNDECIDED, one, p_value, f"not told whether it is worse than the baseline: {why}")
+
+
+def _single(new: Group, old: Group) -> bool:
+    """Whether both have one seed, and not the same."""
+    return len(new.seeds) == len(old.seeds) == 1 and new.seeds.keys() != old.seeds.keys()
 
 
 def _worse(value: float, better_for: BetterFor) -> float:

@@ -6,6 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from fedsec.api import BetterFor
+from fedsec.comparison.align import canonical
+from fedsec.config.schema import GateRule
 from fedsec.errors import ExitCode
 from fedsec.gate.baseline import Baseline, differences
 from fedsec.gate.places import Place
@@ -65,7 +67,7 @@ class Check:
     difference: Mapping[str, Any] | None = None
     """New less old: value, ci_low, ci_high, method, n, and p_value, adjusted for all cells, of the tolerance."""
     place: Place | None = None
-    """Where the rule stands."""
+    """Where the rule stands; where none is about it, the first rule."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -153,6 +155,7 @@ class Verdict:
 def settle(
     name: str,
     key: str,
+    rules: Sequence[GateRule],
     found: Sequence[Gated],
     baseline: Baseline | str | None,
     *,
@@ -167,6 +170,7 @@ def settle(
     Args:
         name: the scenario's or suite's.
         key: the run's.
+        rules: of the scenario, or of the suite.
         found: its rules with the cells that each is about.
         baseline: what to compare with; why there is none; None if none was given.
         record: the run's record.json.
@@ -178,16 +182,27 @@ def settle(
     problems, notes = _comparability(name, found, baseline, record, members)
     known = baseline.groups() if isinstance(baseline, Baseline) and not problems else {}
     compared = _compared(found, known)
-    checks = []
+    stands = dict(enumerate(places))
+    checks, several = [], len(members) > 1
     for one, change in zip(found, compared, strict=True):
         old = known.get(one.group.identity)
-        place = places[one.place] if one.place < len(places) else None
-        checks.append(_check(one, old, change, place, several=len(members) > 1, comparable=not problems))
+        checks.append(_check(one, old, change, stands.get(one.place), several=several, comparable=not problems))
+    about = {one.place for one in found}
+    checks += [_idle(rule, name, stands.get(place)) for place, rule in enumerate(rules) if place not in about]
     checks += refuted
-    gated = {one.group.identity for one in found}
-    checks += [_lost(group, several=len(members) > 1) for identity, group in known.items() if identity not in gated]
+    held = {one.group.identity for one in found if one.rule.tolerance is not None}
+    lines = {one.group.identity: stands.get(one.place) for one in found}
+    checks += [
+        _lost(group, lines.get(identity), several=several) for identity, group in known.items() if identity not in held
+    ]
+    first = next((place for place in places if place is not None), None)
     return Verdict(
-        scenario=name, key=key, checks=_named(checks), problems=tuple(problems), notes=tuple(notes), strict=strict
+        scenario=name,
+        key=key,
+        checks=_named([replace(check, place=check.place or first) for check in checks]),
+        problems=tuple(problems),
+        notes=tuple(notes),
+        strict=strict,
     )
 
 
@@ -300,15 +315,41 @@ def _regression(
         yield outcome, f"{change.reason}{advice}"
 
 
-def _lost(group: Group, *, several: bool) -> Check:
-    """What the baseline holds and no rule is about any more."""
+def _idle(rule: GateRule, scenario: str, place: Place | None) -> Check:
+    """A rule that is about no cell of the run."""
+    return Check(
+        name=rule.label,
+        rule=rule.label,
+        identity=canonical([scenario, rule.label]),
+        outcome=Outcome.MISSING,
+        reasons=("the run has no cell that the rule is about; correct the rule, or run what it is about",),
+        scenario=scenario,
+        metric=rule.metric,
+        attack=rule.attack,
+        defense=rule.defense,
+        settings={},
+        unit="",
+        better_for=BetterFor.NEITHER,
+        max=rule.max,
+        min=rule.min,
+        tolerance=rule.tolerance,
+        minimum_effect=rule.minimum_effect,
+        place=place,
+    )
+
+
+def _lost(group: Group, place: Place | None, *, several: bool) -> Check:
+    """What the baseline holds and no rule compares any more."""
     before = group.overall()
     return Check(
         name=f"{group.scenario}: {group.label}" if several else group.label,
         rule=f"{group.metric}/{group.attack}/{group.defense}",
         identity=group.identity,
         outcome=Outcome.MISSING,
-        reasons=("it is in the baseline, and no rule of this run is about it; bless a run if that is meant",),
+        reasons=(
+            "it is in the baseline, and no rule of this run compares it, which takes a tolerance; bless a run if that "
+            "is meant, or give no baseline where no rule has a tolerance any more",
+        ),
         scenario=group.scenario,
         metric=group.metric,
         attack=group.attack,
@@ -317,6 +358,7 @@ def _lost(group: Group, *, several: bool) -> Check:
         unit=group.unit,
         better_for=group.better_for,
         baseline=None if before is None else before[0],
+        place=place,
     )
 
 

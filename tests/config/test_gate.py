@@ -135,3 +135,19 @@ def test_a_suite_has_a_gate_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gate\[0\].defense: 'median' is nothing of matrix.defense"):
         load_scenario({**suite, "gate": [{**RULE, "defense": "median"}]})
     load_scenario({**suite, "defense": ["median"], "gate": []})
+
+
+def test_a_rule_of_a_suite_is_about_cells_of_one_scenario() -> None:
+    """Where each half of it is in another scenario it would demand nothing."""
+    member = yaml.safe_load(FILE)
+    own: Any = [
+        {**member, "name": f"tests/{attack}", "gate": [], "matrix": {"attack": [attack], "defense": [defense]}}
+        for attack, defense in (("sign-flip", "krum"), ("gaussian", "trimmed-mean"))
+    ]
+    suite = {"schema": 1, "name": "tests/suite", "summary": "Both?", "scenarios": own}
+    apart = {**RULE, "defense": "trimmed-mean"}
+    with pytest.raises(
+        ConfigError, match=r"gate\[1\]: no scenario of the suite has both 'sign-flip' and 'trimmed-mean'"
+    ):
+        load_scenario({**suite, "gate": [{**RULE, "defense": "krum"}, apart]})
+    load_scenario({**suite, "gate": [{**apart, "attack": one} for one in ("none", "gaussian")]})

@@ -55,7 +55,9 @@ ALL = _verdict(*(_check(outcome, f"check {outcome.word}") for outcome in Outcome
 NASTY = _verdict(
     *(
         _check(Outcome.FAILED, f"{place} {text}", rule=text, scenario=text, attack=text, reasons=(text,))
-        for place, text in enumerate((*HOSTILE, "=1+2", "@SUM(A1)", "::error::x", "a|b", "100%\r\nx,y:z"))
+        for place, text in enumerate(
+            (*HOSTILE, "=1+2", "@SUM(A1)", "::error::x", "a|b", "100%\r\nx,y:z", "\ufffe\uffff", "at Www.x.org")
+        )
     )
 )
 
@@ -68,7 +70,7 @@ def _render(name: str, verdict: Verdict) -> str:
 def test_every_format_takes_every_verdict_and_is_text_that_files_can_hold(verdict: Verdict) -> None:
     for name in FORMATS:
         text = _render(name, verdict)
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066\ud800]", text), name
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066\ud800\ufffe\uffff]", text), name
         assert text.encode().decode() == text
 
 
@@ -183,6 +185,8 @@ def test_sarif_points_at_the_rule_and_its_fingerprints_outlive_values_and_lines(
     moved = result(value=0.1, place=Place("scenarios/my gate.yaml", 99), reasons=("other",))
     assert moved.partialFingerprints == one.partialFingerprints
     assert result(identity="[1]").partialFingerprints != one.partialFingerprints
+    odd = result(place=Place("d\udce9/a.yaml", 1)).locations[0].physicalLocation.artifactLocation
+    assert odd.uri == "d%5BU%2BDCE9%5D/a.yaml"
 
 
 def test_annotations_are_the_worst_ten_with_escapes() -> None:
@@ -204,6 +208,7 @@ def test_the_summary_is_a_table_whose_cells_are_plain_and_that_fits() -> None:
     rows = [line for line in _render("summary", NASTY).splitlines() if line.startswith("| ❌")]
     assert len(rows) == len(NASTY.checks)
     assert all(line.count("|") == 7 and "<" not in line and "@" not in line for line in rows)
+    assert not any("www." in line.lower() for line in rows)  # which GitHub makes a link, bare as it is
     huge = _verdict(*(_check(Outcome.PASS, f"{n} {'x' * 900}") for n in range(1500)))
     text = _render("summary", huge)
     assert len(text.encode()) < 2**20
@@ -233,6 +238,17 @@ def test_json_holds_the_verdict() -> None:
     assert (content["outcome"], content["exit_code"]) == ("incomparable", ExitCode.INCOMPARABLE)
     assert [one["outcome"] for one in content["checks"]] == [outcome.word for outcome in Outcome]
     assert content["checks"][0]["place"] == {"file": "scenarios/my gate.yaml", "line": 12}
+
+
+def test_a_format_that_fails_leaves_the_others_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedsec.gate.formats import Format, write
+
+    def broken(verdict: Verdict) -> str:
+        raise ValueError(verdict.scenario)
+
+    monkeypatch.setitem(FORMATS, "junit", Format("junit.xml", broken))
+    assert write(ALL, tmp_path, FORMATS) == [f"{tmp_path / 'junit.xml'} cannot be written: ValueError: a/b"]
+    assert len(list(tmp_path.iterdir())) == len(FORMATS) - 1
 
 
 def test_files_have_the_names_that_pages_give(tmp_path: Path) -> None:

@@ -26,6 +26,12 @@ def test_a_tolerance_is_held_against_the_test_rows_before_anything_ran() -> None
     assert list(unresolved(large, {"cells": []}, [])) == []
 
 
+def test_one_seed_is_said_to_show_nothing_of_others() -> None:
+    scenario = {**SCENARIO, "matrix": {**SCENARIO["matrix"], "seed": [0]}, "gate": [{**RULE, "tolerance": 0.9}]}
+    said = list(unresolved(load_scenario(scenario), {"cells": []}, []))
+    assert [one.startswith("gate[0] utility/accuracy/none/none: with one seed") for one in said] == [True]
+
+
 def test_what_ran_tells_more_than_the_scenario(tmp_path: Path) -> None:
     run = made(tmp_path, scenario={"gate": [{**RULE, "tolerance": 0.2}]})
     result, _ = read(run)

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from fedsec.api import BetterFor
 from fedsec.cli import gate_verb
 from fedsec.cli.main import app
+from fedsec.config.schema import GateRule
 from fedsec.errors import ExitCode
 from fedsec.gate.formats import FORMATS
 from fedsec.gate.judge import judge
+from fedsec.gate.readings import Group
 from fedsec.gate.refuted import broken_promises
+from fedsec.gate.regression import Change, compare
 from fedsec.gate.verdict import Outcome, Verdict
+from fedsec.metrics.stats.differences import Measured
 from fedsec.store import strict_json
 
 from .support import RULES, blessed, looked_at, made, usual
@@ -139,12 +144,52 @@ def test_other_seeds_are_compared_unpaired(tmp_path: Path, trusted: tuple[Path, 
     assert alike.outcome == Outcome.INCONCLUSIVE  # 200 rows cannot tell 0.05
 
 
+@pytest.mark.parametrize("ends", [(None, None), (-0.01, 0.01)])
+def test_one_seed_and_another_decide_nothing_whatever_their_values(ends: tuple[float | None, float | None]) -> None:
+    """How far seeds lie apart is not known: unchanged code would alarm far more often than promised."""
+
+    def group(seed: int, value: float) -> Group:
+        low, high = (None if end is None else value + end for end in ends)
+        return Group(
+            scenario="a", metric="utility/accuracy", attack="none", attack_params={}, defense="none", defense_stack=(),
+            settings={}, unit="fraction", better_for=BetterFor.DEFENDER,
+            seeds={seed: Measured(value, low, high, 1000, fraction=True)},
+        )  # fmt: skip
+
+    rule = GateRule(metric="utility/accuracy", attack="none", defense="none", tolerance=0.03)
+    pairs = [(rule, group(seed, value), group(0, 0.54)) for seed, value in ((1, 0.3), (1, 0.54), (1, 0.9), (0, 0.3))]
+    found = compare(pairs)
+    assert [one.change for one in found] == [Change.UNDECIDED] * 3 + [Change.WORSE]
+    assert {one.p_value for one in found[:3]} == {None}
+    assert "one seed each" in found[0].reason
+
+
+def test_a_rule_without_a_tolerance_drops_its_cell_from_the_baseline(
+    tmp_path: Path, trusted: tuple[Path, Path]
+) -> None:
+    run = made(tmp_path, _worse(0.2), scenario={"gate": [RULES[0], {**RULES[1], "tolerance": None}, *RULES[2:]]})
+    verdict = _verdict(run, trusted[1])
+    assert [check.outcome.word for check in verdict.checks] == ["pass", "pass", "pass", "pass", "missing"]
+    assert verdict.exit_code == ExitCode.CELLS_MISSING
+    assert verdict.checks[-1].place == verdict.checks[1].place
+    assert "takes a tolerance" in verdict.checks[-1].reasons[0]
+
+
+def test_a_rule_that_is_about_nothing_is_missing(trusted: tuple[Path, Path]) -> None:
+    looked = looked_at(trusted[0])
+    verdict = judge(replace(looked, found=looked.found[1:]), None)
+    idle = [check for check in verdict.checks if check.outcome == Outcome.MISSING]
+    assert [(check.name, check.place) for check in idle] == [("utility/accuracy/none/none", looked.places[0])]
+    assert "no cell that the rule is about" in idle[0].reasons[0]
+
+
 def test_a_cell_that_is_new_is_inconclusive_and_one_that_is_lost_missing(
     tmp_path: Path, trusted: tuple[Path, Path]
 ) -> None:
     few = made(tmp_path / "few", scenario={"gate": RULES[:3]})
     lost = _verdict(few, trusted[1])
     assert (lost.checks[-1].outcome, lost.exit_code) == (Outcome.MISSING, ExitCode.CELLS_MISSING)
+    assert lost.checks[-1].place == lost.checks[0].place is not None  # code scanning takes no finding without one
     new = _verdict(trusted[0], blessed(few, tmp_path / "few.json"))
     assert new.checks[-1].outcome == Outcome.INCONCLUSIVE
     assert "not in the baseline yet" in new.checks[-1].reasons[0]
@@ -232,3 +277,4 @@ def test_a_refuted_promise_fails_every_gate(trusted: tuple[Path, Path]) -> None:
         "audit/refuted/canary-direction/dp-sgd"
     ]
     assert "dp-sgd breaks its promise" in found.worst_first[0].reasons[0]
+    assert found.worst_first[0].place == found.checks[0].place is not None

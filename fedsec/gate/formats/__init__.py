@@ -42,6 +42,7 @@ def write(verdict: Verdict, folder: Path, names: Iterable[str]) -> list[str]:
         path = folder / FORMATS[name].file
         try:
             write_text(path, FORMATS[name].render(verdict))
-        except OSError as error:
-            faults.append(f"{path} cannot be written: {error.strerror or error}")
+        except Exception as error:  # whatever a format stumbles over, the verdict stands and the others are written
+            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            faults.append(f"{path} cannot be written: {why or error}")
     return faults

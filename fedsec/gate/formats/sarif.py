@@ -57,7 +57,10 @@ def _result(check: Check, rule: int, *, strict: bool) -> dict[str, Any]:
         "properties": {"outcome": check.outcome.word, "value": check.value, "baseline": check.baseline},
     }
     if check.place is not None:
-        place = {"artifactLocation": {"uri": quote(check.place.file)}, "region": {"startLine": check.place.line}}
+        place = {
+            "artifactLocation": {"uri": quote(visible(check.place.file))},
+            "region": {"startLine": check.place.line},
+        }
         result["locations"] = [{"physicalLocation": place}]
     return result
 

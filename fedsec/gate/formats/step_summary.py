@@ -49,4 +49,4 @@ def _row(check: Check) -> str:
 def _plain(text: str) -> str:
     """A text that Markdown shows as it is: nothing in it is a link, a mention, a tag or the end of a cell."""
     flat = " ".join(visible(text).split())
-    return re.sub(r"[\\`*_{}\[\]()<>#!|~&@:]", lambda found: f"&#{ord(found[0])};", flat)
+    return re.sub(r"(?i)[\\`*_{}\[\]()<>#!|~&@:]|(?<=www)\.", lambda found: f"&#{ord(found[0])};", flat)
