@@ -7,6 +7,8 @@ from fedsec.api import Aggregation, DefenseCard, Parameter, Population, Provenan
 
 _Params = Mapping[str, bool | int | float | str]
 
+_UNLIKELY = 0.001
+"""Chance of too many colluders that a guarantee may leave, as for the malicious clients of a sampled round."""
 _RANGE = Parameter(
     name="range",
     default=8.0,
@@ -37,11 +39,29 @@ def _enough(population: Population, params: _Params) -> str | None:
 
 
 def _outvoted(population: Population, params: _Params) -> str | None:
-    bound = floor(float(params["threshold"]) * population.clients + 1e-9) + 1
-    allowed = 2 * bound - population.clients - 1
-    if population.malicious > allowed:
-        return f"it holds for up to {allowed} clients that collude with the server, and {population.malicious} may"
+    allowed = 2 * _bound(population, params) - population.clients - 1
+    if population.colluding > allowed:
+        return f"it holds for up to {allowed} clients that collude with the server, and {population.colluding} may"
     return None
+
+
+def _surrounded(population: Population, params: _Params) -> str | None:
+    """Each neighbourhood is a round of its own, in which colluders meet as the circle is drawn."""
+    clients, colluding = population.clients, min(population.colluding, population.clients - 1)
+    size = min(int(params["neighbours"]) + 1, clients)
+    allowed = 2 * -(-_bound(population, params) * size // clients) - size - 1
+    if colluding <= allowed:
+        return None
+    from scipy.stats import hypergeom  # takes half a second to import
+
+    chance = min(1.0, (clients - colluding) * float(hypergeom.sf(allowed, clients - 1, colluding, size - 1)))
+    if chance <= _UNLIKELY:
+        return None
+    return f"up to {allowed} neighbours may collude with the server; in {chance:.1%} of rounds more of somebody's do"
+
+
+def _bound(population: Population, params: _Params) -> int:
+    return floor(float(params["threshold"]) * population.clients + 1e-9) + 1
 
 
 def _even(population: Population, params: _Params) -> str | None:
@@ -65,6 +85,12 @@ def _within_scale(population: Population, params: _Params) -> str | None:
     if total > 1 << 30:
         return f"sums of {population.clients} updates within +-{params['range']:g} overflow: use a smaller range"
     return _decryptable(population, params)
+
+
+def _unflooded(population: Population, params: _Params) -> str | None:
+    if not int(params["flooding"]):
+        return "the model that is released is made of sums without flooding, and a sum's error tells of the key"
+    return None
 
 
 _KEYS = Parameter(
@@ -92,8 +118,8 @@ _ENCRYPTED = Parameter(
 )
 _HE_LIMITS = (
     "The server cannot act on the sum or the model: the authority, or each client under shared keys, takes its step.",
-    "Under shared keys a server that colludes with one client reads every update.",
-    "A malicious client may send any update within the range; nobody can look.",
+    "Who has the key reads every update: the authority alone, and under shared keys a server with one client.",
+    "A malicious client can set the mean to anything within the range, and beyond it (he-ckks); nobody can look.",
 )
 
 CARDS = (
@@ -113,7 +139,7 @@ CARDS = (
         deviations="a digest of the self mask's seed shows wrong shares; fixed-point updates of one step",
         limits=(
             "The sum itself shows what it shows: attacks on sums and on the released model go on.",
-            "A malicious client may send any update within the range, or stop a round by wrong shares, unattributed.",
+            "A malicious client can set the mean to anything within the range, or stop a round by wrong shares unseen.",
             "Signature keys are taken as known to all; who is invited to a round is the server's to choose.",
         ),
         passes=300.0,
@@ -141,6 +167,7 @@ CARDS = (
         rests_on="fewer than a third of every neighbourhood collude with the server",
         guarantee="A curious server learns the sum alone, but for the chance that too many colluders are somebody's "
         "neighbours (Bell et al., CCS 2020, section 3).",
+        assumption_broken=_surrounded,
         precondition=_even,
         paper="Bell et al., CCS 2020, section 3.",
         deviations="the graph follows from the session and the advertised clients, by everybody alike",
@@ -174,7 +201,7 @@ CARDS = (
         aggregation=Aggregation.HOMOMORPHIC,
         keys="keys",
         encrypts="encrypted",
-        rests_on="who holds the key does not collude with the server",
+        rests_on="who has the key, and so can read every update, does not collude with the server",
         guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits; nothing is promised about what "
         "the sum shows to who decrypts it, or the model to who trains it.",
         precondition=_decryptable,
@@ -193,7 +220,7 @@ CARDS = (
             Parameter(
                 name="flooding",
                 default=30,
-                summary="bits of security of the noise that the authority adds to the sum; 0 adds none",
+                summary="bits of security of the noise that who decrypts adds to the sum; 0 adds none",
                 unit="bits",
                 provenance=Provenance.GUESS,
                 minimum=0,
@@ -207,9 +234,10 @@ CARDS = (
         aggregation=Aggregation.HOMOMORPHIC,
         keys="keys",
         encrypts="encrypted",
-        rests_on="who holds the key does not collude with the server",
+        rests_on="who has the key, and so can read every update, does not collude with the server",
         guarantee="The server learns nothing, by the ring-LWE assumption at 128 bits, as long as nobody without the "
         "key sees a decrypted sum without `flooding`.",
+        assumption_broken=_unflooded,
         precondition=_within_scale,
         paper="Cheon et al., ASIACRYPT 2017; Li et al., CRYPTO 2022 (flooding); SEAL 4.1.",
         deviations="two entries in a complex slot; division after decryption; the authority adds ciphertexts up itself",

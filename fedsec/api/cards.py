@@ -174,6 +174,8 @@ class Population:
     """f: how many of them the defense believes malicious."""
     malicious: int = 0
     """How many clients are malicious."""
+    colluding: int = 0
+    """How many clients tell a server that attacks what they see."""
     identically_distributed: bool = True
     """Whether the clients' data come from one distribution."""
     trusted: int = 0

@@ -496,3 +496,8 @@ class Exchanged:
     """The clients whose updates are in the sum; None for all of them."""
     sends_model: bool = True
     """Whether clients are sent the new model besides; they make it of the sum themselves otherwise."""
+    dropped: Mapping[int, str] = field(default_factory=dict)
+    """Clients whose messages broke the protocol, and how: they are counted as any update that the server refuses."""
+    rows: "Callable[[], torch.Tensor] | None" = None
+    """Gives the single updates as who can read the messages reads them [clients in the sum, parameters], fp32, in the
+    order of the rows; they are what the clients handed to the exchange where absent."""

@@ -419,6 +419,7 @@ def _rows(cell: Cell, observed: Observed, friends: tuple[int, ...], part: int) -
     """Return the rows of clients that do not collude: as sent, or as the sum gives away the last one."""
     others = tuple(client for client in observed.clients if client not in friends)
     decrypts = cell.keys == Keys.SHARED and bool(friends)  # the server's ciphertexts, by a colluding client's key
+    decrypts |= cell.attack_position == Position.KEY_HOLDER and cell.keys == Keys.AUTHORITY  # what it is to add up
     if (cell.aggregation == Aggregation.PLAIN or decrypts or part) and cell.attack_position != Position.CLIENT:
         return _Rows(others, _of(observed, others)[:, part:])
     return _Rows(others, _left_over(observed, _aggregate(cell, observed), others[0]))

@@ -1,5 +1,6 @@
 """Steps 6 and 7 of a round: an exchange, or filters and the aggregation rule, and the hooks on the aggregate."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from fedsec.maths.geometry import weight_step
 from fedsec.maths.rows import Rows, weighted_sum
 from fedsec.seeds import SeedTree
 from fedsec.wire.protocol import InProcessWire
-from fedsec.wire.receive import Received
+from fedsec.wire.receive import Received, Rejection
 
 
 class Aggregate(NamedTuple):
@@ -53,9 +54,16 @@ class Aggregate(NamedTuple):
     sends_model: bool = True
     """Whether clients are sent the new model, beside an exchange's messages."""
     summed: tuple[int, ...] | None = None
-    """The clients whose updates are in an exchange's sum; None if that is all of them."""
+    """The clients whose updates are in an exchange's sum, or were not dropped where there is none; None for all."""
     spent: GaussianMechanism | None = None
     """What the rule spent of the clients' privacy, if it is a mechanism."""
+    dropped: tuple[Rejection, ...] = ()
+    """Clients whose updates are in no sum since their messages broke an exchange's protocol, and how they did."""
+    lost: tuple[Rejection, ...] = ()
+    """Clients that broke it once their updates were in the sum, and how."""
+    rows: Callable[[], torch.Tensor] | None = None
+    """Gives the updates in an exchange's sum as who can read its messages reads them [clients, parameters]; None where
+    that is as they were received."""
 
 
 class Aggregator:
@@ -248,8 +256,13 @@ class Aggregator:
             raise ValueError(f"{label} returned {type(done).__name__}, an exchange returns Exchanged")
         upload = wire.most_sent if done.upload_bytes is None else done.upload_bytes
         download = wire.most_received if done.download_bytes is None else done.download_bytes
+        dropped = tuple(
+            Rejection(client, done.dropped[client]) for client in received.clients if client in done.dropped
+        )
         if done.skipped is not None:
-            return self._skip(received, done.skipped)._replace(upload_bytes=upload, download_bytes=download)
+            found = self._skip(received, done.skipped)._replace(upload_bytes=upload, download_bytes=download)
+            left = tuple(client for client in received.clients if client not in done.dropped)
+            return found._replace(sends_model=done.sends_model, summed=left, dropped=dropped)
         _check(done.vector, (self._layout.size,), torch.float32, label)
         assert done.vector is not None  # noqa: S101 - checked
         if done.clients is None:
@@ -262,7 +275,13 @@ class Aggregator:
             weights = weights[summed] / weights[summed].sum()
         names = None if done.clients is None else tuple(sorted(done.clients))
         found = Aggregate(done.vector, done.vector, weights, None, upload, download, summed=names)
-        return found._replace(sends_model=done.sends_model)
+        inside = set(received.clients if names is None else names)
+        return found._replace(
+            sends_model=done.sends_model,
+            dropped=tuple(one for one in dropped if one.client not in inside),
+            lost=tuple(one for one in dropped if one.client in inside),
+            rows=done.rows,
+        )
 
     def _population(self, rows: Rows, declared: int) -> Population:
         return Population(clients=len(rows), declared_malicious=declared, trusted=self._trusts)
@@ -304,7 +323,8 @@ class Aggregator:
 
     def _skip(self, received: Received, reason: str) -> Aggregate:
         nothing = torch.zeros(self._layout.size)
-        return Aggregate(nothing, nothing, None, reason, received.upload_bytes, 0)
+        upload = received.upload_bytes if self._stack.exchange is None else 0  # no message of a protocol was sent
+        return Aggregate(nothing, nothing, None, reason, upload, 0)
 
 
 def _services(wire: InProcessWire) -> dict[str, Any]:

@@ -88,8 +88,8 @@ class Availability:
         return Attendance(tuple(working), late, tuple(absent))
 
     def leaves(self, number: int, stage: int, client: int) -> bool:
-        """Return whether a client leaves in a round before it answers in a stage of a protocol."""
-        if not self.settings.protocol_drop_out:
+        """Return whether a client leaves in a round before it answers in a stage of a protocol; no other party does."""
+        if client < 0 or not self.settings.protocol_drop_out:
             return False
         lots = self.seeds.numpy("protocol availability", round_number=number, client=client).random(stage + 1)
         return bool(lots[stage] < self.settings.protocol_drop_out)

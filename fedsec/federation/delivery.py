@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from fedsec.federation.availability import Attendance, Availability, Held
-from fedsec.wire.receive import Message, Received, receive
+from fedsec.wire.receive import Message, Received, Rejection, receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,19 @@ class Delivery:
     """The messages behind the received rows, in their order."""
     number: int
 
-    def of(self, clients: tuple[int, ...]) -> "Delivery":
-        """Return what arrived of some clients: those that are in a protocol's sum."""
+    def of(self, clients: tuple[int, ...], rejected: tuple[Rejection, ...] = ()) -> "Delivery":
+        """Return what arrived of some clients: those that are in a protocol's sum.
+
+        Args:
+            clients: those.
+            rejected: others whose messages broke the protocol, and how.
+        """
         chosen = [place for place, client in enumerate(self.received.clients) if client in clients]
         arrived = self.received._replace(
             rows=self.received.rows[chosen],
             clients=tuple(self.received.clients[place] for place in chosen),
             examples=tuple(self.received.examples[place] for place in chosen),
+            rejected=self.received.rejected + rejected,
         )
         return Delivery(arrived, [self.kept[place] for place in chosen], self.number)
 

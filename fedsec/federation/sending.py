@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fedsec.api import Encoding, Knowledge, Update
+from fedsec.api import Encoding, Knowledge, Layout, Update
 from fedsec.federation.clients import Clients
 from fedsec.federation.measurements import Measurements
 from fedsec.wire.codec import HEADER_BYTES, decode, encode
@@ -82,10 +82,10 @@ class Sender:
         plain = not isinstance(encoding, Encoding) or encoding == Encoding()
         if plain or fault(update.vector, layout.size) is not None:
             return Message(client, update.vector, update.examples)
-        content = encode(update.vector, encoding, layout)
-        if content is None:
+        content, decoded = _written(update.vector, encoding, layout)
+        if decoded is None:
             return Message(client, update.vector, update.examples)
-        update.vector.copy_(decode(content, encoding, layout))
+        update.vector.copy_(decoded)
         return Message(client, update.vector, update.examples, HEADER_BYTES + len(content))
 
     def _benign(self, sent: Mapping[int, Any], parameters: int) -> torch.Tensor:
@@ -93,6 +93,18 @@ class Sender:
         vectors = [_vector(update) for update in sent.values()]
         usable = [vector for vector in vectors if fault(vector, parameters) is None]
         return torch.stack(usable) if usable else torch.empty(0, parameters)
+
+
+def _written(vector: torch.Tensor, encoding: Encoding, layout: Layout) -> tuple[bytes, torch.Tensor | None]:
+    """Return an update's bytes and what the server makes of them; None where they are plain fp32.
+
+    A malicious client's encoding may hold anything in place of bits and steps, by which nothing can be written.
+    """
+    try:
+        content = encode(vector, encoding, layout)
+        return (b"", None) if content is None else (content, decode(content, encoding, layout))
+    except (TypeError, ValueError, OverflowError):
+        return b"", None
 
 
 def _vector(update: object) -> Any:

@@ -135,7 +135,7 @@ class Session:
         if aggregate.spent is not None:
             spend_for_all(self._f, self._ledger, aggregate.spent)
         if aggregate.summed is not None:
-            delivery = delivery.of(aggregate.summed)
+            delivery = delivery.of(aggregate.summed, aggregate.dropped)
             arrived, staleness = delivery.received, delivery.staleness
         if aggregate.skipped is None:
             self._optimizer.step(self._current, aggregate.applied)
@@ -144,7 +144,7 @@ class Session:
         if before is not None:
             self._observe(number, before, delivery, aggregate, () if wire is None else tuple(wire.messages))
         gone = () if wire is None else tuple(Rejection(*one) for one in sorted(wire.absent.items()) if one[0] >= 0)
-        attendance = attendance._replace(absent=attendance.absent + gone)
+        attendance = attendance._replace(absent=attendance.absent + gone + aggregate.lost)
         summary = self._summary(number, losses, arrived, attendance, staleness, aggregate, seconds)
         if wire is not None:
             summary = replace(summary, party_seconds=wire.party_seconds, party_bytes=wire.link_bytes)
@@ -267,7 +267,7 @@ class Session:
             cohort=tuple(sorted({*arrived.clients, *(r.client for r in arrived.rejected)})),
             clients=arrived.clients,
             examples=arrived.examples,
-            rows=arrived.rows,
+            rows=arrived.rows if aggregate.rows is None else aggregate.rows(),
             weights=aggregate.weights,
             aggregate=aggregate.vector,
             start=before,

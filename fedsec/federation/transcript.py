@@ -71,7 +71,7 @@ class Observed:
     examples: tuple[int, ...]
     """Claimed numbers of examples, clamped."""
     rows: torch.Tensor
-    """[clients, parameters]"""
+    """[clients, parameters]; under ciphertexts as who has the key reads them."""
     weights: torch.Tensor | None
     """The weight of each row, fp64 [clients]."""
     aggregate: torch.Tensor

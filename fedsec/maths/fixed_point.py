@@ -27,7 +27,8 @@ class FixedPoint:
     A value saturates at +-range and is rounded to a whole number of steps, at most `levels` of them in magnitude. The
     sum of at most `terms` such numbers is at most `terms * levels` in magnitude, and by the choice of `levels` that is
     at most `(modulus - 1) / 2`. So the sum is the only number of its residue class between -modulus/2 and modulus/2:
-    nothing overflows, whatever the clients put in.
+    nothing overflows, whatever values are encoded. Whoever puts in a number that `encode` does not give chooses the sum
+    anew: modulo `modulus` it can be anything, and the mean of `terms` updates anything within +-range.
 
     Args:
         range: the largest magnitude that is represented, above 0.

@@ -346,6 +346,7 @@ def population(cell: Cell) -> Population:
         clients=cell.scenario.federation.cohort,
         declared_malicious=in_round(cell.scenario, threat.declared),
         malicious=in_round(cell.scenario, threat.malicious) if cell.forges else 0,
+        colluding=_colluding(cell.scenario) if cell.attack_position == Position.SERVER else 0,
         trusted=cell.scenario.data.trusted,
         tuning=cell.scenario.model.tuning.kind,
         identically_distributed=cell.scenario.data.partition.kind in ("iid", "quantity-skew"),
@@ -362,6 +363,12 @@ def in_round(scenario: Scenario, malicious: int) -> int:
     federation, fixed = scenario.federation, scenario.threat.participation.kind == "fixed"
     poisson = federation.sampling == "poisson"
     return declared_in_round(federation.clients, federation.cohort, malicious, fixed=fixed, poisson=poisson)
+
+
+def _colluding(scenario: Scenario) -> int:
+    """Return how many clients of a round tell the server what they see; none of them is in every cohort."""
+    federation, poisson = scenario.federation, scenario.federation.sampling == "poisson"
+    return declared_in_round(federation.clients, federation.cohort, scenario.threat.colluding, poisson=poisson)
 
 
 def _variants(scenario: Scenario) -> Iterator[tuple[dict[str, Any], Scenario]]:

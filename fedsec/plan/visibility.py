@@ -52,7 +52,8 @@ def seen(
         aggregation: what the server can read.
         tls: whether the wire is encrypted.
         others: clients of the cohort that are not among the parties; None if the round is not known yet.
-        keys: who decrypts homomorphic sums; None where a key holder does of whom nothing more is known.
+        keys: who decrypts homomorphic sums; None where a key holder does that gets nothing but the sum. An authority
+            gets every ciphertext, since it adds up itself what it decrypts.
         in_clear: whether homomorphic aggregation leaves a part of each update unencrypted, and it is this part of
             updates and models that is asked about.
     """
@@ -60,8 +61,8 @@ def seen(
         *(_SEEN[party][aggregation] for party in parties if not (party == Position.WIRE and tls))
     )
     holder = Position.CLIENT if keys == Keys.SHARED else Position.KEY_HOLDER
-    if {Position.SERVER, holder} <= parties:
-        found |= _WHOLE  # what one receives the other decrypts
+    if {Position.SERVER, holder} <= parties or (Position.KEY_HOLDER in parties and keys == Keys.AUTHORITY):
+        found |= _WHOLE  # what one receives the other, or the same one, decrypts
     if Position.WIRE in parties and keys == Keys.AUTHORITY and not tls:
         found |= _SUM  # the authority sends clients the model as it is
     if Asset.GLOBAL_MODEL in found and parties & RELEASED:

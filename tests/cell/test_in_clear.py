@@ -155,6 +155,15 @@ def test_who_reads_whole_updates_or_none_is_shown_no_part(
     assert shown(cell, trained.model) == trained.model.setup
 
 
+def test_the_authority_reads_every_update_that_it_is_to_add_up(trained: Trained) -> None:
+    cell = _cell("key-holder-reads", SHARE)
+    assert Asset.ROWS in cell.sight()
+    view, observed = _handed(cell, trained)
+    assert view.clients == observed.clients
+    assert view.rows is not None
+    assert torch.equal(view.rows, observed.rows)
+
+
 def test_an_eavesdropper_without_tls_reads_the_part_too(trained: Trained) -> None:
     view, _ = _handed(_cell("reads-wire", SHARE, tls=False), trained)
     assert view.rows is not None

@@ -173,10 +173,12 @@ def test_a_sum_under_encryption_follows_from_the_ciphertexts_alone(name: str, ke
     handed_on = [m.content for m in view.messages if m.receiver == AUTHORITY]
     assert [_unpacked(content) for content in handed_on] == ([uploads] if keys == "authority" else [])
     size = observed.rows.shape[1]
-    total, *others = [load(kept.scheme, content[SIGNATURE_BYTES:], size) for content in uploads.values()]
+    total, *others = sealed = [load(kept.scheme, content[SIGNATURE_BYTES:], size) for content in uploads.values()]
     for one in others:
-        add(kept.scheme, total, one)
+        total = add(kept.scheme, total, one)
     found = torch.from_numpy(kept.pair.open(total, size)).double()
     scale = 1.0 if name == "he-ckks" else float(((kept.scheme.modulus - 1) // 2) // CLIENTS)
+    singles = [torch.from_numpy(kept.pair.open(one, size) * (1 / scale)).float() for one in sealed]
+    assert torch.equal(torch.stack(singles), observed.rows)
     assert len(uploads) == CLIENTS
     assert torch.allclose(found / scale / CLIENTS, observed.aggregate.double(), rtol=0, atol=1e-8)

@@ -2,22 +2,36 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from fedsec.api import SERVER, BroadcastView, ColluderView, Message, Update
+from fedsec.api import (
+    AUTHORITY,
+    SERVER,
+    BroadcastView,
+    ColluderView,
+    Encoding,
+    Layout,
+    Message,
+    ParameterInfo,
+    Role,
+    Update,
+)
 from fedsec.defenses.secure_aggregation.secagg.secagg import SecAgg
 from fedsec.defenses.secure_aggregation.secagg.secagg_plus import SecAggPlus
 from fedsec.defenses.update.gradient_pruning import GradientPruning
 from fedsec.defenses.update.quantization import Quantization
-from fedsec.federation.availability import AvailabilitySettings
+from fedsec.federation.availability import Availability, AvailabilitySettings
+from fedsec.federation.measurements import Measurements
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.rounds import RoundStore
+from fedsec.federation.sending import Sender
 from fedsec.federation.transcript import Observed
 from fedsec.maths.fixed_point import FixedPoint
+from fedsec.seeds import SeedTree
 
 from .support import CLIENTS, federation, final
 
@@ -58,6 +72,12 @@ def test_clients_leave_at_any_stage_and_the_weights_are_of_those_that_stayed() -
             assert "the threshold is 3" in summary.skipped
     assert any(len(summary.clients) < CLIENTS for summary in outcome.rounds if summary.skipped is None)
     assert any("mask" in one.reason for one in absent)
+
+
+def test_only_clients_leave_a_protocol() -> None:
+    unreliable = Availability(AvailabilitySettings(protocol_drop_out=0.9), 3, SeedTree(0))
+    assert not any(unreliable.leaves(1, stage, party) for stage in range(5) for party in (SERVER, AUTHORITY))
+    assert any(unreliable.leaves(1, 0, client) for client in range(5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +140,42 @@ def test_a_client_that_lies_is_left_out_or_changes_its_own_words_alone() -> None
         assert torch.allclose(seen.aggregate, rows.mean(dim=0), atol=1e-7)
     seen = _first(stack=[SECAGG], attack=Plugin("lies", lambda: Lies("mask")))
     assert torch.allclose(seen.aggregate[:-1], honest.mean(dim=0)[:-1], atol=1e-7)
+
+
+@pytest.mark.parametrize(("stage", "rejected"), [("advertise", True), ("unmask", False)])
+def test_a_client_that_breaks_the_protocol_is_recorded_with_what_it_did(stage: str, rejected: bool) -> None:
+    outcome, _ = final(federation(rounds=1, stack=[SECAGG], attack=Plugin("lies", lambda: Lies(stage))))
+    one = outcome.rounds[0]
+    assert one.skipped is None
+    assert [each.client for each in one.rejected] == ([0] if rejected else [])
+    assert [each.client for each in one.absent] == ([] if rejected else [0])
+    assert one.clients == tuple(range(CLIENTS))
+    assert one.weights is not None
+    assert len(one.weights) == CLIENTS - rejected
+    (said,) = one.rejected + one.absent
+    assert said.reason.startswith("its keys are not signed" if rejected else "a list of fields breaks off")
+
+
+def test_a_round_that_is_refused_before_a_message_counts_no_upload() -> None:
+    none = Plugin("secagg", SecAgg, precondition=lambda people: f"{people.clients} are too few")
+    one = final(federation(rounds=1, stack=[none]))[0].rounds[0]
+    assert (one.skipped, one.upload_bytes) == (f"{CLIENTS} are too few", 0)
+
+
+def test_encodings_by_which_nothing_can_be_written_are_written_plainly() -> None:
+    layout = Layout((ParameterInfo("t", (3,), Role.OTHER),), (0,), 3)
+    steps: list[Any] = [None, ("x",), (None,), ((0.5, 0.5),), (10**400,), 5, (1.0, 1.0)]
+    for encoding in [*(Encoding(bits=8, steps=each) for each in steps), Encoding(bits=None), Encoding(bits=8.0)]:  # type: ignore[arg-type]
+        sender = Sender([1], Nobody(layout), Measurements())  # type: ignore[arg-type]
+        message = sender._message(0, Update(torch.ones(3), 1, encoding))
+        assert torch.equal(message.payload, torch.ones(3))
+        assert message.size is None
+
+
+class Nobody(NamedTuple):
+    """All that a sender asks of its clients before it encodes."""
+
+    layout: Layout
 
 
 def test_a_server_that_lies_makes_clients_stop() -> None:

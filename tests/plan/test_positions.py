@@ -10,7 +10,7 @@ import torch
 
 import fedsec
 from fedsec import registry
-from fedsec.api import Aggregation, Asset, ColluderView, RoundView, Update
+from fedsec.api import Aggregation, Asset, ColluderView, Keys, Position, RoundView, Update
 from fedsec.cell.evidence import Looked, round_view, secrets_of
 from fedsec.cell.resources import Resources
 from fedsec.cell.training import Trained, train
@@ -19,6 +19,7 @@ from fedsec.config.schema import Component
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.transcript import Observed
 from fedsec.plan.cells import Cell, expand, refusal
+from fedsec.plan.visibility import seen
 from fedsec.testing import doubles
 
 PLAIN, SECURE, HOMOMORPHIC = "none", "ideal-sum", "ideal-sealed"
@@ -199,6 +200,11 @@ def test_a_curious_client_sees_its_own_row_and_is_no_target() -> None:
     others = view.aggregate * CLIENTS - row
     assert torch.allclose(others, observed.rows.sum(dim=0) - row, atol=1e-5)
     assert own not in secrets_of(_cell("curious-client", SECURE), _trained(SECURE))[1]
+
+
+def test_an_authority_reads_what_it_is_to_add_up_and_a_key_holder_the_sum_that_it_gets() -> None:
+    sights = [seen(frozenset({Position.KEY_HOLDER}), Aggregation.HOMOMORPHIC, keys=k) for k in (Keys.AUTHORITY, None)]
+    assert [Asset.ROWS in sight for sight in sights] == [True, False]
 
 
 def test_there_is_a_key_holder_only_where_there_are_keys() -> None:

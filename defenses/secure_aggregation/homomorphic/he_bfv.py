@@ -1,6 +1,8 @@
 """he-bfv: updates are encrypted as whole numbers, and their sum is exact."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +43,14 @@ class HEBFV:
     encrypted: float = 1.0
     _kept: Keys = field(default_factory=Keys, init=False, repr=False, compare=False)
 
+    def state(self) -> Mapping[str, Any]:
+        """Return what is counted over rounds, without any key."""
+        return self._kept.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Count on from an earlier state."""
+        self._kept.load_state(state)
+
     def exchange(self, rows: torch.Tensor, weights: torch.Tensor, context: ExchangeContext) -> Measured:
         """Return the weighted mean of the clients whose updates were decrypted together."""
         scheme = self._kept.scheme
@@ -60,7 +70,7 @@ class HEBFV:
             values=-(-hidden // self.fields),
             hidden=hidden,
         )
-        return found.measured(lambda total: number.decode(unpacked(total, hidden, self.fields, modulus), found.divisor))
+        return found.measured(lambda t, divisor: number.decode(unpacked(t, hidden, self.fields, modulus), divisor))
 
 
 def _encoded(number: FixedPoint, row: torch.Tensor, share: float, fields: int) -> tuple[np.ndarray, int]:

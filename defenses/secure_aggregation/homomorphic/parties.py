@@ -6,8 +6,10 @@ multiplication by a plaintext works slot by slot, so that no tag inside a cipher
 `keys: shared`: every client has the one secret key, and the server sends the sum back. Nothing keeps a server from
 sending one client's ciphertext to a client that it colludes with.
 
-Where a part of each update crosses in the clear, the server checks it as it checks any plain update, adds it up, and
-hands its sum to who decrypts the rest.
+So who has the key reads every update that the server lets it have: the authority alone, and under shared keys a server
+with one client.
+
+A part of each update that crosses in the clear is checked as any plain update is, and takes the way of the rest of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -103,19 +105,21 @@ class Client:
         if request != self._terms.session:
             raise Refused("the round is another one")
         sealed = seal_values(self._terms.scheme, self._lock, self._values)
-        signature = self._identity.sign(*_sent(self._terms, self._number, sealed))
-        return self._clear.astype("<f4").tobytes() + signature + sealed
+        clear = self._clear.astype("<f4").tobytes()
+        return clear + self._identity.sign(*_sent(self._terms, self._number, clear, sealed)) + sealed
 
     def _decrypt(self, request: bytes) -> bytes:
-        clear, count, rest = split(request, 4 * self._terms.clear, 4)
+        first, count, rest = split(request, 4 * self._terms.clear, 4)
         numbers, sealed = split(rest, 4 * int.from_bytes(count, "little"))
-        listed = split_numbers(numbers)
+        listed, clear = split_numbers(numbers), np.frombuffer(first, dtype="<f4")
         self._terms.check(listed)
         if self._number not in listed:
             raise Refused("the sum is said to be without this client")
+        if not np.isfinite(clear).all():
+            raise Refused("the sum in the clear holds what is no number")
         assert self._keys is not None  # noqa: S101 - answer() looked
         self.opened = self._keys.open(load(self._terms.scheme, sealed, self._terms.values), self._terms.values)
-        self.listed, self.clear = listed, np.frombuffer(clear, dtype="<f4")
+        self.listed, self.clear = listed, clear
         return b""
 
 
@@ -130,11 +134,11 @@ class Server:
     stages = STAGES
 
     def __init__(self, terms: Terms, *, authority: bool) -> None:
-        self._terms, self._authority = terms, authority
-        self._sent: dict[int, bytes] = {}
-        self._total: list[Any] | None = None
-        self._clear = np.zeros(terms.clear)
-        """The weighted sum of what crosses in the clear [clear], fp64."""
+        self._terms, self._authority, self._sum = terms, authority, _Sum(terms)
+        self.sent: dict[int, bytes] = {}
+        """What each client in the sum sent."""
+        self.said: bytes = b""
+        """The sum, as it is sent to each client that decrypts."""
         self.dropped: dict[int, str] = {}
         """Clients whose answers broke the protocol, and how."""
         self.survivors: tuple[int, ...] = ()
@@ -144,12 +148,11 @@ class Server:
         """Return what is asked of each party in a stage; see `fedsec.api.Centre`."""
         if stage == 0:
             return dict.fromkeys(self._terms.invited, self._terms.session)
-        clear = self._clear.astype("<f4").tobytes()
         if self._authority:
-            return {AUTHORITY: clear + _packed(self._sent)}
-        assert self._total is not None  # noqa: S101 - enough clients sent something
+            return {AUTHORITY: _packed(self.sent)}
         head = len(self.survivors).to_bytes(4, "little") + join_numbers(self.survivors)
-        return dict.fromkeys(self.survivors, clear + head + dump(self._total))
+        self.said = self._sum.clear.tobytes() + head + dump(self._sum.sealed)
+        return dict.fromkeys(self.survivors, self.said)
 
     def collect(self, stage: int, answers: Mapping[int, bytes]) -> None:
         """Take the answers that arrived in a stage; Refused if too few are valid."""
@@ -162,23 +165,16 @@ class Server:
                 self._take(client, answers[client])
             except Refused as reason:
                 self.dropped[client] = str(reason)
-        self.survivors = tuple(sorted(self._sent))
+        self.survivors = tuple(sorted(self.sent))
         if len(self.survivors) < self._terms.fewest:
             raise Refused(f"{len(self.survivors)} clients sent an update, the threshold is {self._terms.fewest}")
 
     def _take(self, client: int, content: bytes) -> None:
-        first, content = split(content, 4 * self._terms.clear)
-        clear = np.frombuffer(first, dtype="<f4")
-        if not (np.abs(clear) <= LARGEST).all():
-            raise Refused(f"its part in the clear holds a value that is no number, or beyond {LARGEST:g}")
-        sealed = _checked(self._terms, client, content)
-        if not self._authority:
-            if self._total is None:
-                self._total = sealed
-            else:
-                add(self._terms.scheme, self._total, sealed)
-        self._sent[client] = content if self._authority else b""
-        self._clear += self._terms.shares[client] * clear.astype(np.float64)
+        if self._authority:
+            _checked(self._terms, client, content)
+        else:
+            self._sum.add(client, content)
+        self.sent[client] = content
 
 
 class Authority:
@@ -194,7 +190,7 @@ class Authority:
         self.opened: np.ndarray | None = None
         """The decrypted sum [values]."""
         self.clear = np.zeros(0, dtype=np.float32)
-        """The weighted sum of what crossed in the clear [clear], as the server says it."""
+        """The weighted sum of what crossed in the clear [clear]."""
         self.listed: tuple[int, ...] = ()
         """The clients whose updates are in it."""
 
@@ -203,32 +199,69 @@ class Authority:
         if stage != 1 or self._asked:  # two sums of one round would differ by one client's update
             raise Refused("a round's sum is decrypted once")
         self._asked = True
-        clear, packed = split(request, 4 * self._terms.clear)
-        sent = _unpacked(packed)
+        sent, total = _unpacked(request), _Sum(self._terms)
         self._terms.check(tuple(sent))
-        total: list[Any] | None = None
         for client, content in sent.items():
-            sealed = _checked(self._terms, client, content)
-            if total is None:
-                total = sealed
-            else:
-                add(self._terms.scheme, total, sealed)
-        assert total is not None  # noqa: S101 - the list is long enough
-        self.opened, self.listed = self._keys.open(total, self._terms.values), tuple(sent)
-        self.clear = np.frombuffer(clear, dtype="<f4")
+            try:
+                total.add(client, content)
+            except Refused as reason:
+                raise Refused(f"client {client}: {reason}") from reason
+        self.opened = self._keys.open(total.sealed, self._terms.values)
+        self.listed, self.clear = tuple(sent), total.clear
         return b""
 
 
-def _checked(terms: Terms, client: int, content: bytes) -> list[Any]:
-    """Return a client's ciphertexts, if it signed them for this round."""
-    signature, sealed = split(content, SIGNATURE_BYTES)
-    if client not in terms.invited or not terms.directory.signed(client, signature, *_sent(terms, client, sealed)):
+class _Sum:
+    """A sum of what clients sent.
+
+    Args:
+        terms: of the round.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms, self._clear = terms, np.zeros(terms.clear)
+        self.sealed: list[Any] = []
+        """The sum of the ciphertexts; none before the first update."""
+
+    def add(self, client: int, content: bytes) -> None:
+        """Add what a client sent; Refused, and the sum is as it was, if it is not valid."""
+        clear, sealed = _checked(self._terms, client, content)
+        self.sealed = add(self._terms.scheme, self.sealed, sealed) if self.sealed else sealed
+        self._clear += self._terms.shares[client] * clear.astype(np.float64)
+
+    @property
+    def clear(self) -> np.ndarray:
+        """Return the weighted sum of what crossed in the clear [clear], fp32."""
+        return self._clear.astype("<f4")
+
+
+def read(terms: Terms, keys: KeyPair, client: int, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a client sent as who has the key reads it: the encrypted values, and the part in the clear.
+
+    Args:
+        terms: of the round.
+        keys: the key pair.
+        client: the sender.
+        content: that the server took.
+    """
+    clear, sealed = _checked(terms, client, content)
+    return keys.open(sealed, terms.values), clear
+
+
+def _checked(terms: Terms, client: int, content: bytes) -> tuple[np.ndarray, list[Any]]:
+    """Return a client's part in the clear and its ciphertexts, if it signed them for this round."""
+    first, signature, sealed = split(content, 4 * terms.clear, SIGNATURE_BYTES)
+    said = _sent(terms, client, first, sealed)
+    if client not in terms.invited or not terms.directory.signed(client, signature, *said):
         raise Refused("its update is not signed by it for this round")
-    return load(terms.scheme, sealed, terms.values)
+    clear = np.frombuffer(first, dtype="<f4")
+    if not (np.abs(clear) <= LARGEST).all():
+        raise Refused(f"its part in the clear holds a value that is no number, or beyond {LARGEST:g}")
+    return clear, load(terms.scheme, sealed, terms.values)
 
 
-def _sent(terms: Terms, client: int, sealed: bytes) -> tuple[bytes, ...]:
-    return b"encrypt", terms.session, join_numbers([client]), digest(sealed)
+def _sent(terms: Terms, client: int, clear: bytes, sealed: bytes) -> tuple[bytes, ...]:
+    return b"encrypt", terms.session, join_numbers([client]), digest(clear, sealed)
 
 
 def _packed(sent: Mapping[int, bytes]) -> bytes:

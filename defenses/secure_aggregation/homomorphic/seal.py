@@ -27,6 +27,10 @@ class Scheme(Protocol):
 
     context: Any
     evaluator: Any
+    scale: float
+    """By which values are multiplied before encryption; sums of ciphertexts of another scale say something else."""
+    in_ntt_form: bool
+    """How the scheme's ciphertexts are written."""
 
     def context_of(self, seed: list[int] | None) -> Any:
         """Return a context of these parameters, whose one generator starts from eight 64-bit words."""
@@ -47,6 +51,8 @@ class BFV:
     Args:
         plain_bits: of the prime.
     """
+
+    scale, in_ntt_form = 1.0, False
 
     def __init__(self, plain_bits: int) -> None:
         self._plain = seal.PlainModulus.Batching(DEGREE, plain_bits)
@@ -80,6 +86,8 @@ class CKKS:
     Args:
         scale_bits: the values are multiplied by 2^scale_bits; sums stay below 2^(MODULUS_BITS - 1 - scale_bits).
     """
+
+    in_ntt_form = True
 
     def __init__(self, scale_bits: int) -> None:
         self.context, self.scale = self.context_of(None), 2.0**scale_bits
@@ -148,7 +156,7 @@ class KeyPair:
         """Return what ciphertexts hold [values].
 
         Raises:
-            Refused: noise is as large as what they held.
+            Refused: noise is as large as what they held, or they hold no numbers.
         """
         opener, plain = seal.Decryptor(self._scheme.context, self._secret), seal.Plaintext()
         exact = isinstance(self._scheme, BFV)
@@ -156,9 +164,15 @@ class KeyPair:
         for one in sealed:
             if exact and opener.invariant_noise_budget(one) < 1:
                 raise Refused("a sum of ciphertexts has more noise than it can hold")
-            opener.decrypt(one, plain)
-            parts.append(self._scheme.decode(plain))
-        return np.concatenate(parts)[:values]
+            try:
+                opener.decrypt(one, plain)
+                parts.append(self._scheme.decode(plain))
+            except (ValueError, RuntimeError) as error:
+                raise Refused("a ciphertext cannot be decrypted") from error
+        found = np.concatenate(parts)[:values]
+        if not np.isfinite(found).all():
+            raise Refused("ciphertexts hold what is no number")
+        return found
 
 
 def public_lock(scheme: Scheme, public: Any, draw: KeyStream | None = None) -> Callable[[Any], Any]:
@@ -227,22 +241,27 @@ def _loaded(scheme: Scheme, memory: "_Memory", content: bytes) -> Any:
         sealed.load(scheme.context, memory.path)
     except (ValueError, RuntimeError, OSError) as error:
         raise Refused("a ciphertext cannot be read") from error
-    if sealed.size() != 2:
+    # SEAL reads a ciphertext of any scale, and adds up what it was not made for: in part, where it stops halfway.
+    kind = (sealed.size(), sealed.scale, sealed.is_ntt_form())
+    if kind != (2, scheme.scale, scheme.in_ntt_form):
         raise Refused("a ciphertext is of another kind than a fresh one or a sum")
     return sealed
 
 
-def add(scheme: Scheme, total: list[Any], more: Sequence[Any]) -> None:
-    """Add ciphertexts to others, in place.
+def add(scheme: Scheme, total: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    """Return the sums of ciphertexts; neither these nor those change.
 
     Raises:
         Refused: they do not fit each other.
     """
+    sums = []
     try:
         for one, other in zip(total, more, strict=True):
-            scheme.evaluator.add_inplace(one, other)
+            sums.append(seal.Ciphertext())
+            scheme.evaluator.add(one, other, sums[-1])
     except (ValueError, RuntimeError) as error:
         raise Refused("ciphertexts of different kinds cannot be added") from error
+    return sums
 
 
 class _Memory:

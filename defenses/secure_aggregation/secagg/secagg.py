@@ -95,7 +95,7 @@ def play(
     saturated = sum(one.saturated for one in encoded.values()) / max(1, rows.numel())
     measured = {"saturated": saturated, "in-the-sum": float(len(server.survivors))}
     if played.failed is not None:
-        return Measured(Exchanged(None, skipped=played.failed), measured)
+        return Measured(Exchanged(None, skipped=played.failed, dropped=server.dropped), measured)
     divisor = sum(shares[client] for client in server.survivors)
     vector = number.decode(number.centred(server.total), divisor)
-    return Measured(Exchanged(vector, clients=server.survivors), measured)
+    return Measured(Exchanged(vector, clients=server.survivors, dropped=server.dropped), measured)

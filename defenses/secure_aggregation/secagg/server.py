@@ -20,7 +20,7 @@ from .client import (
     commitment,
 )
 from .masks import add_pairwise_mask, add_self_mask
-from .shamir import SHARE_BYTES, recover
+from .shamir import SECRET_BYTES, SHARE_BYTES, recover
 from .terms import Terms
 
 
@@ -37,6 +37,10 @@ class Server:
         self._terms = terms
         self._keys: dict[int, bytes] = {}
         """Advertisements of U1, as they came."""
+        self._seen: set[bytes] = set()
+        """The public keys in them."""
+        self._trial = KeyPair(b"\1" * SECRET_BYTES)
+        """Agrees with every key that is not degenerate, whatever its own is."""
         self._commitments: dict[int, bytes] = {}
         self._sealed: dict[int, dict[int, bytes]] = {}
         """Sealed shares of U2, by receiver and sender."""
@@ -84,6 +88,13 @@ class Server:
     def _take_keys(self, client: int, content: bytes) -> None:
         if client not in self._terms.invited or not advertised(self._terms, client, content):
             raise Refused("its keys are not signed by it for this round")
+        # Its neighbours would all stop at such keys, and the round with them.
+        masking, sealing, _ = split(content, PUBLIC_BYTES, PUBLIC_BYTES)
+        if masking == sealing or self._seen & {masking, sealing}:
+            raise Refused("two public keys are the same")
+        for key in (masking, sealing):
+            self._trial.agree(key)
+        self._seen |= {masking, sealing}
         self._keys[client] = content
 
     def _neighbours(self, client: int) -> tuple[int, ...]:

@@ -217,6 +217,29 @@ def test_an_advertisement_of_another_round_is_refused() -> None:
     assert "not signed" in now.server.dropped[3]
 
 
+@pytest.mark.parametrize("kind", ["degenerate", "its own twice", "another's"])
+def test_a_client_whose_keys_are_of_no_use_is_left_out_and_stops_nobody(kind: str) -> None:
+    """Its neighbours would refuse such keys, all of them, and the round would be over."""
+    one = Round(7)
+    liar = one.terms.invited[-1]
+    keys = {
+        "degenerate": bytes(32) + KeyPair(bytes(32)).public,
+        "its own twice": 2 * KeyPair(bytes(32)).public,
+        "another's": KeyPair(bytes(32)).public + one.clients[one.terms.invited[0]]._sealing.public,
+    }[kind]
+
+    def says(message: Message) -> bytes:
+        if message.sender != liar or message.stage != "advertise":
+            return message.content
+        about = b"advertise" + one.terms.session + join_numbers([liar])
+        return keys + one.identities[liar].sign(about, keys)
+
+    assert one.play(says=says).failed is None
+    assert one.right
+    assert one.server.survivors == one.terms.invited[:-1]
+    assert list(one.server.dropped) == [liar]
+
+
 def test_wrong_shares_are_noticed() -> None:
     one = Round(4)
     requests = _until(UNMASK, one)
