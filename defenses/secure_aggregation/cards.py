@@ -119,7 +119,7 @@ _ENCRYPTED = Parameter(
 _HE_LIMITS = (
     "The server cannot act on the sum or the model: the authority, or each client under shared keys, takes its step.",
     "Who has the key reads every update: the authority alone, and under shared keys a server with one client.",
-    "A malicious client can set the mean to anything within the range, and beyond it (he-ckks); nobody can look.",
+    "A malicious client can set the mean to anything within the range, and beyond it (he-ckks), or stop a round.",
 )
 
 CARDS = (

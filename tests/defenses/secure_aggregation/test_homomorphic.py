@@ -258,6 +258,15 @@ def test_the_authority_decrypts_no_sum_but_that_of_enough_signed_updates_and_onc
         authority.answer(1, _packed(sent))
 
 
+def test_a_ciphertext_of_noise_stops_the_round_and_makes_no_wrong_sum(bfv: BFV, pair: KeyPair) -> None:
+    terms, clients = _round(bfv, pair)
+    clients[2]._lock = KeyPair(bfv).lock()  # by another key
+    with pytest.raises(Refused, match="more noise than it can hold"):
+        Authority(terms, pair).answer(
+            1, _packed({number: one.answer(0, terms.session) for number, one in clients.items()})
+        )
+
+
 def public_lock_of_zeros(bfv: BFV, pair: KeyPair) -> bytes:
     return seal_values(bfv, public_lock(bfv, pair.public), np.zeros(WORDS, dtype=np.int64))
 
