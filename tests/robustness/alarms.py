@@ -98,7 +98,8 @@ def collected(file: Path, runs: int) -> list[Run]:
 
 def verdict_of(run: Run, old: Run) -> Verdict:
     """A run judged against another one's baseline."""
-    return settle(SMOKE, "", run, _baseline(old), record={"inputs": {}}, members=[_member()])
+    rules = _member().scenario.gate
+    return settle(SMOKE, "", rules, run, _baseline(old), record={"inputs": {}}, members=[_member()])
 
 
 def main() -> None:
