@@ -48,7 +48,7 @@ demo: setup ## attackers' goals against six defenses, side by side in one report
 	$(if $(FEDSEC_DATA),,@echo "Without FEDSEC_DATA the column of membership, which needs real texts, is left out.")
 	$(BIN)/fedsec run quick/all $(if $(FEDSEC_DATA),,--set '$(GENERATED)')
 
-test: setup $(EXAMPLE)/.installed ## the tests (8 to 9 minutes on 2 cores)
+test: setup $(EXAMPLE)/.installed ## the tests (7 to 8 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-all: setup $(EXAMPLE)/.installed ## the tests and the slow ones (benchmark scenarios on real data)
