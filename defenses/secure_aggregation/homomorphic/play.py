@@ -173,15 +173,7 @@ def play(
     )
     encoded = {client: encode(rows[place[client], :hidden], share[client]) for client in terms.invited}
     clients = {
-        client: Client(
-            client,
-            encoded[client][0],
-            rows[place[client], hidden:].numpy(),
-            terms,
-            kept.identities[client],
-            _lock(kept, context, client, shared=shared),
-            kept.pair if shared else None,
-        )
+        client: _client(client, encoded[client][0], rows[place[client], hidden:], terms, kept, context, shared=shared)
         for client in terms.invited
     }
     server, authority = Server(terms, authority=not shared), Authority(terms, kept.pair)
@@ -209,6 +201,22 @@ def play(
         shared,
         kept.received(played, clients, server.said) if shared else None,
     )
+
+
+def _client(
+    client: int,
+    values: np.ndarray,
+    clear: torch.Tensor,
+    terms: Terms,
+    kept: Keys,
+    context: ExchangeContext,
+    *,
+    shared: bool,
+) -> Client:
+    """Return a client with what it encrypts and what it sends in the clear."""
+    lock = _lock(kept, context, client, shared=shared)
+    pair = kept.pair if shared else None
+    return Client(client, values, clear.numpy(), terms, kept.identities[client], lock, pair)
 
 
 def _lock(kept: Keys, context: ExchangeContext, client: int, *, shared: bool) -> Callable[[Any], Any]:
