@@ -162,6 +162,8 @@ def test_one_seed_and_another_decide_nothing_whatever_their_values(ends: tuple[f
     assert [one.change for one in found] == [Change.UNDECIDED] * 3 + [Change.WORSE]
     assert {one.p_value for one in found[:3]} == {None}
     assert "one seed each" in found[0].reason
+    tested = (rule, group(0, 0.5), group(0, 0.54))
+    assert compare([*pairs[:3], tested])[-1].p_value == compare([tested])[0].p_value  # nor do they count for the others
 
 
 def test_a_rule_without_a_tolerance_drops_its_cell_from_the_baseline(
