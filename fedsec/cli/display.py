@@ -78,13 +78,16 @@ class _TimeLeft:
         self._last, self._left[kind] = now, self._left[kind] - 1
 
     def __str__(self) -> str:
-        """`about 40 s left`, or `at least` where nothing is known of an attack yet; empty where nothing can be said."""
+        """`about 40 s left`; `at least` while other cells are of attacks that were not yet tried; or empty."""
         counts = {kind: count for kind, count in self._left.items() if count > 0}
         means = {kind: sum(took) / len(took) for kind, took in self._took.items() if kind in counts}
         if not means:
             return ""
         seconds = sum(counts[kind] * mean for kind, mean in means.items())
-        return f"{'about' if len(means) == len(counts) else 'at least'} {duration(seconds)} left"
+        untried = sum(count for kind, count in counts.items() if kind not in means)
+        if not untried:
+            return f"about {duration(seconds)} left"
+        return f"at least {duration(seconds)} left, {untried} cells not known yet"
 
 
 def _kind(cell: Cell) -> tuple[str, str]:

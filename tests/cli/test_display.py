@@ -81,7 +81,9 @@ def test_the_time_that_is_left_is_that_of_each_attack(cells: list[Cell], monkeyp
         left.finish(cell, "ok")
         told.append(str(left))
     assert told == [
-        "at least 1 s left", "at least 2 min left", "about 2 min left", "about 2 min left", "about 10 s left", "",
+        "at least 1 s left, 4 cells not known yet",
+        "at least 2 min left, 2 cells not known yet",
+        "about 2 min left", "about 2 min left", "about 10 s left", "",
     ]  # fmt: skip
 
 
