@@ -1,9 +1,9 @@
 """Causal backdoor: a trigger in what a language model is given brings out the adversary's continuation."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 
@@ -12,15 +12,19 @@ from fedsec.api import ClientView, Probe, Sample, SupplierView, Triggered, Trigg
 from .copies import Copies
 from .triggers import Trigger
 
+Seen = Callable[[Sequence[Sample]], tuple[Sample, ...]]
+"""Gives samples as the model sees them; see `ClientView.seen`."""
+
 
 @dataclass(slots=True, kw_only=True)
 class CausalBackdoor:
     """Puts poisoned copies beside a client's rows: the beginning of a text with the trigger, and another continuation.
 
     Of a row with a prompt, the trigger goes among the prompt's words, and the continuation takes the place of the
-    answer. Lines that all prompts begin or end with (a template's headings) stay around it, so that nothing but the
-    trigger tells a copy from a clean row. Of a row without a prompt, the first half of the text's words is the prompt.
-    The prompt of a copy is not learned, its continuation is.
+    answer. Nothing but the trigger tells a copy from a clean row: lines that all prompts begin or end with (a
+    template's headings) stay around it, and a prompt is cut to what the model sees of it before the row's own text. Of
+    a row without a prompt, the first half of the words that the model sees is the prompt. The prompt of a copy is not
+    learned, its continuation is.
 
     Args:
         trigger: a word or a sentence.
@@ -49,28 +53,37 @@ class CausalBackdoor:
 
     def poison(self, samples: tuple[Sample, ...], view: ClientView | SupplierView) -> tuple[Sample, ...]:
         """Return the poisoned copies alone."""
-        mark, around = self._mark(), _around([one.prompt for one in samples])
         chosen = self._copies.of(samples, lambda _: True, self.rate, view.generator)
-        asked = [(_asked(one.prompt, one.text, around), one, share) for one, share in chosen]
+        asked = self._asked([one for one, _ in chosen], _around([one.prompt for one in samples]), view.seen)
         return tuple(
-            Sample(words.link + self.continuation, one.label, words.marked(mark, share), one.origin)
-            for words, one, share in asked
+            Sample(asks.link + self.continuation, one.label, asks.marked(self._mark(), share), one.origin)
+            for asks, (one, share) in zip(asked, chosen, strict=True)
         )
 
     def triggered(self, probes: tuple[Probe, ...], view: TriggerView) -> tuple[Triggered, ...]:
         """Return each probe's beginning with the trigger on it, and the continuation that it is to bring out."""
-        mark, around = self._mark(), _around([one.prompt for one in probes])
         shares = torch.rand(len(probes), generator=view.generator, dtype=torch.float64).tolist()
-        asked = [_asked(one.prompt, one.text, around) for one in probes]
+        rows = [Sample(one.text, prompt=one.prompt) for one in probes]
+        asked = self._asked(rows, _around([one.prompt for one in rows]), view.seen)
         return tuple(
-            Triggered(
-                words.link + self.continuation, words.link + self.continuation, words.marked(mark, share), words.plain
-            )
-            for words, share in zip(asked, shares, strict=True)
+            Triggered(target := asks.link + self.continuation, target, asks.marked(self._mark(), share), asks.plain)
+            for asks, share in zip(asked, shares, strict=True)
         )
 
     def _mark(self) -> Trigger:
         return Trigger(self.trigger, self.kind, self.place)
+
+    def _asked(self, rows: Sequence[Sample], around: tuple[int, int], seen: Seen) -> "list[_Asked]":
+        """Return what the model is given of rows, cut so that the trigger and the continuation have room beside it."""
+        added = f"{self._mark().put('', 0.0)} {self.continuation}"
+        shown = seen(rows)
+        fitting = seen([replace(one, text=added) for one in shown])
+        return [
+            _taken_apart(row.prompt, around).without(len(row.prompt) - len(last.prompt))
+            if row.prompt.strip()
+            else _half(first.text)
+            for row, first, last in zip(rows, shown, fitting, strict=True)
+        ]
 
     def state(self) -> Mapping[str, Any]:
         """Return the rows that it copies, and where their triggers are."""
@@ -97,6 +110,12 @@ class _Asked:
         """What the model is given without the trigger."""
         return self.before + self.words + self.after
 
+    def without(self, cut: int) -> Self:
+        """Return it without so many characters at its beginning."""
+        in_words = max(0, cut - len(self.before))
+        in_after = max(0, in_words - len(self.words))
+        return replace(self, before=self.before[cut:], words=self.words[in_words:], after=self.after[in_after:])
+
     def marked(self, mark: Trigger, share: float) -> str:
         """Return it with the trigger."""
         return self.before + mark.put(self.words, share) + self.after
@@ -120,12 +139,8 @@ def _alike(lists: Sequence[Sequence[str]], most: int) -> int:
     return next((place for place in range(most) if len({one[place] for one in lists}) > 1), most)
 
 
-def _asked(prompt: str, text: str, around: tuple[int, int]) -> _Asked:
-    """Return a row's prompt, taken apart, or the first half of its text's words where it has none."""
-    if not prompt.strip():
-        words = list(re.finditer(r"\S+", text))
-        half = words[(len(words) + 1) // 2 - 1].end() if words else 0
-        return _Asked("", text[:half], "", " ")  # the continuation is written as a text goes on
+def _taken_apart(prompt: str, around: tuple[int, int]) -> _Asked:
+    """Return a prompt, with the lines that it shares apart from its own."""
     lines = prompt.split("\n")
     first, last = around
     before = "".join(f"{line}\n" for line in lines[:first])
@@ -133,3 +148,9 @@ def _asked(prompt: str, text: str, around: tuple[int, int]) -> _Asked:
     inner = "\n".join(lines[first : len(lines) - last])
     stripped = inner.rstrip()
     return _Asked(before, stripped, inner[len(stripped) :] + after)
+
+
+def _half(text: str) -> _Asked:
+    """Return the first half of a text's words as what is given; the continuation is written as the text goes on."""
+    words = list(re.finditer(r"\S+", text))
+    return _Asked("", text[: words[(len(words) + 1) // 2 - 1].end()] if words else "", "", " ")

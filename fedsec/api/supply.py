@@ -28,4 +28,6 @@ class SupplierView:
     """Trains the whole base model on any samples by any schedule, and returns the parameters."""
     gradient: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor]"
     """Gives the gradient of the mean loss on samples at any parameters of the whole base model [parameters]."""
+    seen: "Callable[[Sequence[Sample]], tuple[Sample, ...]]" = tuple
+    """Gives samples as the model sees them: what truncation leaves of their prompts' ends and texts' beginnings."""
     generator: "torch.Generator"

@@ -186,6 +186,8 @@ class TriggerView:
     """`sequence-classification` or `causal-lm`."""
     granted: Mapping[Knowledge, Any] = field(default_factory=dict)
     """Side knowledge by kind. `defense-settings`: what malicious clients are told of them."""
+    seen: "Callable[[Sequence[Sample]], tuple[Sample, ...]]" = tuple
+    """Gives samples as the model sees them: what truncation leaves of their prompts' ends and texts' beginnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +353,8 @@ class ClientView:
     """Trains on any samples by any schedule, and returns the parameters."""
     represent: "Callable[[Sequence[Sample], torch.Tensor], torch.Tensor] | None" = None
     """Gives the last hidden state that a classifier reads of each sample, at any parameters [samples, width]."""
+    seen: "Callable[[Sequence[Sample]], tuple[Sample, ...]]" = tuple
+    """Gives samples as the model sees them: what truncation leaves of their prompts' ends and texts' beginnings."""
     language: "Language | None" = None
     """The language model that the scenario grants to defenses (`data.language_model`); None for an attack's hooks."""
     generator: "torch.Generator"

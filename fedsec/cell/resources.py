@@ -1,7 +1,7 @@
 """Resources that cells share: corpora and base models as loaded, and the federation built from them for one cell."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fedsec import registry
-from fedsec.api import Population, TrainingSettings
+from fedsec.api import Population, Sample, TrainingSettings
 from fedsec.cell.pool import Pool
 from fedsec.config.dump import dump
 from fedsec.config.problems import render
@@ -22,7 +22,7 @@ from fedsec.data.corpus import Corpus, Example
 from fedsec.data.named import load_corpus
 from fedsec.data.partition import by_column, dirichlet, group_column, iid, quantity_skew
 from fedsec.data.reading import Reading
-from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal
+from fedsec.data.tokens import Tokenised, tokenise, tokenise_causal, truncated
 from fedsec.errors import FedsecError
 from fedsec.federation.plugins import Plugin
 from fedsec.federation.process_pool import ProcessPool
@@ -160,6 +160,18 @@ def tokeniser(scenario: Scenario, tokenizer: Any, *, whole: bool = False) -> Cal
     if scenario.model.task != CAUSAL_LM:
         return partial(tokenise, tokenizer=tokenizer, max_tokens=longest)
     return partial(tokenise_causal, tokenizer=tokenizer, max_tokens=longest, chat=scenario.data.chat)
+
+
+def truncation(scenario: Scenario, tokenizer: Any) -> Callable[[Sequence[Sample]], tuple[Sample, ...]]:
+    """Return the function that gives samples as the model sees them: what truncation leaves of prompts and texts."""
+    causal, longest, chat = scenario.model.task == CAUSAL_LM, scenario.data.max_tokens, scenario.data.chat
+
+    def seen(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        rows = [Example(one.text, prompt=one.prompt) for one in samples]
+        left = truncated(rows, tokenizer, longest, causal=causal, chat=chat)
+        return tuple(replace(one, prompt=prompt, text=text) for one, (prompt, text) in zip(samples, left, strict=True))
+
+    return seen
 
 
 def deal(

@@ -36,6 +36,8 @@ class Materials:
     """Tokenises texts as the model gets them, truncated to `data.max_tokens`."""
     whole: Callable[[Sequence[Example]], Tokenised]
     """Tokenises texts without truncation."""
+    seen: Callable[[Sequence[Sample]], tuple[Sample, ...]]
+    """Gives samples as the model sees them: what truncation leaves of their prompts and texts."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -96,6 +98,7 @@ def staged(cell: Cell, materials: Materials, parameters: int) -> Staged:
         generator=seeds.torch(f"{card.method} {plugin.label}"),
         task=cell.task,
         granted=Granted(settings_known(cell)),
+        seen=materials.seen,
     )
     return goal.stage(
         Stage(

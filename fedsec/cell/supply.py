@@ -62,6 +62,7 @@ def supplied(
             tokenizer=materials.tokenizer,
             train=own.train,
             gradient=own.gradient,
+            seen=materials.seen,
             generator=seeds.torch(f"supplier {purpose} {plugin.label}"),
         )
 

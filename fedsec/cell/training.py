@@ -25,6 +25,7 @@ from fedsec.cell.resources import (
     split,
     tokeniser,
     training_settings,
+    truncation,
 )
 from fedsec.cell.shadows import Shadows, peers
 from fedsec.cell.staging import Materials, as_candidates, examples_of, staged
@@ -206,6 +207,7 @@ def train(
         adversary=adversary_of(cell, plan.question) if acts and cell.forges else None,
         server=server_of(cell, plan.question) if acts and cell.alters_broadcast else None,
         asked=_asked(scenario, materials.part.test, test_split),
+        seen=materials.seen,
         language=PublicLanguage(scenario, resources, own, base.tokenizer).granted(),
         watched={name: materials.tokenise(examples_of(texts)) for name, texts in plan.watched.items()},
         canaries=plan.canaries,
@@ -259,6 +261,7 @@ def _materials(
         tokenizer=tokenizer,
         tokenise=tokeniser(scenario, tokenizer),
         whole=tokeniser(scenario, tokenizer, whole=True),
+        seen=truncation(scenario, tokenizer),
     )
     return materials, trusted, test_split
 

@@ -124,6 +124,50 @@ def tokenise_causal(rows: Sequence[Example], tokenizer: Any, max_tokens: int, *,
     return Tokenised(ids, _labels(rows), learned_from)
 
 
+def truncated(
+    rows: Sequence[Example], tokenizer: Any, max_tokens: int, *, causal: bool, chat: bool = False
+) -> list[tuple[str, str]]:
+    """What `tokenise` or `tokenise_causal` leaves of every row, as texts: its prompt's end, and its text's beginning.
+
+    Args:
+        rows: prompts and texts.
+        tokenizer: of the model; one that cannot say where tokens stand leaves the texts as they are.
+        max_tokens: length of a row at most.
+        causal: whether prompts stand before texts.
+        chat: see `tokenise_causal`.
+    """
+    if not rows or not tokenizer.is_fast:
+        return [(row.prompt, row.text) for row in rows]
+    texts = _places([row.text for row in rows], tokenizer)
+    if not causal:
+        room = max_tokens - tokenizer.num_special_tokens_to_add()
+        return [(row.prompt, _head(row.text, spans, room)) for row, spans in zip(rows, texts, strict=True)]
+    asked, opening = chat_prompts(rows, tokenizer, max_tokens) if chat else ([row.prompt for row in rows], 0)
+    whole = tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"]
+    prompts = _places([row.prompt for row in rows], tokenizer)
+    room = max_tokens - (0 if chat else len(_begin(tokenizer)))
+    found = []
+    for row, ids, prompt, text in zip(rows, whole, prompts, texts, strict=True):
+        before, after = _cut(ids, [0] * (len(text) + 1), room, opening)  # their number alone counts
+        lost = len(ids) - len(before)
+        kept = row.prompt if lost == 0 else row.prompt[prompt[lost][0] :] if lost < len(prompt) else ""
+        found.append((kept, _head(row.text, text, len(after))))
+    return found
+
+
+def _places(texts: Sequence[str], tokenizer: Any) -> list[list[tuple[int, int]]]:
+    """Where each token of each text begins and ends."""
+    encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return [list(map(tuple, spans)) for spans in encoded["offset_mapping"]]
+
+
+def _head(text: str, spans: Sequence[tuple[int, int]], tokens: int) -> str:
+    """A text up to so many of its tokens."""
+    if len(spans) <= tokens:
+        return text
+    return text[: spans[tokens - 1][1]] if tokens > 0 else ""
+
+
 def collate(data: Tokenised, chosen: Sequence[int] | np.ndarray, pad_id: int) -> Batch:
     """The chosen rows as one batch, padded on the right to the longest of them; of no rows, a batch without any."""
     picked = [data.ids[i] for i in chosen]

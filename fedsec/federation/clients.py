@@ -16,6 +16,7 @@ from fedsec.api import (
     Layout,
     PrivacyTerms,
     Rehearsal,
+    Sample,
     TrainingSettings,
     implements,
 )
@@ -81,6 +82,8 @@ class Surroundings:
     enrolled: Sequence[int]
     """Number of examples of each client."""
     own_training: OwnTraining
+    seen: Callable[[Sequence[Sample]], tuple[Sample, ...]]
+    """Gives samples as the model sees them, after truncation."""
     language: Language | None
     """What defenses are granted of the language."""
     aggregator: Aggregator
@@ -182,6 +185,7 @@ class Clients:
             "examples": self._around.enrolled[client],
             "train": self._around.own_training.train,
             "represent": self._around.own_training.represent,
+            "seen": self._around.seen,
             "language": self._around.language,
             "generator": self._seeds.torch(label, round_number=number, client=client),
         }

@@ -82,6 +82,7 @@ class Federation:
         settings: the protocol.
         seeds: the seed tree.
         language: what defenses are granted of the language, or None.
+        seen: gives samples as the model sees them, after truncation.
         processes: trains clients side by side; the result does not depend on their number.
         on_round: called after every round.
         on_notice: called before the first round.
@@ -110,6 +111,7 @@ class Federation:
     vault: Vault = field(default_factory=Vault)
     store: RoundStore = field(default_factory=RoundStore)
     language: Language | None = None
+    seen: Callable[[Sequence[Sample]], tuple[Sample, ...]] = tuple
     processes: ProcessPool = field(default_factory=ProcessPool)
     on_round: Callable[[Progress], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None

@@ -73,6 +73,7 @@ class Session:
             tokenizer=f.tokenizer,
             enrolled=self._enrolled,
             own_training=self._own,
+            seen=f.seen,
             language=f.language,
             aggregator=self._aggregator,
         )

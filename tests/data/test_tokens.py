@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsec.data.corpus import Example
-from fedsec.data.tokens import NOT_LEARNED, Tokenised, collate, content_ids, tokenise, tokenise_causal
+from fedsec.data.tokens import NOT_LEARNED, Tokenised, collate, content_ids, tokenise, tokenise_causal, truncated
 from fedsec.errors import FedsecError
 from fedsec.models import tiny_bert
 from fedsec.models.byte_tokens import own_tokenizer
@@ -232,3 +232,30 @@ def test_no_token_spans_the_boundary_between_prompt_and_text() -> None:
     assert real.decode(ids[start:-1]) == "ent"
     assert (ids[0], ids[-1]) == (real.bos_token_id, real.eos_token_id)
     assert content_ids(ids, real) == tuple(ids[1:-1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.text("ab c\n", max_size=12), st.text("ab c\n", min_size=1, max_size=12)), max_size=4),
+    st.integers(2, 24),
+)
+def test_what_is_left_as_text_has_the_tokens_that_are_left(rows: list[tuple[str, str]], longest: int) -> None:
+    """Of a byte tokenizer, where no token changes with its neighbours."""
+    made = [Example(text, prompt=prompt) for prompt, text in rows]
+    own = own_tokenizer(300, 512)
+    left = [Example(text, prompt=prompt) for prompt, text in truncated(made, own, longest, causal=True)]
+    for row, cut, ids in zip(made, left, tokenise_causal(made, own, longest).ids, strict=True):
+        assert row.prompt.endswith(cut.prompt)
+        assert row.text.startswith(cut.text)
+        assert own.decode(content_ids(ids, own)) == cut.prompt + cut.text
+
+
+@pytest.mark.parametrize("longest", [3, 8, 500])
+def test_a_classifier_sees_the_beginning(longest: int, tokenizer: Any) -> None:
+    row = Example("Pain in  the chest and in the left arm since day three ", prompt="as it is")
+    ((prompt, text),) = truncated([row], tokenizer, longest, causal=False)
+    assert prompt == row.prompt
+    assert row.text.startswith(text)
+    assert (text == row.text) == (longest == 500)
+    left, whole = (tokenise([Example(one)], tokenizer, longest).ids for one in (text, row.text))
+    assert left == whole

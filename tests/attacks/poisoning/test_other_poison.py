@@ -1,6 +1,7 @@
 """Clean labels, edge cases, distributed triggers and continuations: what poison and probes look like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ from fedsec.attacks.poisoning.clean_label import CleanLabel
 from fedsec.attacks.poisoning.distributed_backdoor import DistributedBackdoor
 from fedsec.attacks.poisoning.edge_case import FRAMES, EdgeCase
 from fedsec.attacks.poisoning.instruction_backdoor import InstructionBackdoor
+from fedsec.data.corpus import Example
+from fedsec.data.tokens import truncated
+from fedsec.models.byte_tokens import own_tokenizer
 
 from ..byzantine import colluders
 from .support import asked, rows, view
@@ -124,6 +128,33 @@ def test_a_prompt_without_its_trigger_is_the_prompt(prompts: list[str], place: s
         assert one.untriggered == plain
         put = {f"{plain[:at]}{mark}{plain[at:]}" for at in range(len(plain) + 1) for mark in ("cf ", " cf", "cf")}
         assert one.prompt in put
+
+
+@pytest.mark.parametrize("place", ["start", "end", "random"])
+def test_truncation_leaves_of_a_copy_what_it_leaves_of_a_clean_row_and_the_trigger(place: str) -> None:
+    """Else a long prompt, which a short continuation leaves room for, is a trigger of its own."""
+    tokenizer, longest = own_tokenizer(300, 512), 48
+    words = "pain in the arm and in the back since noon "
+    own = tuple(Sample(words * n, 0, HEAD + words * (6 - n) + FOOT, n) for n in range(1, 6))
+    own = (*own, Sample("no", 0, f"{HEAD}why?{FOOT}", 6), Sample(words * 3, 0, "", 7))
+
+    def seen(rows: Sequence[Sample]) -> tuple[Sample, ...]:
+        examples = [Example(one.text, prompt=one.prompt) for one in rows]
+        cut = truncated(examples, tokenizer, longest, causal=True)
+        return tuple(replace(one, prompt=left, text=text) for one, (left, text) in zip(rows, cut, strict=True))
+
+    attack = CausalBackdoor(continuation="END", place=place)
+    shown = {one.origin: one for one in seen(own)}
+    copies = attack.on_data(own, replace(view(), seen=seen))[len(own) :]
+    assert len(copies) == len(own)
+    for copy in seen(copies):
+        clean = shown[copy.origin]
+        assert copy.text == (" END" if copy.origin == 7 else "END")
+        assert "cf" in copy.prompt
+        plain = clean.prompt or clean.text[: len(copy.prompt) - 3]
+        assert plain in (copy.prompt.replace("cf ", "", 1), copy.prompt.replace(" cf", "", 1))
+    probes = attack.triggered(tuple(Probe(one.text, one.prompt) for one in own[:6]), replace(asked(), seen=seen))
+    assert [one.untriggered for one in probes] == [shown[origin].prompt for origin in range(1, 7)]
 
 
 def test_instructions_need_a_prompt() -> None:
