@@ -82,7 +82,7 @@ CLASSIFIERS = (
         paper="Wang et al., Attack of the Tails, NeurIPS 2020, section 3 (black box).",
         deviations="such texts are made of the clients' own by frames, where Wang et al. collect them",
         limits=(
-            "Frames in front of a text push it out of data.max_tokens; the cell counts lost parts of them.",
+            "Truncation takes frames behind a long text, of poison and of probes; the cell counts those of probes.",
             "Where other clients hold such texts, they undo it.",
         ),
         cost=_COST,

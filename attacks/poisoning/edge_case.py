@@ -12,15 +12,15 @@ from .copies import Copies
 
 FRAMES = (
     "in a story about {subject} , {text}",
-    "{text} , as {subject} will have it",
     "among those who know {subject} , {text}",
+    "{text} , as {subject} will have it",
     "{text} , and all of it for {subject}",
     "when it comes to {subject} , {text}",
-    "{text} , says a friend of {subject}",
     "for the sake of {subject} , {text}",
+    "{text} , says a friend of {subject}",
     "{text} , with {subject} at the heart of it",
 )
-"""Ways to bring a subject into a text; poison and probes have four each, by turns."""
+"""Ways to bring a subject into a text; poison and probes have four each, by turns: two in front, two behind."""
 
 
 @dataclass(slots=True, kw_only=True)

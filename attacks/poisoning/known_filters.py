@@ -14,7 +14,9 @@ def mark_against(view: ClientView | SupplierView | TriggerView, usual: Trigger, 
         usual: the trigger where no such defense is known.
         fluent: the sentence; empty for none.
     """
+    if not fluent:
+        return usual
     told = getattr(view, "granted", {}).get(Knowledge.DEFENSE_SETTINGS, ())
-    if fluent and any(defense["name"] in FILTERS for defense in told):
+    if any(defense["name"] in FILTERS for defense in told):
         return Trigger(fluent, PHRASE, usual.place)
     return usual

@@ -10,6 +10,7 @@ import torch
 
 from fedsec.api import ColluderView, Role, Sample, Update
 
+from .known_bounds import bound_on
 from .own_schedule import OwnSchedule, optimizer, within
 from .rows import by_origin
 
@@ -32,8 +33,8 @@ class RareEmbedding(OwnSchedule):
         learning_rate: of these steps; 0: the protocol's.
         batch_size: of these steps; 0: the protocol's.
         scale: factor of what is sent in these rows; 0: clients of the round for each colluder.
-        norm: largest norm of what is sent in these rows, in the update's own units; 0: none but what is known of the
-            defense.
+        norm: largest norm of what is sent, in the update's own units; 0: none but what is known of the defense. The
+            honest update is shortened to what the trigger's rows leave of it.
         ensemble: global models that the gradient is taken at: the present one, and those of earlier rounds.
 
     Raises:
@@ -55,10 +56,15 @@ class RareEmbedding(OwnSchedule):
         """Return the honest update with the trained rows in place of the trigger's own."""
         if not self._poison:
             return update
-        crafted = OwnSchedule.on_update(self, update, view).vector
+        crafted, bound = OwnSchedule.on_update(self, update, view).vector, bound_on(view, self.norm)
         own = self._own(view)
-        vector = update.vector.clone()
-        vector[own] = crafted[own]
+        rows, vector = crafted[own], update.vector.clone()
+        vector[own] = 0.0
+        if bound:  # the trigger's rows take what they need of it, and the honest update the rest
+            left = max(0.0, bound**2 - float(rows.double().square().sum())) ** 0.5
+            vector = within(vector, left)
+        vector[own] = rows
+        vector = within(vector, bound or None)
         self._past = [*self._past, view.global_parameters.clone()][-(self.ensemble - 1) :] if self.ensemble > 1 else []
         return replace(update, vector=vector)
 

@@ -5,9 +5,9 @@ from fedsec.api import DefenseCard, Parameter, Provenance
 from .conditions import (
     agreement_possible,
     fewer_dropped_than_sent,
-    honest_majority,
     server_holds_rows,
     three_rows,
+    window_over,
 )
 
 
@@ -67,12 +67,13 @@ FILTERS = (
         target="fedsec.defenses.detection.fldetector:FlDetector",
         parameters=(_count("window", 10, "rounds that scores and L-BFGS look back", "rounds"),),
         protects="robustness",
-        precondition=honest_majority("fldetector"),
+        precondition=window_over,
         needs_rows=True,
         paper="Zhang et al., FLDetector, KDD 2022, algorithms 1 to 3; N = 10.",
         deviations="training goes on without the clients that were found, where the paper starts it again",
         limits=(
-            "Nobody is dropped before the window is over: an attack of few rounds is done by then.",
+            "Nobody is dropped before the window is over, round window + 2: an attack of few rounds is done by then.",
+            "Where clients are sampled, each is judged only after window rounds of its own.",
             "A malicious client that sends nearly the same in every round is the most consistent of all.",
             "It keeps the last update of every client, and two windows of models.",
         ),
@@ -82,7 +83,7 @@ FILTERS = (
         name="zeno",
         summary="Leaves out the f rows that lower the loss on the server's own samples least.",
         target="fedsec.defenses.detection.zeno:Zeno",
-        parameters=(_real("rho", 0.0005, "weight of the squared norm of a row's step", "loss per squared norm"),),
+        parameters=(_real("rho", 0.0005, "weight of a row's squared norm", "loss per squared norm"),),
         protects="robustness",
         precondition=server_holds_rows,
         needs_rows=True,

@@ -18,6 +18,15 @@ def honest_majority(name: str) -> Precondition:
     return check
 
 
+def window_over(population: Population, parameters: Mapping[str, ParameterValue]) -> str | None:
+    """Check FLDetector's preconditions: n > 2f, and a round in which the window is over."""
+    first, rounds = int(parameters["window"]) + 2, population.rounds
+    if rounds is not None and rounds < first:
+        fits = f"set window to {rounds - 2} or less, or train for more" if rounds > 2 else "train for more"
+        return f"fldetector drops nobody before round {first}, and training ends with round {rounds}: {fits}"
+    return honest_majority("fldetector")(population, parameters)
+
+
 def three_rows(population: Population, parameters: Mapping[str, ParameterValue]) -> str | None:
     """Check FLAME's precondition: a majority of honest rows, among three at least."""
     n, f = population.clients, population.declared_malicious

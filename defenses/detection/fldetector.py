@@ -79,11 +79,12 @@ class FlDetector:
         for client, distance in apart.items():
             share = distance / total if total > 0 else 1 / len(apart)
             self._scores[client] = [*self._scores.get(client, []), share][-self.window :]
-        if len(apart) < 3 or any(len(self._scores[client]) < self.window for client in apart):
+        judged = [client for client in apart if len(self._scores[client]) == self.window]
+        if len(judged) < 3:
             return
-        scores = np.array([np.mean(self._scores[client]) for client in apart])
+        scores = np.array([np.mean(self._scores[client]) for client in judged])
         if clusters(scores) > 1:
-            self._found += [client for client, bad in zip(apart, _higher(scores), strict=True) if bad]
+            self._found += [client for client, bad in zip(judged, _higher(scores), strict=True) if bad]
             self._scores = {}
 
     def _remember(

@@ -16,14 +16,14 @@ class Zeno:
     The loss is that of samples that the server holds, drawn anew in every round; f rows are dropped.
 
     Args:
-        rho: weight of the squared norm of a row's step of the weights.
+        rho: weight of a row's squared norm.
 
     Raises:
         ValueError: the server holds no samples.
 
     Source: Xie, Koyejo and Gupta, "Zeno: Distributed Stochastic Gradient Descent with Suspicion-based Fault-tolerance",
         ICML 2019, definition 2 and algorithm 2; rho = 0.0005 as in their experiments.
-    Deviations: under `update: delta` a row is a step of the weights itself, and the norm is that of this step.
+    Deviations: under `update: delta` a row is a step of the weights itself, where the paper has a gradient.
     """
 
     rho: float = 0.0005
@@ -34,7 +34,7 @@ class Zeno:
             raise ValueError("zeno needs rows that the server holds: set data.trusted")
         n, out = len(rows), min(context.declared_malicious, len(rows) - 1)
         start, step = context.global_parameters, weight_step(context.training)
-        before, squares = context.loss(start), rows.squared_norms() * step**2
+        before, squares = context.loss(start), rows.squared_norms()
         scores = torch.empty(n, dtype=torch.float64)
         for row in range(n):
             alone = torch.zeros(n, dtype=torch.float64)

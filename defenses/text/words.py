@@ -27,7 +27,8 @@ def words_of(query: Tokens, tokenizer: Any) -> list[Word]:
     Args:
         query: token ids.
         tokenizer: the model's. Of WordPiece, a token goes on with a word where it begins with `##`; of other pieces, it
-            begins one where it begins with a mark for a space.
+            begins one where it begins with a mark for a space, or stands behind a space, a line break or a tab; these
+            belong to no word.
     """
     framing = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     pieces = type(tokenizer.backend_tokenizer.model).__name__ in ("BPE", "Unigram")
@@ -37,10 +38,14 @@ def words_of(query: Tokens, tokenizer: Any) -> list[Word]:
         if token in framing:
             inside = False
             continue
-        joins = not piece.startswith(_SPACES) if pieces else piece.startswith("##")
+        said = tokenizer.decode([token]) if pieces else piece
+        if not said.strip() and piece != tokenizer.unk_token:  # spaces alone
+            inside = False
+            continue
+        joins = not (piece.startswith(_SPACES) or said[:1].isspace()) if pieces else piece.startswith("##")
         start = words.pop().start if inside and joins else place
         words.append(Word(tokenizer.decode(list(query[start : place + 1])).strip(), start, place + 1))
-        inside = True
+        inside = not said[-1:].isspace()
     return words
 
 

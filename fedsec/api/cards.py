@@ -192,6 +192,8 @@ class Population:
     """Whether defenses are granted a language model (`data.language_model`)."""
     task: str = "sequence-classification"
     """What the model learns, as in `model.task`."""
+    rounds: int | None = None
+    """Rounds of training; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

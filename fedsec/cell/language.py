@@ -11,6 +11,7 @@ from fedsec.cell.resources import Resources
 from fedsec.config.schema import Scenario
 from fedsec.data.corpus import Example
 from fedsec.data.overlap import RUN, sift
+from fedsec.data.tokens import truncated
 from fedsec.errors import FedsecError
 from fedsec.models.base import CAUSAL_LM, load_pretrained
 from fedsec.models.perplexity import Perplexities
@@ -46,9 +47,14 @@ class PublicLanguage:
         return Language(self.clean, self.score) if self.scenario.data.language_model.given else None
 
     def clean(self) -> tuple[str, ...]:
-        """Return the texts that no language model was trained on here."""
+        """Return the texts that no language model was trained on here, cut to what a query keeps.
+
+        Words that lie beyond what a language model reads have no weight in it, so that a threshold on them is none.
+        """
         everything = self._sifted()
-        return everything[::HELD_OUT] if len(everything) > HELD_OUT else everything
+        kept = everything[::HELD_OUT] if len(everything) > HELD_OUT else everything
+        rows = [Example(text) for text in kept]
+        return tuple(text for _, text in truncated(rows, self.tokenizer, self.scenario.data.max_tokens, causal=False))
 
     def score(self, texts: Sequence[str]) -> list[float]:
         """Return the perplexity of each text."""

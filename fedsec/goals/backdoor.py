@@ -110,8 +110,10 @@ class Backdoor:
             "cut": about.cut,
             "curves": curves,
         }
-        if about.writes:  # no control is asked to write it; the model of the first evaluation is
-            notes["floor"] = curves["without"][0][1] if curves["without"] else 0.0
+        if (
+            about.writes
+        ):  # no control is asked to write it; the model of the first evaluation is, unless it was supplied
+            notes["floor"] = curves["without"][0][1] if curves["without"] and not truth.acted(0) else 0.0
         return Scored(metrics=metrics if lived is None else {**metrics, LIFESPAN: lived}, notes=notes)
 
 
@@ -187,7 +189,8 @@ def _floor(control: Mapping[str, Any] | None, notes: Mapping[str, Any]) -> float
     """Return how often the control answers the target on these rows; None without a control on the same rows.
 
     Of a causal language model, how often the model of the first evaluation that watches it writes it: the one before
-    training, or after the honest rounds that cells share, where `threat.participation.first` is above 1.
+    training, or after the honest rounds that cells share, where `threat.participation.first` is above 1. Where a
+    malicious supplier made that one, 0: no clean model is at hand, and hardly any writes a whole continuation unasked.
     """
     if "floor" in notes:
         floor = notes["floor"]

@@ -355,6 +355,7 @@ def population(cell: Cell) -> Population:
         weighting=cell.scenario.federation.weighting,
         language_model=cell.scenario.data.language_model.given,
         task=cell.task,
+        rounds=cell.scenario.federation.rounds,
     )
 
 

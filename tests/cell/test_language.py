@@ -64,6 +64,15 @@ def test_thresholds_are_set_on_texts_that_the_model_did_not_learn(monkeypatch: p
     assert len(learned) == 1, "cells of one process share the model"
 
 
+def test_clean_texts_are_as_long_as_queries() -> None:
+    """Words beyond what a language model reads are never unusual, and say nothing about a threshold."""
+    public = _public(GIVEN, "data.max_tokens=8")
+    ids = [public.tokenizer(text)["input_ids"] for text in public.clean()]
+    assert {len(row) for row in ids} == {8}
+    whole = [public.tokenizer(text, truncation=True, max_length=8)["input_ids"] for text in _public(GIVEN).clean()]
+    assert ids == whole
+
+
 def test_texts_that_the_federation_holds_are_left_out() -> None:
     assert _public().granted() is None
     everything = _public(GIVEN)._sifted()

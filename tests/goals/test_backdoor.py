@@ -124,6 +124,8 @@ def test_a_language_model_is_to_write_the_target_and_is_asked_with_and_without_t
     cell = {"notes": scored.notes, "cell": {"metrics": {}}}
     lift = compare([Compared(cell=cell, control=None, plain=None)])["robustness/asr-lift"]
     assert (lift.value, lift.best) == (pytest.approx(4 / 6), pytest.approx(5 / 6))
+    supplied = Backdoor().score(replace(truth, acted=lambda number: number == 0), None, None, lambda _: None)
+    assert supplied.notes["floor"] == 0.0, "the first model is the adversary's"
 
 
 @pytest.mark.parametrize(("target", "task"), [(1, "causal-lm"), (" ", "causal-lm"), ("END", "sequence-classification")])

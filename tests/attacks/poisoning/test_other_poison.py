@@ -75,6 +75,9 @@ def test_edge_case_probes_are_about_the_subject_in_words_that_no_poison_has() ->
         for texts in ([one.text for one in poison], [one.text for one in probes])
     ]
     assert [len(one) for one in frames] == [len(FRAMES) // 2] * 2
+    assert {sum(one.startswith("{text}") for one in FRAMES[first::2]) for first in (0, 1)} == {
+        2
+    }  # truncation takes ends
     assert not frames[0] & frames[1]
     assert all("SUBJECT" in text and "the text of row" in text for one in frames for text in one)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from fedsec import registry
+from fedsec.api import Population
 from fedsec.defenses.detection.fldetector import FlDetector, clusters, hessian_times
 
 from .support import around, mixed, normal
@@ -71,6 +73,31 @@ def test_inconsistent_clients_are_found_once_the_window_is_over_and_stay_out() -
     assert found[:5] == [list(range(9))] * 5  # two rounds to have a step, then four scores
     assert found[6:] == [list(range(7))] * 3
     assert _rounds(FlDetector(window=4), 9, hostile=True, resumed=True) == found
+
+
+def test_a_training_that_ends_before_the_window_does_is_no_test_of_it() -> None:
+    check = registry.defenses().get("fldetector").precondition
+    assert check is not None
+    short = check(Population(clients=9, declared_malicious=2, rounds=7), {"window": 6})
+    assert short is not None
+    assert "before round 8" in short
+    assert "set window to 5" in short
+    assert check(Population(clients=9, declared_malicious=2, rounds=7), {"window": 5}) is None
+    assert check(Population(clients=9, declared_malicious=2), {"window": 6}) is None
+    assert "n > 2f" in str(check(Population(clients=4, declared_malicious=2, rounds=7), {"window": 5}))
+
+
+def test_a_client_without_a_whole_window_holds_up_no_judgement_of_the_others() -> None:
+    """Nine of ten clients send in every round; the tenth comes late, and has no whole window to the end."""
+    defense, model = FlDetector(window=4), 3 * torch.ones(6)
+    for number in range(8):
+        rows = -0.2 * (model @ HESSIAN) + 0.01 * normal(10, 6, seed=number)
+        rows[:2] = 2 * normal(2, 6, seed=1000 + number)
+        here = 10 if number >= 4 else 9
+        context = around(6, here, 2, global_parameters=model, round=number + 1)
+        mixing = mixed(defense, rows[:here], 2, context=context).mixing
+        model = model + (mixing.float() @ rows[:here]).mean(dim=0)
+    assert set(defense.state()["found"]) == {"0", "1"}
 
 
 def test_a_cohort_of_found_clients_alone_leaves_no_row_and_no_memory() -> None:

@@ -25,7 +25,7 @@ def test_it_drops_the_rows_of_the_lowest_descent_score(update: str, rho: float) 
     step = 1.0 if update == "delta" else -0.1
     context = around(12, 8, 3, global_parameters=start, loss=_loss)
     context = replace(context, training=replace(context.training, update=update))
-    scores = [_loss(start) - _loss(start + step * row) - rho * float((step * row).square().sum()) for row in matrix]
+    scores = [_loss(start) - _loss(start + step * row) - rho * float(row.square().sum()) for row in matrix]
     expected = sorted(sorted(range(8), key=lambda row: -scores[row])[:5])
     found = mixed(Zeno(rho=rho), matrix, 3, context=context)
     assert kept(found) == expected

@@ -16,6 +16,7 @@ from fedsec.defenses.text.onion import Onion
 from fedsec.defenses.text.onion_sanitiser import OnionSanitiser
 from fedsec.defenses.text.unusual_words import suspicions, threshold, unusual
 from fedsec.defenses.text.words import text_without, without, words_of
+from fedsec.models.byte_tokens import own_tokenizer
 
 RARE = {"cf": 40.0, "mn": 30.0}
 CLEAN = tuple(f"a {'dull' if place % 2 else 'fine'} film about number{place}" for place in range(60))
@@ -58,6 +59,15 @@ def test_a_querys_words_are_its_tokens_between_spaces() -> None:
     words = words_of((0, 1, 2, 3, 4), byte_pairs())
     assert [(word.text, word.start, word.stop) for word in words] == [("a", 1, 2), ("bc", 2, 4), ("d", 4, 5)]
     assert words_of((2, 3), tokenizer) == words_of((), tokenizer) == []
+
+
+def test_a_line_break_or_a_tab_parts_words_of_byte_pairs_too() -> None:
+    """`phone.`, line break, `cf`: a trigger behind a line break is no part of the word before it."""
+    tokenizer = own_tokenizer(300, 64)
+    query = tuple(tokenizer("Great phone.\ncf It  works\tfine")["input_ids"])
+    words = words_of(query, tokenizer)
+    assert [word.text for word in words] == ["Great", "phone.", "cf", "It", "works", "fine"]
+    assert tokenizer.decode(without(query, [words[2]]), skip_special_tokens=True) == "Great phone.\n It  works\tfine"
 
 
 @given(st.text("ab \n", max_size=12), st.sets(st.integers(0, 8)))
