@@ -72,8 +72,7 @@ FILTERS = (
         paper="Zhang et al., FLDetector, KDD 2022, algorithms 1 to 3; N = 10.",
         deviations="training goes on without the clients that were found, where the paper starts it again",
         limits=(
-            "Nobody is dropped before the window is over, round window + 2: an attack of few rounds is done by then.",
-            "Where clients are sampled, each is judged only after window rounds of its own.",
+            "Nobody is dropped before round window + 2 (if sampled, later): an attack of few rounds is done by then.",
             "A malicious client that sends nearly the same in every round is the most consistent of all.",
             "It keeps the last update of every client, and two windows of models.",
         ),

@@ -107,8 +107,8 @@ ROWS = (
         deviations="it cleans training rows, not queries",
         limits=(
             _SENTENCE,
-            "Malicious clients skip it, unless threat.obeys_client_defenses says that only their rows are poisoned; "
-            "attacks with a training of their own keep their poison from it even then.",
+            "Malicious clients skip it unless threat.obeys_client_defenses is set; an attack's training of its own "
+            "always does.",
         ),
         cost="one pass of the language model for every word of the clients' rows, once for each text",
     ),
@@ -129,8 +129,8 @@ ROWS = (
         limits=(
             "Where most rows of a class are poisoned, they are the largest cluster, and the clean ones go.",
             "What a class has of rare kinds is a small cluster as well, and goes.",
-            "Malicious clients skip it, unless threat.obeys_client_defenses says that only their rows are poisoned; "
-            "attacks with a training of their own keep their poison from it even then.",
+            "Malicious clients skip it unless threat.obeys_client_defenses is set; an attack's training of its own "
+            "always does.",
         ),
         cost="one more training on each client's rows, and HDBSCAN over them, once",
     ),
