@@ -17,6 +17,7 @@ from fedsec.attacks.membership.loss_series import LossSeries
 from fedsec.attacks.membership.updates import over_rounds, per_client, updates_of
 from fedsec.federation.release import logits_of
 
+from ...bounds import within
 from .rounds import auc, evidence, model, protocol, records, seen, sent, slow_gradient, start
 
 RECORDS = records(36)
@@ -42,9 +43,11 @@ def test_cosines_and_differences_are_those_of_gradients_taken_one_by_one(update:
     for place in (0, 5, 20):
         own = slow_gradient(RECORDS[place], begin, kind)
         for client, row in enumerate(sign * view.rows.double()):
-            assert float(found[place, client]) == pytest.approx(float(own @ row / own.norm() / row.norm()), abs=1e-6)
+            cosine = own @ row / own.norm() / row.norm()
+            within("cosines with gradients", abs(found[place, client] - cosine), 1e-6)
             shorter = (scale * row).norm() ** 2 - (scale * row - own).norm() ** 2
-            assert float(apart[place, client]) == pytest.approx(float(shorter), rel=2e-6, abs=1e-6)
+            parts = own.norm() ** 2 + 2 * own.norm() * (scale * row).norm()  # of which it is the difference
+            within("differences from gradients, of their parts", abs(apart[place, client] - shorter) / parts, 1e-6)
 
 
 def test_gradients_do_not_depend_on_how_many_come_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
