@@ -106,7 +106,9 @@ def test_outputs_whose_update_is_not_known_are_left_out_on_both_sides(lab: Lab) 
     index = places_of(links, ids)
     weights = torch.linalg.lstsq(links.directions[:, index].mT, links.targets.permute(1, 2, 0)).solution
     rests = (links.directions[:, index].mT @ weights - links.targets.permute(1, 2, 0)).norm(dim=1)  # [blocks, tokens]
-    assert int((rests.max(dim=0).values < 1e-4).sum()) >= 3  # its own tokens are explained in every block
+    worst = rests.max(dim=0).values
+    assert int((worst < 0.01).sum()) >= 3  # its own tokens are explained in every block, to the rounding of fp32
+    assert bool(((worst < 0.01) | (worst > 0.1)).all())  # and what is not is far from it
 
 
 def test_silent_heads_alone_link_nothing(lab: Lab) -> None:
