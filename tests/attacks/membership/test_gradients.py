@@ -40,14 +40,19 @@ def test_cosines_and_differences_are_those_of_gradients_taken_one_by_one(update:
     found, apart = cosines(view, updates_of(view), RECORDS), differences(view, updates_of(view), RECORDS)
     assert view.rows is not None
     sign, scale = (1.0, 1.0) if update == "gradient" else (-1.0, 1 / 0.1)
+    fast = {
+        place: own.double()  # [parameters]
+        for places, rows in updates.gradients(view, RECORDS)
+        for place, own in zip(places, rows, strict=True)
+    }
     for place in (0, 5, 20):
-        own = slow_gradient(RECORDS[place], begin, kind)
+        slow, own = slow_gradient(RECORDS[place], begin, kind), fast[place]
+        within("gradients of records", (own - slow).norm() / slow.norm(), 2e-6)
         for client, row in enumerate(sign * view.rows.double()):
-            cosine = own @ row / own.norm() / row.norm()
-            within("cosines with gradients", abs(found[place, client] - cosine), 1e-6)
+            cosine = float(slow @ row / slow.norm() / row.norm())
+            assert float(found[place, client]) == pytest.approx(cosine, abs=1e-6)
             shorter = (scale * row).norm() ** 2 - (scale * row - own).norm() ** 2
-            parts = own.norm() ** 2 + 2 * own.norm() * (scale * row).norm()  # of which it is the difference
-            within("differences from gradients, of their parts", abs(apart[place, client] - shorter) / parts, 1e-6)
+            assert float(apart[place, client]) == pytest.approx(float(shorter), rel=2e-6, abs=1e-6)
 
 
 def test_gradients_do_not_depend_on_how_many_come_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
