@@ -99,7 +99,8 @@ def test_what_is_sent_keeps_the_bound(attack: Any, update: str) -> None:
     seen = replace(seen, training=replace(seen.training, update=update))
     free, bound = _sent(attack(), seen), _sent(attack(norm=0.3), seen)
     honest = 0.1 * torch.ones(SIZE)
-    assert float(free[4:6].norm()) > 0.3
+    part = slice(4, 6) if attack is RareEmbedding else slice(None)
+    assert float(free[part].norm()) > 0.5
     assert 0.25 < float(bound.double().norm()) <= 0.3
     if attack is RareEmbedding:  # the rest is the honest update, as far as the bound has room for it
         rest = [*range(4), *range(6, SIZE)]
